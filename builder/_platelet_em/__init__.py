@@ -1,0 +1,1 @@
+"""The works behind `platelet_em`; everything public is exported there."""

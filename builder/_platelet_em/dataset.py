@@ -1,0 +1,269 @@
+"""The `datasets` builder of platelet-em, and `load_dataset` on top of it."""
+
+import hashlib
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+
+from _platelet_em.archive import Source, find_source, needed_files, open_source
+from _platelet_em.errors import PlateletEMError
+from _platelet_em.fetch import fetch
+from _platelet_em.hf import FORMAT
+from _platelet_em.records import Volume, count_rows, make_table, open_images, shard_bounds
+from _platelet_em.schema import FEATURES
+from _platelet_em.spec import (
+    CITATION,
+    CONFIGS,
+    DESCRIPTION,
+    HOMEPAGE_PAPER,
+    LABEL_SOURCES,
+    LICENSE,
+    VOLUMES,
+    Archive,
+    archive_for,
+    config_named,
+    volume_named,
+)
+
+__all__ = ["PlateletEM", "PlateletEMConfig", "code_digest", "load_dataset"]
+
+_VERSION = datasets.Version("1.0.0")
+
+
+@dataclass
+class PlateletEMConfig(datasets.BuilderConfig):  # type: ignore[misc]  # datasets is untyped
+    """Configuration of the builder.
+
+    Attributes:
+        name: "slices", "volumes" or "preview".
+        label_source: "json" (true ids) or "tif" (colours, ids by first appearance).
+        data_dir: A zip of the publisher, an extracted folder, or a folder with the zips; None
+            downloads the archive.
+    """
+
+    label_source: str = "json"
+
+    def create_config_id(self, config_kwargs: dict[str, Any], custom_features: Any = None) -> str:
+        """Name of the cache folder: what the archives hold matters, where they lie does not."""
+        further = {k: v for k, v in config_kwargs.items() if k not in ("label_source", "data_dir")}
+        plain: str = super().create_config_id(further, custom_features=custom_features)
+        return f"{plain}-{self.label_source}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    """Rows `start` to `stop` of a volume, and where they come from."""
+
+    path: str
+    label_source: str
+    volume: str
+    start: int
+    stop: int
+
+
+class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets is untyped
+    """Builds platelet-em from the publisher's archives.
+
+    The cache folder depends on the code of this package, the parameters, and the content of the
+    archives, so that none of them can change behind a cached dataset.
+
+    Args:
+        cache_dir: Where prepared datasets and downloads go; the default is that of `datasets`.
+        config_name: "slices" (default), "volumes" or "preview".
+        label_source: "json" or "tif".
+        data_dir: A zip of the publisher, an extracted folder, or a folder with the zips.
+        hash: Anything else that the cache folder shall depend on.
+        **kwargs: As for `datasets.DatasetBuilder`.
+
+    Raises:
+        PlateletEMError: for an unknown label source, or a `data_dir` without the files.
+    """
+
+    VERSION = _VERSION
+    BUILDER_CONFIG_CLASS = PlateletEMConfig
+    BUILDER_CONFIGS = [  # noqa: RUF012  # datasets reads it from the class
+        PlateletEMConfig(name=c.name, version=_VERSION, description=c.description) for c in CONFIGS
+    ]
+    DEFAULT_CONFIG_NAME = CONFIGS[0].name
+    DEFAULT_WRITER_BATCH_SIZE = 8
+    """Rows that are kept in memory before they are written."""
+
+    def __init__(
+        self,
+        cache_dir: str | Path | None = None,
+        *,
+        config_name: str | None = None,
+        label_source: str = "json",
+        data_dir: str | Path | None = None,
+        hash: str | None = None,  # noqa: A002  # datasets' name
+        **kwargs: Any,
+    ) -> None:
+        if label_source not in LABEL_SOURCES:
+            msg = f"label_source: expected one of {LABEL_SOURCES}, got {label_source!r}"
+            raise PlateletEMError(msg)
+        identity = _archive_identity(archive_for(label_source))
+        if data_dir is not None:
+            data_dir = Path(data_dir).expanduser().absolute()
+            identity = find_source(data_dir, label_source).identity(needed_files(label_source))
+        digest = hashlib.sha256("\n".join([code_digest(), identity, hash or ""]).encode())
+        kwargs.setdefault("dataset_name", "platelet_em")
+        super().__init__(
+            cache_dir=None if cache_dir is None else str(cache_dir),
+            config_name=config_name,
+            label_source=label_source,
+            data_dir=None if data_dir is None else str(data_dir),
+            hash=digest.hexdigest()[:32],
+            **kwargs,
+        )
+
+    def _info(self) -> datasets.DatasetInfo:
+        return datasets.DatasetInfo(
+            description=DESCRIPTION,
+            citation=CITATION,
+            homepage=HOMEPAGE_PAPER,
+            license=LICENSE,
+            features=datasets.Features.from_dict(FEATURES[self.config.name]),
+        )
+
+    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
+        source = self._source(force=_forces_download(dl_manager))
+        config = config_named(self.config.name)
+        generators = []
+        for spec in VOLUMES:
+            with open_images(source, spec) as images:
+                rows = count_rows(config.name, images.shape[0])
+            shards = [
+                _Shard(str(source.path), self.config.label_source, spec.name, start, stop)
+                for start, stop in shard_bounds(rows, config.max_shards)
+            ]
+            generator = datasets.SplitGenerator(name=spec.split, gen_kwargs={"shards": shards})
+            generator.split_info.num_examples = rows
+            generators.append(generator)
+        return generators
+
+    def _source(self, *, force: bool) -> Source:
+        label_source = self.config.label_source
+        if self.config.data_dir is not None:
+            return find_source(self.config.data_dir, label_source)
+        return open_source(fetch(archive_for(label_source), self._download_folder, force=force))
+
+    @property
+    def _download_folder(self) -> Path:
+        # <root>/<name>/<config>/<version>/<hash>: the root is where all datasets are cached.
+        return Path(self.cache_dir).parents[3] / "downloads" / "platelet_em"
+
+    def _generate_tables(self, shards: list[_Shard]) -> Iterator[tuple[str, pa.Table]]:
+        groups = itertools.groupby(shards, lambda s: (s.path, s.label_source, s.volume))
+        for (path, label_source, name), group in groups:
+            with Volume(open_source(path), volume_named(name), label_source) as volume:
+                for shard in group:
+                    rows = volume.rows(self.config.name, shard.start, shard.stop)
+                    for index, row in enumerate(rows, shard.start):
+                        yield f"{name}-{index}", make_table(self.config.name, [row])
+
+
+def _archive_identity(archive: Archive) -> str:
+    return archive.md5 or archive.url
+
+
+def _forces_download(dl_manager: Any) -> bool:
+    config = getattr(dl_manager, "download_config", None)
+    return bool(getattr(config, "force_download", False))
+
+
+def code_digest() -> str:
+    """SHA-256 of the source of this package: other code, other records."""
+    digest = hashlib.sha256()
+    files = (f for f in resources.files("_platelet_em").iterdir() if f.name.endswith(".py"))
+    for file in sorted(files, key=lambda f: f.name):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def load_dataset(
+    name: str = "slices",
+    *,
+    split: Any = None,
+    label_source: str = "json",
+    data_dir: str | Path | None = None,
+    streaming: bool = False,
+    num_proc: int | None = None,
+    cache_dir: str | Path | None = None,
+    features: datasets.Features | None = None,
+    download_config: datasets.DownloadConfig | None = None,
+    download_mode: datasets.DownloadMode | str | None = None,
+    verification_mode: datasets.VerificationMode | str | None = None,
+    keep_in_memory: bool | None = None,
+    save_infos: bool = False,
+    token: bool | str | None = None,
+    storage_options: dict[str, Any] | None = None,
+) -> Any:
+    """Load platelet-em from the publisher's archives, in the format `"platelet_em"`.
+
+    Keywords and return types are those of `datasets.load_dataset`.
+
+    Args:
+        name: "slices", one row a slice; "volumes", one row a volume; "preview", small pictures.
+        split: "train" (volume 50), "validation" (volume 24), an expression such as
+            "train[:10]", or None for a dictionary of both.
+        label_source: "json", the true ids, or "tif", the RGBA labels.
+        data_dir: A zip of the publisher, an extracted folder, or a folder with the zips; None
+            downloads the archive of that label source, once.
+        streaming: Whether to make rows as they are asked for instead of preparing them all; the
+            archive is fetched first all the same.
+        num_proc: Processes that prepare the dataset.
+        cache_dir: Where downloads and prepared datasets go.
+        features: As in `datasets.load_dataset`.
+        download_config: As in `datasets.load_dataset`.
+        download_mode: As in `datasets.load_dataset`; "force_redownload" fetches the archive anew.
+        verification_mode: As in `datasets.load_dataset`.
+        keep_in_memory: As in `datasets.load_dataset`.
+        save_infos: As in `datasets.load_dataset`.
+        token: As in `datasets.load_dataset`.
+        storage_options: As in `datasets.load_dataset`.
+
+    Returns:
+        Dataset or DatasetDict, with `streaming` IterableDataset or IterableDatasetDict.
+
+    Raises:
+        PlateletEMError: for archives that cannot be fetched, are damaged, or miss files.
+    """
+    if streaming and num_proc is not None:
+        msg = "streaming makes rows as they are asked for: use DataLoader workers, not num_proc"
+        raise NotImplementedError(msg)
+    mode = datasets.DownloadMode(download_mode or datasets.DownloadMode.REUSE_DATASET_IF_EXISTS)
+    checks = datasets.VerificationMode.ALL_CHECKS if save_infos else verification_mode
+    builder = PlateletEM(
+        cache_dir=cache_dir,
+        config_name=name,
+        label_source=label_source,
+        data_dir=data_dir,
+        features=features,
+        token=token,
+        storage_options=storage_options,
+    )
+    if streaming:
+        return builder.as_streaming_dataset(split=split).with_format(FORMAT)
+    try:
+        builder.download_and_prepare(
+            download_config=download_config,
+            download_mode=mode,
+            verification_mode=checks,
+            num_proc=num_proc,
+            storage_options=storage_options,
+        )
+    except datasets.exceptions.DatasetGenerationError as error:
+        # What went wrong is ours to say, not the cause of somebody's else error.
+        if isinstance(error.__cause__, PlateletEMError):
+            raise error.__cause__ from None
+        raise
+    if keep_in_memory is None:
+        keep_in_memory = datasets.utils.info_utils.is_small_dataset(builder.info.dataset_size)
+    dataset = builder.as_dataset(split=split, in_memory=keep_in_memory)
+    return dataset.with_format(FORMAT)

@@ -1,0 +1,200 @@
+"""The format `"platelet_em"` of `datasets`: rows whose labels and stacks are lazy arrays.
+
+Columns are recognised by what they are, not by their names: a struct with `shape`, `id` and `rle`
+becomes `LazyLabels`, an image a NumPy array, a list of images a `LazyStack`; everything else
+stays the Python value that it is. Values come straight from Arrow buffers, except where
+`datasets` hands over Python values (in streaming, after `map` or `filter`).
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from datasets.features import Image
+from datasets.formatting.formatting import TensorFormatter
+from numpy.typing import NDArray
+from PIL.Image import Image as Picture
+
+from _platelet_em.errors import LabelFormatError
+from _platelet_em.labels import LazyLabels
+from _platelet_em.page import decode_page
+from _platelet_em.stack import LazyStack
+
+__all__ = ["PlateletEMFormatter"]
+
+_LABEL_FIELDS = {"shape", "id", "rle"}
+_ENCODED_FIELDS = {"bytes", "path"}
+_LABEL_OWN_FIELDS = (*_LABEL_FIELDS, "area", "bbox")
+
+
+class PlateletEMFormatter(TensorFormatter[dict[str, Any], list[Any], dict[str, Any]]):  # type: ignore[misc]  # datasets is untyped
+    """Formats Arrow tables and Python examples of this dataset.
+
+    A row is a dictionary of values, a column a list of values, a batch a dictionary of lists.
+    """
+
+    def format_row(self, pa_table: pa.Table) -> dict[str, Any]:
+        """The first row of a table."""
+        return {name: values[0] for name, values in self._columns(pa_table.slice(0, 1))}
+
+    def format_column(self, pa_table: pa.Table) -> list[Any]:
+        """The first column of a table."""
+        return next(values for _, values in self._columns(pa_table.select([0])))
+
+    def format_batch(self, pa_table: pa.Table) -> dict[str, Any]:
+        """A whole table."""
+        return dict(self._columns(pa_table))
+
+    def recursive_tensorize(self, data_struct: dict[str, Any]) -> dict[str, Any]:
+        """An example, or a batch, of Python values: formats what is not formatted yet."""
+        return {name: _from_python(value) for name, value in data_struct.items()}
+
+    def _columns(self, table: pa.Table) -> Iterator[tuple[str, list[Any]]]:
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            feature = self.features.get(name) if self.features else None
+            values = []
+            for chunk in column.chunks:
+                values += self._values(name, feature, chunk)
+            yield name, values
+
+    def _values(self, name: str, feature: Any, array: pa.Array) -> list[Any]:
+        if isinstance(array, pa.ExtensionArray):
+            array = array.storage
+        if _is_labels(array.type):
+            return _labels(array)
+        if _is_image(feature, array.type):
+            return [None if v is None else _image(v, name) for v in _encoded(array)]
+        item = getattr(feature, "feature", None)
+        if _is_list(array.type) and _is_image(item, array.type.value_type):
+            return [None if part is None else _stack(part, name) for part in _lists(array)]
+        if _is_list(array.type) and _is_labels(array.type.value_type):
+            return [None if part is None else _labels(part) for part in _lists(array)]
+        values: list[Any] = array.to_pylist()
+        if self.features and name in self.features:
+            values = self.python_features_decoder.decode_column(values, name)
+        return values
+
+
+# --- from Arrow -------------------------------------------------------------------------------
+
+
+def _is_labels(kind: pa.DataType) -> bool:
+    is_struct: bool = pa.types.is_struct(kind)
+    return is_struct and {f.name for f in kind} >= _LABEL_FIELDS
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    is_list: bool = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return is_list
+
+
+def _is_image(feature: Any, kind: pa.DataType) -> bool:
+    """Whether a column holds encoded pictures; without features its fields decide."""
+    if not pa.types.is_struct(kind) or {f.name for f in kind} != _ENCODED_FIELDS:
+        return False
+    if feature is None:
+        is_binary: bool = pa.types.is_binary(kind["bytes"].type)
+        return is_binary
+    return isinstance(feature, Image) and bool(feature.decode)
+
+
+def _lists(array: pa.Array) -> Iterator[pa.Array | None]:
+    """The items of each list, as slices of the same buffers."""
+    offsets = array.offsets.to_numpy(zero_copy_only=False)
+    for i in range(len(array)):
+        begin, end = int(offsets[i]), int(offsets[i + 1])
+        yield array.values.slice(begin, end - begin) if array[i].is_valid else None
+
+
+def _encoded(array: pa.StructArray) -> Iterator[Any]:
+    """The buffer of each encoded picture, or its path where the bytes are elsewhere."""
+    contents, paths = array.field("bytes"), array.field("path")
+    for i in range(len(array)):
+        if not array[i].is_valid:
+            yield None
+        elif contents[i].is_valid:
+            yield contents[i].as_buffer()
+        else:
+            yield paths[i].as_py()
+
+
+def _image(encoded: Any, name: str) -> NDArray[Any]:
+    if isinstance(encoded, str):
+        return np.asarray(Image().decode_example({"path": encoded, "bytes": None}))
+    return decode_page(encoded, f"column {name!r}")
+
+
+def _stack(pages: pa.StructArray, name: str) -> LazyStack:
+    return LazyStack([_image(e, name) if isinstance(e, str) else e for e in _encoded(pages)])
+
+
+def _labels(array: pa.StructArray) -> list[LazyLabels | None]:
+    fields = {field.name: array.field(field.name) for field in array.type}
+    columns = {name: list(_lists(column)) for name, column in fields.items() if name != "rle"}
+    texts = list(_lists(fields["rle"]))
+    result: list[LazyLabels | None] = []
+    for i, text in enumerate(texts):
+        if not array[i].is_valid:
+            result.append(None)
+            continue
+        row = {name: parts[i] for name, parts in columns.items()}
+        if text is None or row["shape"] is None or row["id"] is None:
+            msg = "labels: expected a struct with shape, id and rle, got one that is null"
+            raise LabelFormatError(msg)
+        further = {
+            name: _numpy(part)
+            for name, part in row.items()
+            if name not in _LABEL_OWN_FIELDS and part is not None
+        }
+        shape, ids = row["shape"].to_pylist(), _numpy(row["id"])
+        result.append(LazyLabels.from_buffer(shape, ids, *_text_buffer(text), further))
+    return result
+
+
+def _numpy(array: pa.Array) -> NDArray[Any]:
+    if array.null_count:
+        msg = f"labels: {array.null_count} of {len(array)} values are null, expected none"
+        raise LabelFormatError(msg)
+    values: NDArray[Any] = array.to_numpy(zero_copy_only=False)
+    return values
+
+
+def _text_buffer(texts: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The bytes and offsets of an Arrow string array, where they lie."""
+    if texts.null_count:
+        msg = f"labels: {texts.null_count} of {len(texts)} RLE texts are null, expected none"
+        raise LabelFormatError(msg)
+    if not pa.types.is_string(texts.type):
+        texts = texts.cast(pa.string())
+    _, offsets, data = texts.buffers()
+    if not len(texts):
+        return np.empty(0, np.uint8), np.zeros(1, np.int64)
+    bounds = np.frombuffer(offsets, np.int32, len(texts) + 1, 4 * texts.offset)
+    text = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
+    return text, bounds.astype(np.int64)
+
+
+# --- from Python values -----------------------------------------------------------------------
+
+
+def _is_encoded(value: Any) -> bool:
+    return isinstance(value, Picture) or (
+        isinstance(value, Mapping) and set(value) == _ENCODED_FIELDS and bool(value["bytes"])
+    )
+
+
+def _page(value: Any) -> NDArray[Any]:
+    return np.asarray(value) if isinstance(value, Picture) else decode_page(value["bytes"])
+
+
+def _from_python(value: Any) -> Any:
+    if _is_encoded(value):
+        return _page(value)
+    if isinstance(value, Mapping) and set(value) >= _LABEL_FIELDS:
+        return LazyLabels.from_struct(value)
+    if isinstance(value, list) and value and all(map(_is_encoded, value)):
+        return LazyStack([v["bytes"] if isinstance(v, Mapping) else _page(v) for v in value])
+    if isinstance(value, list) and any(isinstance(v, Mapping) for v in value):
+        return [_from_python(v) for v in value]
+    return value

@@ -1,0 +1,233 @@
+"""The publisher's JSON form of a label volume: one RLE text a label, and `.info` with the shape.
+
+`{".info": {"shape": [50, 800, 800], "dtype": "int64"}, "1": "7 2 12 1 ...", ...}`: one key per
+non-zero label, later keys win where masks overlap (source: the publisher's own decoder). `dtype`
+is written in many ways (`int64`, `np.int`, `<class 'numpy.int64'>`) and says nothing that is
+needed: it is neither evaluated nor checked.
+
+The texts of a file are megabytes long, so they are found by scanning the bytes and are never
+made into Python strings.
+"""
+
+import json
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from _platelet_em.errors import LabelFormatError, quote
+from _platelet_em.spec import MAX_ID
+
+__all__ = ["INFO", "LabelText", "parse_id", "parse_shape", "scan", "write"]
+
+INFO = ".info"
+
+_BLANKS = b" \t\n\r"
+_MAX_INFO = 1 << 16
+_REMEDY = "; the file is damaged, or no label file: fetch it again"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelText:
+    """A label file taken apart, its texts still unread.
+
+    Attributes:
+        shape: (z, y, x).
+        ids: Labels in the order of the file.
+        data: uint8, the bytes of the file.
+        spans: int64 (n, 2), where in `data` the RLE text of each label begins and ends.
+    """
+
+    shape: tuple[int, ...]
+    ids: tuple[int, ...]
+    data: NDArray[np.uint8]
+    spans: NDArray[np.int64]
+
+
+def parse_id(key: object, name: str) -> int:
+    """The label that a key stands for, 1 to 2**31 - 1.
+
+    Raises:
+        LabelFormatError: for anything but a plain decimal number in that range.
+
+    >>> parse_id("34", "50-instance-cell.json")
+    34
+    """
+    value = 0
+    if isinstance(key, str):
+        if key.isascii() and key.isdigit() and len(key) <= len(str(MAX_ID)) and key[0] != "0":
+            value = int(key)
+    elif not isinstance(key, (bool, np.bool_)):
+        try:
+            value = operator.index(key)  # type: ignore[arg-type]  # that is what the try is for
+        except TypeError:
+            value = 0
+    if not 1 <= value <= MAX_ID:
+        msg = f"{name}: key {quote(key)}: expected a label from 1 to {MAX_ID}"
+        raise LabelFormatError(msg)
+    return value
+
+
+def parse_shape(shape: object, name: str) -> tuple[int, ...]:
+    """A shape with at least one axis, no negative extent, and less than 2**62 voxels.
+
+    Raises:
+        LabelFormatError: for anything else.
+    """
+    msg = f"{name}: shape {quote(shape)}: expected a list of extents, such as [50, 800, 800]"
+    if isinstance(shape, (str, bytes, Mapping)) or not isinstance(shape, Iterable):
+        raise LabelFormatError(msg)
+    extents, size = [], 1
+    for extent in shape:
+        if isinstance(extent, (bool, np.bool_)):
+            raise LabelFormatError(msg)
+        try:
+            extents.append(operator.index(extent))
+        except TypeError:
+            raise LabelFormatError(msg) from None
+        size *= max(extents[-1], 1)
+        if extents[-1] < 0 or size >= 2**62 or len(extents) > 8:
+            raise LabelFormatError(msg)
+    if not extents:
+        raise LabelFormatError(msg)
+    return tuple(extents)
+
+
+def scan(data: bytes, name: str) -> LabelText:
+    """Take a label file apart without reading its RLE texts.
+
+    Args:
+        data: The whole file.
+        name: What to call it in a message.
+
+    Raises:
+        LabelFormatError: for what is not a JSON object of this form, a key that is no label or
+            comes twice, or a missing `.info`.
+    """
+    scanner = _Scanner(data, name)
+    ids: list[int] = []
+    spans: list[tuple[int, int]] = []
+    seen: set[str] = set()
+    shape = None
+    for key in scanner:
+        if key in seen:
+            msg = f"{name}: key {quote(key)} comes twice: which one is meant is not known"
+            raise LabelFormatError(msg)
+        seen.add(key)
+        if key == INFO:
+            info = scanner.value()
+            where = f"{name}: {INFO}"
+            shape = parse_shape(info.get("shape") if isinstance(info, dict) else info, where)
+        else:
+            ids.append(parse_id(key, name))
+            spans.append(scanner.text(key))
+    if shape is None:
+        msg = f"{name}: the key {INFO!r} with the shape of the volume is missing{_REMEDY}"
+        raise LabelFormatError(msg)
+    return LabelText(
+        shape,
+        tuple(ids),
+        np.frombuffer(data, np.uint8),
+        np.array(spans, np.int64).reshape(-1, 2),
+    )
+
+
+class _Scanner:
+    """Walks over the bytes of one JSON object, whose long strings it skips."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        self._data = data
+        self._name = name
+        self._at = 3 if data[:3] == b"\xef\xbb\xbf" else 0
+
+    def __iter__(self) -> Iterator[str]:
+        """The keys in order; the caller takes each value before the next key."""
+        self._expect(b"{")
+        if self._skip_blanks() == b"}":
+            self._expect(b"}")
+        else:
+            while True:
+                begin, end = self._string("a key")
+                key = self._loads(begin - 1, end + 1)
+                self._expect(b":")
+                yield key
+                if self._after_value() == b"}":
+                    break
+        if self._skip_blanks():
+            self._fail("the end of the file")
+
+    def _after_value(self) -> bytes:
+        """Called when the caller has taken a value: the comma or brace behind it."""
+        found = self._skip_blanks()
+        if found not in (b",", b"}"):
+            self._fail("',' or '}'")
+        self._at += 1
+        return found
+
+    def text(self, key: str) -> tuple[int, int]:
+        """Begin and end of the string that is the value of `key`, quotes excluded."""
+        return self._string(f"the RLE text of {quote(key)}, a string,")
+
+    def value(self) -> Any:
+        """A short JSON value of any kind."""
+        self._skip_blanks()
+        # Bytes that are no ASCII become one character each, so that positions stay right.
+        head = self._data[self._at : self._at + _MAX_INFO].decode("latin-1")
+        try:
+            value, length = json.JSONDecoder().raw_decode(head)
+        except (ValueError, RecursionError):
+            self._fail(f"a JSON object of at most {_MAX_INFO} bytes")
+        self._at += length
+        return value
+
+    def _loads(self, begin: int, end: int) -> str:
+        try:
+            return str(json.loads(self._data[begin:end]))
+        except ValueError:
+            self._at = begin
+            return self._fail("a key, a JSON string")
+
+    def _string(self, what: str) -> tuple[int, int]:
+        if self._skip_blanks() != b'"':
+            self._fail(what)
+        begin = self._at + 1
+        end = self._data.find(b'"', begin)
+        if end < 0:
+            self._fail(f"a '\"' that ends {what}")
+        self._at = end + 1
+        return begin, end
+
+    def _expect(self, mark: bytes) -> None:
+        if self._skip_blanks() != mark:
+            self._fail(repr(mark.decode()))
+        self._at += 1
+
+    def _skip_blanks(self) -> bytes:
+        while (found := self._data[self._at : self._at + 1]) and found in _BLANKS:
+            self._at += 1
+        return found
+
+    def _fail(self, expected: str) -> NoReturn:
+        found = self._data[self._at : self._at + 40]
+        got = quote(found) if found else "the end of the file"
+        msg = f"{self._name}: at byte {self._at}: expected {expected}, got {got}{_REMEDY}"
+        raise LabelFormatError(msg)
+
+
+def write(out: IO[bytes], shape: Sequence[int], ids: Sequence[int], texts: Iterable[str]) -> None:
+    """Write a label file in the publisher's form.
+
+    Args:
+        out: Where to.
+        shape: (z, y, x).
+        ids: Labels, in the order in which they are written.
+        texts: Their RLE texts.
+    """
+    info = {"shape": [int(extent) for extent in shape], "dtype": "int64"}
+    out.write(json.dumps({INFO: info})[:-1].encode())
+    for label, text in zip(ids, texts, strict=True):
+        out.write(f', "{int(label)}": "{text}"'.encode())
+    out.write(b"}")

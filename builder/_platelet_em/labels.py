@@ -1,0 +1,369 @@
+"""`LazyLabels`: RLE texts that behave like an int32 label array and decode where one looks."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from _platelet_em import rle
+from _platelet_em.errors import LabelFormatError, LabelRangeError, quote
+from _platelet_em.label_json import INFO, parse_id, parse_shape
+from _platelet_em.lazy import LazyArray
+from _platelet_em.rle import Runs
+from _platelet_em.spec import MAX_ID
+
+__all__ = ["LazyLabels", "touches_border"]
+
+_DTYPE = np.dtype(np.int32)
+_BORDER = "touches_border"
+_OWN_FIELDS = ("shape", "id", "rle", "area", "bbox")
+
+
+def touches_border(bboxes: NDArray[np.int64], shape: Sequence[int]) -> NDArray[np.bool_]:
+    """Whether, bool (n,), a half-open box reaches the border of an array of `shape`."""
+    ndim = len(shape)
+    reaches = (bboxes[:, :ndim] == 0) | (bboxes[:, ndim:] == np.asarray(shape))
+    held = (bboxes[:, ndim:] > bboxes[:, :ndim]).all(axis=1)
+    touches: NDArray[np.bool_] = reaches.any(axis=1) & held
+    return touches
+
+
+class LazyLabels(LazyArray):
+    """Instances as RLE texts, with the face of an int32 array of shape (z, y, x) or (y, x).
+
+    The texts are parsed once, when something is asked that needs them; after that a window costs
+    what the runs in it cost. `ids`, `areas`, `bboxes`, `rle`, `select`, `slices`, `equals` and
+    `in` never make voxels. Where instances overlap, the later one wins.
+
+    Args:
+        shape: Extent along each axis, in voxels.
+        ids: Label of each instance, all different, 1 to 2**31 - 1.
+        rle: RLE text of each instance (`platelet_em` documents the format on `LazyLabels.rle`).
+        properties: Further columns, name -> one value an instance.
+
+    Raises:
+        LabelFormatError: for a shape, ids or columns that do not fit each other, at once; for
+            texts that are no RLE of this shape, when they are parsed.
+
+    >>> x = LazyLabels((2, 3), [7, 9], ["1 2", "5 2"])
+    >>> x[:, 1:].tolist()
+    [[7, 0], [9, 9]]
+    """
+
+    __slots__ = ("_buffer", "_ids", "_parsed", "_properties", "_shape")
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        ids: ArrayLike,
+        rle: Sequence[str],
+        properties: Mapping[str, ArrayLike] | None = None,
+    ) -> None:
+        self._start(shape, ids, properties)
+        self._set_buffer(*_text_buffer(rle))
+
+    def _start(
+        self, shape: Sequence[int], ids: ArrayLike, properties: Mapping[str, ArrayLike] | None
+    ) -> None:
+        self._shape = parse_shape(shape, "labels")
+        self._ids = _parse_ids(ids)
+        self._buffer: tuple[NDArray[np.uint8], NDArray[np.int64]] | None = None
+        self._parsed: Runs | None = None
+        self._properties: dict[str, NDArray[Any]] = {}
+        for name, values in (properties or {}).items():
+            column = np.asarray(values)
+            if column.shape[:1] != self._ids.shape:
+                msg = (
+                    f"labels: property {name!r}: expected {len(self._ids)} values, one an id, "
+                    f"got shape {column.shape}"
+                )
+                raise LabelFormatError(msg)
+            self._properties[name] = column
+
+    def _set_buffer(self, text: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
+        if len(offsets) != len(self._ids) + 1:
+            msg = f"labels: {len(self._ids)} ids, but {len(offsets) - 1} RLE texts"
+            raise LabelFormatError(msg)
+        self._buffer = (text, offsets)
+
+    @classmethod
+    def from_buffer(
+        cls,
+        shape: Sequence[int],
+        ids: ArrayLike,
+        text: NDArray[np.uint8],
+        offsets: NDArray[np.int64],
+        properties: Mapping[str, ArrayLike] | None = None,
+    ) -> "LazyLabels":
+        """From texts that lie in one buffer, as in an Arrow string array; nothing is copied.
+
+        Args:
+            shape: Extent along each axis.
+            ids: Label of each instance.
+            text: uint8, the texts one after the other.
+            offsets: int64 (n + 1,), where each text begins and ends.
+            properties: Further columns.
+        """
+        new = cls.__new__(cls)
+        new._start(shape, ids, properties)
+        new._set_buffer(text, offsets)
+        return new
+
+    @classmethod
+    def from_runs(
+        cls,
+        shape: Sequence[int],
+        ids: ArrayLike,
+        runs: Runs,
+        properties: Mapping[str, ArrayLike] | None = None,
+    ) -> "LazyLabels":
+        """From canonical runs, whose owners are indices into `ids`."""
+        new = cls.__new__(cls)
+        new._start(shape, ids, properties)
+        new._parsed = runs
+        return new
+
+    @classmethod
+    def from_array(cls, a: ArrayLike) -> "LazyLabels":
+        """From a dense array of labels, 0 being background.
+
+        Raises:
+            LabelFormatError: for labels that are no integers from 0 to 2**31 - 1.
+
+        >>> LazyLabels.from_array([[0, 5], [5, 5]]).rle
+        ['2 3']
+        """
+        labels = np.atleast_1d(np.asarray(a))
+        return cls.from_runs(labels.shape, *rle.encode(labels))
+
+    @classmethod
+    def from_dict(cls, d: Mapping[Any, Any]) -> "LazyLabels":
+        """From the publisher's JSON form: `{".info": {"shape": ...}, "1": "7 2 ...", ...}`.
+
+        Raises:
+            LabelFormatError: for a missing `.info`, or a key that is no label.
+        """
+        info = d.get(INFO)
+        if not isinstance(info, Mapping):
+            msg = f"labels: expected a key {INFO!r} with the shape, got {quote(info)}"
+            raise LabelFormatError(msg)
+        texts = {parse_id(key, "labels"): text for key, text in d.items() if key != INFO}
+        if len(texts) != len(d) - 1:
+            msg = "labels: two keys stand for the same label: which one is meant is not known"
+            raise LabelFormatError(msg)
+        return cls(info.get("shape", ()), list(texts), list(texts.values()))
+
+    @classmethod
+    def from_struct(cls, struct: Mapping[str, Any]) -> "LazyLabels":
+        """From a row's struct as plain Python values: what `datasets` gives without our format."""
+        missing = [field for field in ("shape", "id", "rle") if struct.get(field) is None]
+        if missing:
+            msg = f"labels: expected a struct with shape, id and rle; {missing} missing"
+            raise LabelFormatError(msg)
+        further = {name: v for name, v in struct.items() if name not in _OWN_FIELDS}
+        return cls(struct["shape"], struct["id"], struct["rle"], further)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The publisher's JSON form, `.info` included; keys in the order of `ids`."""
+        info = {"shape": list(self._shape), "dtype": "int64"}
+        return {INFO: info, **dict(zip(map(str, self._ids.tolist()), self.rle, strict=True))}
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        """The fields of the row's struct, in its order.
+
+        `datasets` asks for them when a `map` gives the lazy value back, and so writes the struct
+        again instead of the voxels.
+        """
+        bboxes = self.bboxes
+        struct = {
+            "shape": list(self._shape),
+            "id": self._ids,
+            "rle": self.rle,
+            "area": self.areas,
+            "bbox": bboxes.tolist(),
+            _BORDER: touches_border(bboxes, self._shape),
+        }
+        return {**struct, **self._properties}.items()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(z, y, x) of a volume, (y, x) of a slice."""
+        return self._shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """int32, always."""
+        return _DTYPE
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the stored texts and ids."""
+        if self._buffer is None:
+            return self._ids.nbytes + sum(map(len, self.rle))
+        _, offsets = self._buffer
+        return self._ids.nbytes + int(offsets[-1] - offsets[0])
+
+    @property
+    def ids(self) -> NDArray[np.int32]:
+        """int32 (n,): the label of each instance, in stored order; ascending in our files."""
+        return self._ids
+
+    @property
+    def areas(self) -> NDArray[np.int64]:
+        """int64 (n,): pixels or voxels of each instance."""
+        return rle.areas(self._runs, len(self._ids))
+
+    @property
+    def bboxes(self) -> NDArray[np.int64]:
+        """int64 (n, 2 * ndim): half-open boxes, `y0, x0, y1, x1` or `z0, y0, x0, z1, y1, x1`."""
+        return rle.boxes(self._runs, len(self._ids), self._shape)
+
+    @property
+    def rle(self) -> list[str]:
+        """The canonical RLE text of each instance.
+
+        `start length start length ...`, starts counted from 1 in the array flattened in C order,
+        ascending, maximal runs.
+        """
+        return rle.format_runs(self._runs, len(self._ids))
+
+    @property
+    def properties(self) -> dict[str, NDArray[Any]]:
+        """The further columns, each an array aligned with `ids`."""
+        return dict(self._properties)
+
+    @property
+    def _runs(self) -> Runs:
+        if self._parsed is None:
+            if self._buffer is None:  # pragma: no cover
+                msg = "labels have neither texts nor runs"
+                raise AssertionError(msg)
+            parsed = rle.parse(*self._buffer, self.size, lambda i: f"labels: id {self._ids[i]}")
+            self._parsed = rle.resolve(parsed)
+        return self._parsed
+
+    def select(self, ids: ArrayLike) -> "LazyLabels":
+        """The labels without all instances but these, still lazy, with their properties.
+
+        Raises:
+            KeyError: for an id that is not there.
+        """
+        wanted = np.atleast_1d(np.asarray(ids))
+        if len(unknown := np.setdiff1d(wanted, self._ids)):
+            msg = f"no instance has the id {unknown[0]}; there are {quote(self._ids.tolist())}"
+            raise KeyError(msg)
+        return self._pick(np.flatnonzero(np.isin(self._ids, wanted)), self._shape, self._runs)
+
+    def _pick(
+        self, chosen: NDArray[np.integer], shape: tuple[int, ...], runs: Runs
+    ) -> "LazyLabels":
+        """Labels of the instances at the positions `chosen`, from runs that hold others too."""
+        place = np.full(len(self._ids), -1, np.int64)
+        place[chosen] = np.arange(len(chosen))
+        owners = place[runs.owners]
+        held = owners >= 0
+        further = {name: column[chosen] for name, column in self._properties.items()}
+        kept = Runs(runs.starts[held], runs.stops[held], owners[held])
+        return LazyLabels.from_runs(shape, self._ids[chosen], kept, further)
+
+    def mask(self, id: int) -> NDArray[np.bool_]:  # noqa: A002  # the contract's name
+        """Where, as a bool array of this shape, the instance is.
+
+        Raises:
+            KeyError: for an id that is not there.
+        """
+        mask: NDArray[np.bool_] = np.asarray(self.select(id)) != 0
+        return mask
+
+    def slices(self) -> list["LazyLabels"]:
+        """The z slices of a volume, each with the ids that it cuts, without making voxels.
+
+        Raises:
+            ValueError: if the labels have no z axis.
+        """
+        if self.ndim != 3:
+            msg = f"slices() takes labels of the axes (z, y, x), these have shape {self._shape}"
+            raise ValueError(msg)
+        depth, *plane = self._shape
+        page, pieces = rle.cut(self._runs, max(plane[0] * plane[1], 1))
+        bounds = np.searchsorted(page, np.arange(depth + 1))
+        result = []
+        for z in range(depth):
+            runs = pieces[slice(bounds[z], bounds[z + 1])]
+            labels = self._pick(np.unique(runs.owners), tuple(plane), runs)
+            if _BORDER in labels._properties:
+                labels._properties[_BORDER] = touches_border(labels.bboxes, plane)
+            result.append(labels)
+        return result
+
+    def equals(self, other: object) -> bool:
+        """Whether the other labels have the same shape and the same voxels, from runs alone."""
+        if not isinstance(other, LazyLabels) or self._shape != other._shape:
+            return False
+        a, b = self._runs, other._runs
+        return bool(
+            np.array_equal(a.starts, b.starts)
+            and np.array_equal(a.stops, b.stops)
+            and np.array_equal(self._ids[a.owners], other._ids[b.owners])
+        )
+
+    def __contains__(self, value: Any) -> bool:
+        if not np.isscalar(value):
+            return bool((np.asarray(self) == value).any())
+        if value == 0:
+            return int(self._runs.lengths.sum()) < self.size
+        return bool((self._ids[self.areas > 0] == value).any())
+
+    def __repr__(self) -> str:
+        return f"LazyLabels(shape={self._shape}, {len(self._ids)} instances)"
+
+    def __reduce__(self) -> Any:
+        text, offsets = self._buffer or _text_buffer(self.rle)
+        text = text[offsets[0] : offsets[-1]].copy()
+        state = (self._shape, self._ids, text, offsets - offsets[0], self._properties)
+        return LazyLabels.from_buffer, state
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        if dtype is not None:
+            labels = self._ids[self.areas > 0]
+            with np.errstate(invalid="ignore"):
+                fits = labels.astype(dtype).astype(np.int64) == labels
+            if not fits.all():
+                msg = f"id {labels[~fits][0]} does not fit {np.dtype(dtype)}: use int32"
+                raise LabelRangeError(msg)
+        return super().__array__(dtype, copy)
+
+    def _read(self, corner: list[int], extent: list[int]) -> NDArray[Any]:
+        size = 1
+        for n in extent:
+            size *= n
+        runs = self._runs
+        if tuple(extent) != self._shape:
+            runs = rle.window(runs, self._shape, corner, extent)
+        return rle.paint(runs, self._ids, size).reshape(extent)
+
+
+def _text_buffer(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    if isinstance(texts, str):
+        msg = f"labels: expected a list of RLE texts, one an id, got the text {quote(texts)}"
+        raise LabelFormatError(msg)
+    return rle.text_buffer(texts)
+
+
+def _parse_ids(ids: ArrayLike) -> NDArray[np.int32]:
+    values = np.asarray(ids)
+    if values.size == 0 and values.ndim <= 1:
+        return np.empty(0, np.int32)
+    if values.ndim != 1 or values.dtype.kind not in "iu":
+        msg = f"labels: expected a list of integer ids, got {quote(ids)}"
+        raise LabelFormatError(msg)
+    ordered = np.sort(values)
+    if ordered[0] < 1 or ordered[-1] > MAX_ID:
+        wrong = ordered[0] if ordered[0] < 1 else ordered[-1]
+        msg = f"labels: id {wrong}: expected ids from 1 to {MAX_ID}"
+        raise LabelFormatError(msg)
+    if (again := ordered[1:][ordered[1:] == ordered[:-1]]).size:
+        msg = f"labels: id {again[0]} comes twice: which one is meant is not known"
+        raise LabelFormatError(msg)
+    return values.astype(np.int32)

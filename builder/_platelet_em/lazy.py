@@ -1,0 +1,129 @@
+"""What every lazy array shares: NumPy's basic indexing, conversion and operators.
+
+NumPy itself is the judge of an index: it is applied to an array of the same shape that has no
+memory, which gives the shape of the result, or NumPy's own exception.
+"""
+
+import abc
+import operator
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+__all__ = ["LazyArray"]
+
+Box = tuple[list[int], list[int]]
+"""First index and extent along each axis."""
+
+
+class LazyArray(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
+    """An array whose elements are made when they are read.
+
+    `x[index]` equals `np.asarray(x)[index]` for every basic index (integers, slices, `...`,
+    `None`), in value, shape, dtype and exception; only the bounding box of the index is made.
+    Other indices make the whole array first. Operators and comparisons are elementwise.
+    """
+
+    __slots__ = ()
+
+    __hash__ = None  # type: ignore[assignment]  # elementwise equality, as for arrays
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Extent along each axis."""
+
+    @property
+    @abc.abstractmethod
+    def dtype(self) -> np.dtype[Any]:
+        """Type of an element."""
+
+    @property
+    @abc.abstractmethod
+    def nbytes(self) -> int:
+        """Bytes of what is stored, not of what would be decoded."""
+
+    @abc.abstractmethod
+    def _read(self, corner: list[int], extent: list[int]) -> NDArray[Any]:
+        """The elements of a box that lies inside the array."""
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        size = 1
+        for extent in self.shape:
+            size *= extent
+        return size
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[index] for index in range(len(self)))
+
+    def __bool__(self) -> bool:
+        # NumPy decides what the truth of an array is: of one element, its own; else an error.
+        return bool(np.asarray(self) if self.size == 1 else np.broadcast_to(False, self.shape))
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            msg = "a lazy array has no elements yet: converting it always makes a new array"
+            raise ValueError(msg)
+        array = self._read([0] * self.ndim, list(self.shape))
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if any(isinstance(array, LazyArray) for array in kwargs.get("out", ())):
+            return NotImplemented
+        dense = (np.asarray(x) if isinstance(x, LazyArray) else x for x in inputs)
+        return getattr(ufunc, method)(*dense, **kwargs)
+
+    def __getitem__(self, index: Any) -> Any:
+        parts = index if isinstance(index, tuple) else (index,)
+        result = np.broadcast_to(np.zeros((), self.dtype), self.shape)[index]
+        if not all(_is_basic(part) for part in parts):
+            return np.asarray(self)[index]
+        box, inside = _bounding_box(parts, self.shape)
+        elements = self._read(*box)[inside]
+        if isinstance(result, np.generic):
+            return elements.reshape(())[()]
+        return elements.reshape(result.shape)
+
+
+def _is_basic(part: Any) -> bool:
+    if part is None or part is Ellipsis or isinstance(part, slice):
+        return True
+    if isinstance(part, (bool, np.bool_, np.ndarray, list, tuple, str)):
+        return False
+    try:
+        operator.index(part)
+    except TypeError:
+        return False
+    return True
+
+
+def _bounding_box(parts: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Box, tuple[slice, ...]]:
+    """The smallest box around a valid basic index, and the slices that pick the index in it."""
+    axes = [part for part in parts if part is not None]
+    at = next((i for i, part in enumerate(axes) if part is Ellipsis), len(axes))
+    missing = len(shape) - sum(part is not Ellipsis for part in axes)
+    axes[at : at + 1] = [slice(None)] * missing
+    corner, extent, inside = [], [], []
+    for part, size in zip(axes, shape, strict=True):
+        if isinstance(part, slice):
+            picked = range(*part.indices(size))
+        else:
+            position = operator.index(part) % size
+            picked = range(position, position + 1)
+        low, high = (min(picked[0], picked[-1]), max(picked[0], picked[-1])) if picked else (0, -1)
+        corner.append(low)
+        extent.append(high - low + 1)
+        inside.append(slice(None, None, picked.step))
+    return (corner, extent), tuple(inside)

@@ -1,0 +1,567 @@
+"""The run-length code of instance labels: text to runs, runs to voxels, and questions to runs.
+
+The format, stated once. A label volume of shape (z, y, x), or a slice of shape (y, x), is
+flattened in C order. An instance is the text `start length start length ...`: decimal numbers
+between blanks, starts counted from 1, in voxels of that flat array, lengths at least 1. What this
+package writes is canonical: starts ascending, runs maximal (two runs of an instance never touch),
+one space between numbers, no leading zeros, no two instances overlapping; an empty text is an
+instance without voxels. What it reads may be unsorted, adjacent or overlapping, as long as the
+meaning is clear: where instances overlap, the later one wins, as in the publisher's decoder.
+
+In memory the same is `Runs`: three parallel arrays, starts counted from 0, half-open.
+
+The publisher's own example:
+
+>>> example = ["7 2 12 1 21 1 40 1 50 4 60 3 68 1 71 1 81 1", "1 3 11 1 33 2 42 3 87 2"]
+>>> paint(resolve(parse(*text_buffer(example), 100)), np.array([1, 2]), 100)[:12].tolist()
+[2, 2, 2, 0, 0, 0, 1, 1, 0, 0, 2, 1]
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from _platelet_em.errors import LabelFormatError, quote
+from _platelet_em.spec import MAX_ID
+
+__all__ = [
+    "Runs",
+    "areas",
+    "boxes",
+    "cut",
+    "encode",
+    "format_runs",
+    "intersect",
+    "merge_adjacent",
+    "paint",
+    "parse",
+    "parse_pieces",
+    "resolve",
+    "text_buffer",
+    "value_runs",
+    "window",
+]
+
+Int64s = NDArray[np.int64]
+
+_SPACE, _ZERO, _LOW_BLANK, _HIGH_BLANK = 32, 48, 9, 13
+_MAX_DIGITS = 18
+_POWERS = 10 ** np.arange(1, _MAX_DIGITS + 1, dtype=np.int64)
+_KEEP_LAST = np.array([0] + [2**64 - 2 ** (8 * (8 - k)) for k in range(1, 9)], np.uint64)
+_ENCODE_CHUNK = 1 << 21
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Runs of voxels of a flattened array, each of them owned by an instance.
+
+    Attributes:
+        starts: int64 (n,), first voxel, counted from 0.
+        stops: int64 (n,), one past the last voxel.
+        owners: int64 (n,), index of the instance (not its id) that the run belongs to.
+    """
+
+    starts: Int64s
+    stops: Int64s
+    owners: Int64s
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, index: slice | Int64s | NDArray[np.bool_]) -> "Runs":
+        return Runs(self.starts[index], self.stops[index], self.owners[index])
+
+    @property
+    def lengths(self) -> Int64s:
+        """int64 (n,): voxels in each run."""
+        return self.stops - self.starts
+
+    @classmethod
+    def empty(cls) -> "Runs":
+        """No runs at all."""
+        return cls.join([])
+
+    @classmethod
+    def join(cls, parts: Sequence["Runs"]) -> "Runs":
+        """The runs of all parts, one after the other."""
+        nothing = np.empty(0, np.int64)
+        return cls(
+            np.concatenate([nothing, *(p.starts for p in parts)]),
+            np.concatenate([nothing, *(p.stops for p in parts)]),
+            np.concatenate([nothing, *(p.owners for p in parts)]),
+        )
+
+
+# --- text to runs -----------------------------------------------------------------------------
+
+
+def text_buffer(strings: Sequence[str]) -> tuple[NDArray[np.uint8], Int64s]:
+    """The strings as one buffer of bytes, uint8, and n + 1 offsets into it, int64.
+
+    Arrow's string arrays have this form already and need no call.
+
+    Raises:
+        LabelFormatError: for what is no string, or has characters beyond ASCII.
+    """
+    try:
+        joined = "".join(strings)
+        text = np.frombuffer(joined.encode("ascii"), np.uint8)
+    except (TypeError, UnicodeEncodeError):
+        for index, string in enumerate(strings):
+            if not isinstance(string, str) or not string.isascii():
+                msg = (
+                    f"RLE text {index}: expected a string of decimal numbers, got {quote(string)}"
+                )
+                raise LabelFormatError(msg) from None
+        raise
+    offsets = np.zeros(len(strings) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, strings), np.int64, len(strings)), out=offsets[1:])
+    return text, offsets
+
+
+def _name_by_position(index: int) -> str:
+    return f"RLE text {index}"
+
+
+def parse(
+    text: NDArray[np.uint8],
+    offsets: Int64s,
+    size: int,
+    name: Callable[[int], str] = _name_by_position,
+) -> Runs:
+    """Read RLE texts strictly: digits and blanks, in pairs, inside the array.
+
+    Args:
+        text: uint8, the texts one after the other.
+        offsets: int64 (n + 1,), where each text begins and ends.
+        size: voxels of the array that the texts are about.
+        name: what to call text `i` in a message.
+
+    Returns:
+        Runs in the order of the text; `owners` counts the texts from 0.
+
+    Raises:
+        LabelFormatError: names the text, the character or the run, what was expected and found.
+    """
+    text, offsets = text[offsets[0] : offsets[-1]], offsets - offsets[0]
+    digits = text - np.uint8(_ZERO)
+    is_digit = digits < 10
+    _check_characters(text, is_digit, offsets, name)
+    first = is_digit.copy()
+    first[1:] &= ~is_digit[:-1]
+    last = is_digit.copy()
+    last[:-1] &= ~is_digit[1:]
+    filled = offsets[1:] > offsets[:-1]
+    # Texts follow each other without a blank: their ends separate numbers, too.
+    begins, ends = offsets[:-1][filled], offsets[1:][filled] - 1
+    first[begins] = is_digit[begins]
+    last[ends] = is_digit[ends]
+    begins, ends = np.flatnonzero(first), np.flatnonzero(last)
+
+    counts = np.diff(np.searchsorted(begins, offsets))
+    if (odd := np.flatnonzero(counts % 2)).size:
+        msg = (
+            f"{name(int(odd[0]))}: expected pairs of start and length, got {counts[odd[0]]} "
+            "numbers; the text is cut or damaged"
+        )
+        raise LabelFormatError(msg)
+    numbers = _read_numbers(text, begins, ends, offsets, name)
+    owners = np.repeat(np.arange(len(counts)), counts // 2)
+    starts, lengths = numbers[0::2] - 1, numbers[1::2]
+    _check_bounds(starts, lengths, owners, size, name)
+    return Runs(starts, starts + lengths, owners)
+
+
+def _check_characters(
+    text: NDArray[np.uint8],
+    is_digit: NDArray[np.bool_],
+    offsets: Int64s,
+    name: Callable[[int], str],
+) -> None:
+    rest = ~(is_digit | (text == _SPACE))
+    if not rest.any():
+        return
+    rest &= (text < _LOW_BLANK) | (text > _HIGH_BLANK)
+    if (bad := np.flatnonzero(rest)).size:
+        position = int(bad[0])
+        index = int(np.searchsorted(offsets, position, side="right")) - 1
+        msg = (
+            f"{name(index)}: expected digits and blanks, got {chr(text[position])!r} at character "
+            f"{position - int(offsets[index]) + 1}"
+        )
+        raise LabelFormatError(msg)
+
+
+def _read_numbers(
+    text: NDArray[np.uint8],
+    begins: Int64s,
+    ends: Int64s,
+    offsets: Int64s,
+    name: Callable[[int], str],
+) -> Int64s:
+    """Values of the numbers whose first and last digits are given, eight digits at a time."""
+    if not len(begins):
+        return np.empty(0, np.int64)
+    widths = ends - begins + 1
+    if widths.max() > _MAX_DIGITS:
+        position = int(begins[np.argmax(widths > _MAX_DIGITS)])
+        index = int(np.searchsorted(offsets, position, side="right")) - 1
+        msg = (
+            f"{name(index)}: a number of more than {_MAX_DIGITS} digits at character "
+            f"{position - int(offsets[index]) + 1}: no volume is that large"
+        )
+        raise LabelFormatError(msg)
+    padded = np.empty(len(text) + 16, np.uint8)
+    padded[:16] = _ZERO
+    padded[16:] = text
+    eights = np.ndarray((len(padded) - 7,), np.dtype("<u8"), padded.data, strides=(1,))
+    numbers = _eight_digits(eights, ends + 9, np.minimum(widths, 8))
+    for done in (8, 16):
+        if (more := np.flatnonzero(widths > done)).size:
+            rest = _eight_digits(eights, ends[more] + 9 - done, np.minimum(widths[more] - done, 8))
+            numbers[more] += rest * 10**done
+    return numbers
+
+
+def _eight_digits(eights: NDArray[np.uint64], index: Int64s, widths: Int64s) -> Int64s:
+    """Values of up to eight ASCII digits each, which end where the eight bytes at `index` end.
+
+    Digits are bytes of one 64-bit word; three multiplications join neighbours two, four and
+    eight at a time.
+    """
+    word = eights[index].astype(np.uint64, copy=False)
+    word ^= np.uint64(0x3030303030303030)
+    word &= _KEEP_LAST[widths]
+    for factor, shift, mask in (
+        (10, 8, 0x00FF00FF00FF00FF),
+        (100, 16, 0x0000FFFF0000FFFF),
+        (10000, 32, 0x00000000FFFFFFFF),
+    ):
+        low = word >> np.uint64(shift)
+        word *= np.uint64(factor)
+        word += low
+        word &= np.uint64(mask)
+    return word.view(np.int64)
+
+
+def _check_bounds(
+    starts: Int64s, lengths: Int64s, owners: Int64s, size: int, name: Callable[[int], str]
+) -> None:
+    bad = (starts < 0) | (lengths < 1) | (starts > size - lengths)
+    if not bad.any():
+        return
+    run = int(np.argmax(bad))
+    owner = int(owners[run])
+    position = run - int(np.searchsorted(owners, owner)) + 1
+    msg = (
+        f"{name(owner)}: run {position} is {starts[run] + 1} {lengths[run]}; expected a start "
+        f"from 1, a length of at least 1, and an end within the {size} voxels of the array"
+    )
+    raise LabelFormatError(msg)
+
+
+def parse_pieces(
+    text: NDArray[np.uint8], size: int, name: str, piece: int = 1 << 20
+) -> Iterator[Runs]:
+    """Read one long RLE text piece by piece, so that memory stays in proportion to `piece`.
+
+    Args:
+        text: uint8, the text.
+        size: voxels of the array.
+        name: what to call the text in a message.
+        piece: bytes of text to read at a time.
+
+    Yields:
+        Runs with owner 0.
+
+    Raises:
+        LabelFormatError: as `parse`; runs are then counted within the piece.
+    """
+    begin = 0
+    while begin < len(text):
+        end = _end_of_pairs(text, begin, begin + piece)
+        where = name if (begin, end) == (0, len(text)) else f"{name}, from character {begin + 1}"
+        yield parse(text, np.array([begin, end]), size, lambda _, where=where: where)  # type: ignore[misc]
+        begin = end
+
+
+def _end_of_pairs(text: NDArray[np.uint8], begin: int, end: int) -> int:
+    """The last place up to `end` where the numbers since `begin` are even and none is cut."""
+    if end >= len(text):
+        return len(text)
+    is_digit = (text[begin:end] - np.uint8(_ZERO)) < 10
+    firsts = np.flatnonzero(is_digit & ~np.concatenate([[False], is_digit[:-1]]))
+    # The last number may go on behind `end`, so it waits, and so does a start without its length.
+    whole = (len(firsts) - 1) // 2 * 2
+    return begin + int(firsts[whole]) if whole > 0 else len(text)
+
+
+# --- runs to text -----------------------------------------------------------------------------
+
+
+def format_runs(runs: Runs, count: int) -> list[str]:
+    """One RLE text an instance, from canonical runs.
+
+    Args:
+        runs: Sorted by start, disjoint, maximal.
+        count: Number of instances; owners are below it.
+
+    Returns:
+        `count` strings; an instance without runs gets an empty one.
+
+    >>> format_runs(Runs(np.array([6, 11]), np.array([8, 12]), np.array([0, 0])), 2)
+    ['7 2 12 1', '']
+    """
+    by_owner = np.argsort(runs.owners, kind="stable")
+    numbers = np.empty(2 * len(runs), np.int64)
+    numbers[0::2] = runs.starts[by_owner] + 1
+    numbers[1::2] = runs.lengths[by_owner]
+    widths = np.searchsorted(_POWERS, numbers, side="right") + 1
+    ends = np.cumsum(widths + 1)
+    text = np.full(int(ends[-1]) if len(ends) else 0, _SPACE, np.uint8)
+    place, index = ends - 2, np.arange(len(numbers))
+    while len(index):
+        numbers, digit = np.divmod(numbers, 10)
+        text[place] = digit + _ZERO
+        more = numbers > 0
+        numbers, place, index = numbers[more], place[more] - 1, index[more]
+    joined = text.tobytes().decode("ascii")
+    last = 2 * np.cumsum(np.bincount(runs.owners, minlength=count))
+    bounds = np.concatenate([[0], ends])[np.concatenate([[0], last])].tolist()
+    return [joined[a : max(a, b - 1)] for a, b in itertools.pairwise(bounds)]
+
+
+# --- runs to canonical runs -------------------------------------------------------------------
+
+
+def resolve(runs: Runs) -> Runs:
+    """Canonical runs: sorted by start, disjoint, maximal; where runs overlap, later owners win.
+
+    Memory and time go with the number of runs, not with their lengths.
+    """
+    if (runs.starts[1:] < runs.starts[:-1]).any():
+        runs = runs[np.argsort(runs.starts, kind="stable")]
+    if (runs.starts[1:] < runs.stops[:-1]).any():
+        runs = _win_overlaps(runs)
+    return merge_adjacent(runs)
+
+
+def _win_overlaps(runs: Runs) -> Runs:
+    """Split the array at every end of a run, and give each stretch to its last owner.
+
+    A run covers a range of stretches. As in a sparse table, a range is the union of two blocks
+    whose length is a power of two; each block takes the maximum of its owners, and the levels are
+    pushed down from the longest blocks to single stretches.
+    """
+    edges = np.unique(np.concatenate([runs.starts, runs.stops]))
+    first = np.searchsorted(edges, runs.starts)
+    last = np.searchsorted(edges, runs.stops)
+    level = np.frexp((last - first).astype(np.float64))[1].astype(np.int64) - 1
+    order = np.argsort(level, kind="stable")
+    bounds = np.searchsorted(level[order], np.arange(int(level.max()) + 2))
+    owner = np.full(len(edges), -1, np.int64)
+    for k in range(int(level.max()), -1, -1):
+        members = order[bounds[k] : bounds[k + 1]]
+        np.maximum.at(owner, first[members], runs.owners[members])
+        np.maximum.at(owner, last[members] - (1 << k), runs.owners[members])
+        if k:
+            half = 1 << (k - 1)
+            pushed = owner.copy()
+            np.maximum(pushed[half:], owner[:-half], out=pushed[half:])
+            owner = pushed
+    held = np.flatnonzero(owner[:-1] >= 0)
+    return Runs(edges[held], edges[held + 1], owner[held])
+
+
+def merge_adjacent(runs: Runs) -> Runs:
+    """Join runs that touch and have one owner; the runs must be sorted and disjoint."""
+    touch = (runs.starts[1:] == runs.stops[:-1]) & (runs.owners[1:] == runs.owners[:-1])
+    if not touch.any():
+        return runs
+    first = np.concatenate([[True], ~touch])
+    last = np.concatenate([~touch, [True]])
+    return Runs(runs.starts[first], runs.stops[last], runs.owners[first])
+
+
+# --- voxels to runs, runs to voxels -----------------------------------------------------------
+
+
+def value_runs(flat: NDArray[Any]) -> tuple[Int64s, Int64s, NDArray[Any]]:
+    """Maximal runs of equal values of a flat array: starts, stops, values, zeros included."""
+    if not flat.size:
+        return np.empty(0, np.int64), np.empty(0, np.int64), flat
+    changes = [np.zeros(1, np.int64)]
+    for begin in range(0, flat.size - 1, _ENCODE_CHUNK):
+        piece = flat[begin : begin + _ENCODE_CHUNK + 1]
+        changes.append(np.flatnonzero(piece[1:] != piece[:-1]) + (begin + 1))
+    starts = np.concatenate(changes)
+    return starts, np.append(starts[1:], flat.size), flat[starts]
+
+
+def encode(labels: NDArray[np.integer]) -> tuple[NDArray[np.int32], Runs]:
+    """The instances of a label array, in one pass over it.
+
+    Args:
+        labels: Integers of any shape; 0 is background.
+
+    Returns:
+        ids, int32, ascending, and their canonical runs, whose owners are indices into ids.
+
+    Raises:
+        LabelFormatError: for labels that are no integers, negative, or above 2**31 - 1.
+
+    >>> ids, runs = encode(np.array([[0, 5, 5], [5, 0, 2]]))
+    >>> ids.tolist(), format_runs(runs, 2)
+    ([2, 5], ['6 1', '2 3'])
+    """
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "biu":
+        msg = f"expected integer labels, got dtype {labels.dtype}: convert them first"
+        raise LabelFormatError(msg)
+    flat = labels.reshape(-1)
+    starts, stops, values = value_runs(flat)
+    held = values != 0
+    ids, owners = np.unique(values[held], return_inverse=True)
+    if len(ids) and (ids[0] < 0 or int(ids[-1]) > MAX_ID):
+        wrong = ids[0] if ids[0] < 0 else ids[-1]
+        place = np.unravel_index(int(np.argmax(flat == wrong)), labels.shape)
+        msg = (
+            f"label {wrong} at {tuple(int(c) for c in place)}: expected ids from 0 to {MAX_ID}, "
+            "0 being background"
+        )
+        raise LabelFormatError(msg)
+    return ids.astype(np.int32), Runs(starts[held], stops[held], owners.astype(np.int64))
+
+
+def paint(
+    runs: Runs, values: NDArray[np.integer], size: int, dtype: DTypeLike = np.int32
+) -> NDArray[np.integer]:
+    """The flat array (size,) that canonical runs describe: `values[owner]` in runs, else 0."""
+    gaps = np.empty(2 * len(runs) + 1, np.int64)
+    gaps[1::2] = runs.lengths
+    gaps[2:-1:2] = runs.starts[1:] - runs.stops[:-1]
+    gaps[0] = runs.starts[0] if len(runs) else 0
+    gaps[-1] = size - (int(runs.stops[-1]) if len(runs) else 0)
+    colors = np.zeros(2 * len(runs) + 1, dtype)
+    colors[1::2] = values[runs.owners]
+    return np.repeat(colors, gaps)
+
+
+def window(
+    runs: Runs, shape: tuple[int, ...], corner: Sequence[int], extent: Sequence[int]
+) -> Runs:
+    """The canonical runs of a box cut out of an array, in the box's own flat order.
+
+    Args:
+        runs: Canonical runs of an array of `shape`.
+        shape: Of the whole array.
+        corner: First index of the box along each axis.
+        extent: Size of the box along each axis; the box lies inside the array.
+
+    Returns:
+        Runs of the flattened box; only those are touched that lie in it.
+    """
+    # Trailing axes that the box spans whole are contiguous with the axis before them.
+    axis = len(shape) - 1
+    while axis > 0 and extent[axis] == shape[axis]:
+        axis -= 1
+    inner = int(np.prod(shape[axis + 1 :], dtype=np.int64))
+    begins = np.zeros(1, np.int64)
+    for k in range(axis):
+        begins = (begins[:, None] * shape[k] + np.arange(corner[k], corner[k] + extent[k])).ravel()
+    begins = (begins * shape[axis] + corner[axis]) * inner if axis >= 0 else begins
+    width = (extent[axis] if axis >= 0 else 1) * inner
+    if not len(begins) or not width or not len(runs):
+        return Runs.empty()
+
+    low = np.searchsorted(runs.stops, begins, side="right")
+    high = np.searchsorted(runs.starts, begins + width, side="left")
+    rows, index = _expand(low, high)
+    held = runs[index]
+    shift = rows * width - begins[rows]
+    starts = np.maximum(held.starts + shift, rows * width)
+    stops = np.minimum(held.stops + shift, (rows + 1) * width)
+    return Runs(starts, stops, held.owners)
+
+
+def _expand(low: Int64s, high: Int64s) -> tuple[Int64s, Int64s]:
+    """All pairs (i, j) with low[i] <= j < high[i], as two arrays, in order."""
+    counts = high - low
+    rows = np.repeat(np.arange(len(low)), counts)
+    ends = np.cumsum(counts)
+    return rows, np.arange(len(rows)) + np.repeat(low - (ends - counts), counts)
+
+
+def cut(runs: Runs, step: int) -> tuple[Int64s, Runs]:
+    """Cut runs where the flat array passes a multiple of `step`, as a volume's into slices.
+
+    Args:
+        runs: Any runs.
+        step: Voxels of a slice.
+
+    Returns:
+        The slice of each piece, int64, and the pieces, counted from the begin of their slice.
+    """
+    first = runs.starts // step
+    last = (runs.stops - 1) // step
+    rows, piece = _expand(first, last + 1)
+    starts = np.maximum(runs.starts[rows] - piece * step, 0)
+    stops = np.minimum(runs.stops[rows] - piece * step, step)
+    return piece, Runs(starts, stops, runs.owners[rows])
+
+
+# --- questions to runs ------------------------------------------------------------------------
+
+
+def areas(runs: Runs, count: int) -> Int64s:
+    """int64 (count,): voxels of each instance."""
+    total = np.zeros(count, np.int64)
+    np.add.at(total, runs.owners, runs.lengths)
+    return total
+
+
+def boxes(runs: Runs, count: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Bounding boxes straight from runs: int64 (count, 2 * ndim).
+
+    Half-open, as scikit-image's regionprops has them: first index along each axis, then one past
+    the last along each axis. An instance without voxels gets zeros.
+    """
+    ndim = len(shape)
+    low = np.empty((ndim, len(runs)), np.int64)
+    high = np.empty((ndim, len(runs)), np.int64)
+    first, last = runs.starts, runs.stops - 1
+    for axis in range(ndim - 1, -1, -1):
+        extent = max(shape[axis], 1)
+        (above, low[axis]), (below, high[axis]) = divmod(first, extent), divmod(last, extent)
+        # A run that goes on into the next row holds that row's first and this row's last voxel.
+        crosses = above != below
+        low[axis][crosses] = 0
+        high[axis][crosses] = extent - 1
+        first, last = above, below
+    result = np.zeros((count, 2 * ndim), np.int64)
+    order = np.argsort(runs.owners, kind="stable")
+    present, begins = np.unique(runs.owners[order], return_index=True)
+    if len(present):
+        result[present, :ndim] = np.minimum.reduceat(low[:, order], begins, axis=1).T
+        result[present, ndim:] = np.maximum.reduceat(high[:, order], begins, axis=1).T + 1
+    return result
+
+
+def intersect(a: Runs, b: Runs) -> tuple[Int64s, Int64s, Int64s]:
+    """Where two sets of canonical runs share voxels.
+
+    Returns:
+        Owner in `a`, owner in `b`, and number of shared voxels: three int64 arrays, an entry for
+        each pair of runs that overlap.
+    """
+    low = np.searchsorted(b.stops, a.starts, side="right")
+    high = np.searchsorted(b.starts, a.stops, side="left")
+    rows, index = _expand(low, high)
+    shared = np.minimum(a.stops[rows], b.stops[index]) - np.maximum(
+        a.starts[rows], b.starts[index]
+    )
+    return a.owners[rows], b.owners[index], shared

@@ -1,0 +1,116 @@
+"""The embedded sample: both archives of the publisher, in their layout, of a synthetic scene."""
+
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from datasets.utils import tqdm
+from numpy.typing import NDArray
+
+from _platelet_em.convert import write_json, write_tif
+from _platelet_em.errors import PlateletEMError
+from _platelet_em.files import new_file
+from _platelet_em.palette import PALETTES
+from _platelet_em.rle import Runs, encode
+from _platelet_em.runstore import RunStore
+from _platelet_em.scene import Scene
+from _platelet_em.spec import ARCHIVES, VOLUMES, VolumeSpec
+from _platelet_em.tiff import write_pages
+
+__all__ = ["write_sample"]
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Time of every member, so that the same scene gives the same bytes."""
+
+_KINDS = ("semantic", "cell", "organelle")
+
+
+def write_sample(
+    folder: str | Path, *, depth: int = 12, size: int = 400, seed: int = 0
+) -> list[Path]:
+    """Write the two archives of a synthetic dataset, which the project takes as `data_dir`.
+
+    Args:
+        folder: Where to.
+        depth: Slices of the training volume; the other one has as many less as in the dataset.
+        size: Pixels along y and x.
+        seed: Another seed is another scene; the same arguments give the same bytes.
+
+    Returns:
+        The paths of the archives.
+
+    Raises:
+        PlateletEMError: for a depth or size below 1.
+        OutputError: if the place cannot be written to.
+    """
+    if depth < 1 or size < 1:
+        msg = f"a sample needs a depth and a size of at least 1, got {depth} and {size}"
+        raise PlateletEMError(msg)
+    folder = Path(folder).expanduser()
+    targets = [folder / archive.file_name for archive in ARCHIVES]
+    with ExitStack() as opened:
+        zips = {
+            archive.label_source: opened.enter_context(
+                zipfile.ZipFile(opened.enter_context(new_file(target)), "w", zipfile.ZIP_DEFLATED)
+            )
+            for archive, target in zip(ARCHIVES, targets, strict=True)
+        }
+        for index, spec in enumerate(VOLUMES):
+            slices = max(depth * spec.shape[0] // VOLUMES[0].shape[0], 1)
+            scene = Scene((slices, size, size), seed * len(VOLUMES) + index)
+            _write_volume(zips, spec, scene)
+    return targets
+
+
+def _write_volume(zips: dict[str, zipfile.ZipFile], spec: VolumeSpec, scene: Scene) -> None:
+    with ExitStack() as opened:
+        stores = {kind: opened.enter_context(RunStore(scene.shape)) for kind in _KINDS}
+        images = opened.enter_context(tempfile.TemporaryFile())
+        write_pages(images, _draw(scene, stores, spec.name), compression=None)
+        for label_source, archive in zips.items():
+            _add(archive, spec.members(label_source)[spec.images], images)
+            for kind, store in stores.items():
+                name = spec.labels(kind, label_source)
+                with tempfile.TemporaryFile() as file:
+                    if label_source == "json":
+                        write_json(file, store)
+                    else:
+                        palette = PALETTES["B"] if kind == "semantic" else None
+                        write_tif(file, store, form="rgba", palette=palette, name=name)
+                    _add(archive, spec.members(label_source)[name], file)
+
+
+def _draw(scene: Scene, stores: dict[str, RunStore], name: str) -> Iterator[NDArray[np.uint16]]:
+    """Draw the scene slice by slice: yields the images, puts the labels into the stores."""
+    largest = dict.fromkeys(_KINDS, 0)
+    for z in tqdm(range(scene.shape[0]), desc=f"Drawing volume {name}", unit="slice"):
+        drawn = scene.slice(z)
+        labels: dict[str, NDArray[np.integer]] = {
+            "semantic": drawn.semantic,
+            "cell": drawn.cells,
+            "organelle": drawn.organelles,
+        }
+        for kind, store in stores.items():
+            present, runs = encode(labels[kind])
+            # Ids count from 1 without a gap, so an id minus one is its place in the store.
+            owners = present[runs.owners].astype(np.int64) - 1
+            store.add_slice(z, Runs(runs.starts, runs.stops, owners))
+            largest[kind] = max(largest[kind], *present.tolist(), 0)
+        yield drawn.image
+    for kind, store in stores.items():
+        store.ids = np.arange(1, largest[kind] + 1, dtype=np.int32)
+
+
+def _add(archive: zipfile.ZipFile, place: str, file: IO[bytes]) -> None:
+    """Put a whole open file into a zip."""
+    file.seek(0)
+    info = zipfile.ZipInfo(place, _EPOCH)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.external_attr = 0o644 << 16
+    with archive.open(info, "w", force_zip64=True) as member:
+        shutil.copyfileobj(file, member, 1 << 20)

@@ -1,0 +1,90 @@
+"""`LazyStack`: the pages of a volume as one array (z, y, x), decoded where somebody looks."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from _platelet_em.errors import ImageFormatError
+from _platelet_em.lazy import LazyArray
+from _platelet_em.page import decode_page
+
+__all__ = ["LazyStack"]
+
+
+class LazyStack(LazyArray):
+    """A stack of encoded pages that behaves like an array of shape (z, y, x).
+
+    Reading a window decodes the pages that it touches, and no others. The first page tells shape
+    and dtype; a page that differs is an error when it is read. A stack without pages has the
+    shape (0, 0, 0) and dtype uint8.
+
+    Args:
+        pages: One item a page, in z order: encoded bytes (or a buffer of them), or an array
+            (y, x) that is decoded already.
+
+    Raises:
+        ImageFormatError: for a page that is no picture, or differs from the first.
+    """
+
+    __slots__ = ("_dtype", "_pages", "_shape")
+
+    def __init__(self, pages: Sequence[Any]) -> None:
+        self._pages = list(pages)
+        first = self._decode(0) if self._pages else np.empty((0, 0), np.uint8)
+        if first.ndim != 2:
+            msg = f"page 0: expected the axes (y, x), got shape {first.shape}"
+            raise ImageFormatError(msg)
+        self._shape = (len(self._pages), *first.shape)
+        self._dtype: np.dtype[Any] = first.dtype.newbyteorder("=")
+
+    def _decode(self, z: int) -> NDArray[Any]:
+        page = self._pages[z]
+        return page if isinstance(page, np.ndarray) else decode_page(page, f"page {z}")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(z, y, x)."""
+        return self._shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of the pages: uint16 for images, uint8 for masks."""
+        return self._dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the encoded pages."""
+        return sum(
+            page.nbytes if isinstance(page, np.ndarray) else memoryview(page).nbytes
+            for page in self._pages
+        )
+
+    @property
+    def pages(self) -> list[Any]:
+        """The pages as they are stored, in z order."""
+        return list(self._pages)
+
+    def __repr__(self) -> str:
+        return f"LazyStack(shape={self.shape}, dtype={self.dtype}, {self.nbytes} bytes encoded)"
+
+    def __reduce__(self) -> Any:
+        pages = [p if isinstance(p, np.ndarray) else bytes(p) for p in self._pages]
+        return type(self), (pages,)
+
+    def _read(self, corner: list[int], extent: list[int]) -> NDArray[Any]:
+        (z0, y0, x0), (depth, height, width) = corner, extent
+        out = np.empty(extent, self._dtype)
+        if not height or not width:
+            return out
+        for z in range(z0, z0 + depth):
+            page = self._decode(z)
+            if page.shape != self._shape[1:] or page.dtype != self._dtype:
+                msg = (
+                    f"page {z}: expected shape {self._shape[1:]} and dtype {self._dtype} as in "
+                    f"page 0, got {page.shape} and {page.dtype}"
+                )
+                raise ImageFormatError(msg)
+            out[z - z0] = page[y0 : y0 + height, x0 : x0 + width]
+        return out

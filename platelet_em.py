@@ -1,0 +1,54 @@
+"""platelet-em for Hugging Face `datasets`: two SBF-SEM volumes of human platelets, with labels.
+
+>>> import platelet_em
+>>> platelet_em.FORMAT
+'platelet_em'
+
+Importing this registers the format `"platelet_em"`, so that `ds.with_format("platelet_em")` works
+on whatever `datasets.load_dataset` gave, and does nothing else.
+"""
+
+from _platelet_em.convert import convert
+from _platelet_em.dataset import PlateletEM, PlateletEMConfig, load_dataset
+from _platelet_em.errors import (
+    ArchiveError,
+    ChecksumError,
+    ConversionError,
+    DownloadError,
+    ImageFormatError,
+    LabelFormatError,
+    LabelRangeError,
+    MissingMemberError,
+    OutputError,
+    PlateletEMError,
+)
+from _platelet_em.hf import FORMAT, register_format
+from _platelet_em.labels import LazyLabels
+from _platelet_em.sample import write_sample
+from _platelet_em.spec import CLASS_NAMES, VOLUMES
+from _platelet_em.stack import LazyStack
+
+__all__ = [
+    "CLASS_NAMES",
+    "FORMAT",
+    "VOLUMES",
+    "ArchiveError",
+    "ChecksumError",
+    "ConversionError",
+    "DownloadError",
+    "ImageFormatError",
+    "LabelFormatError",
+    "LabelRangeError",
+    "LazyLabels",
+    "LazyStack",
+    "MissingMemberError",
+    "OutputError",
+    "PlateletEM",
+    "PlateletEMConfig",
+    "PlateletEMError",
+    "convert",
+    "load_dataset",
+    "write_sample",
+]
+
+register_format()
