@@ -1,7 +1,7 @@
-"""Puts `platelet_em.py` into standard wheels as a typed package of one file.
+"""Puts the face and the card's template from the top level into standard wheels.
 
-A single module cannot carry the `py.typed` marker, a package can. Editable installs keep the
-plain module (`dev-mode-dirs`), since a copy would go stale.
+`platelet_em.py` becomes a package of one file, since a single module cannot carry the `py.typed`
+marker. Editable installs keep the files where they are (`dev-mode-dirs`): copies would go stale.
 """
 
 from typing import Any
@@ -10,10 +10,11 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class FaceHook(BuildHookInterface):  # type: ignore[type-arg]  # generic in its stubs only
-    """Adds the face and its type marker to the files of a standard wheel."""
+    """Adds what lies at the top level to the files of a standard wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called by hatchling before the wheel is written; `version` names the build's kind."""
         if version == "standard":
             build_data["force_include"]["platelet_em.py"] = "platelet_em/__init__.py"
             build_data["force_include"]["builder/_platelet_em/py.typed"] = "platelet_em/py.typed"
+            build_data["force_include"]["dataset_card.md"] = "_platelet_em/dataset_card.md"

@@ -48,6 +48,11 @@ class Source:
         for name in names:
             self._members.setdefault(PurePosixPath(name).name, []).append(name)
 
+    @property
+    def is_zip(self) -> bool:
+        """Whether it is a zip; else it is a folder."""
+        return self._is_zip
+
     def __repr__(self) -> str:
         return f"Source({str(self.path)!r})"
 

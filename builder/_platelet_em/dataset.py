@@ -1,7 +1,7 @@
 """The `datasets` builder of platelet-em, and `load_dataset` on top of it."""
 
 import hashlib
-import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -11,12 +11,13 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from _platelet_em.archive import Source, find_source, needed_files, open_source
+from _platelet_em.archive import find_source, needed_files, open_source
 from _platelet_em.errors import PlateletEMError
-from _platelet_em.fetch import fetch
+from _platelet_em.fetch import obtain
 from _platelet_em.hf import FORMAT
-from _platelet_em.records import Volume, count_rows, make_table, open_images, shard_bounds
+from _platelet_em.records import Volume, make_table, open_images
 from _platelet_em.schema import FEATURES
+from _platelet_em.shards import count_rows, shard_bounds
 from _platelet_em.spec import (
     CITATION,
     CONFIGS,
@@ -113,6 +114,8 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
             identity = find_source(data_dir, label_source).identity(needed_files(label_source))
         digest = hashlib.sha256("\n".join([code_digest(), identity, hash or ""]).encode())
         kwargs.setdefault("dataset_name", "platelet_em")
+        self._platelet_em_cache = cache_dir
+        self._opened: tuple[Any, Volume] | None = None
         super().__init__(
             cache_dir=None if cache_dir is None else str(cache_dir),
             config_name=config_name,
@@ -132,40 +135,47 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
         )
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
-        source = self._source(force=_forces_download(dl_manager))
+        source = obtain(
+            self.config.label_source,
+            self.config.data_dir,
+            self._platelet_em_cache,
+            force=_forces_download(dl_manager),
+        )
         config = config_named(self.config.name)
         generators = []
         for spec in VOLUMES:
             with open_images(source, spec) as images:
-                rows = count_rows(config.name, images.shape[0])
+                depth = images.shape[0]
             shards = [
                 _Shard(str(source.path), self.config.label_source, spec.name, start, stop)
-                for start, stop in shard_bounds(rows, config.max_shards)
+                for start, stop in shard_bounds(config, depth)
             ]
             generator = datasets.SplitGenerator(name=spec.split, gen_kwargs={"shards": shards})
-            generator.split_info.num_examples = rows
+            generator.split_info.num_examples = count_rows(config, depth)
             generators.append(generator)
         return generators
 
-    def _source(self, *, force: bool) -> Source:
-        label_source = self.config.label_source
-        if self.config.data_dir is not None:
-            return find_source(self.config.data_dir, label_source)
-        return open_source(fetch(archive_for(label_source), self._download_folder, force=force))
-
-    @property
-    def _download_folder(self) -> Path:
-        # <root>/<name>/<config>/<version>/<hash>: the root is where all datasets are cached.
-        return Path(self.cache_dir).parents[3] / "downloads" / "platelet_em"
-
     def _generate_tables(self, shards: list[_Shard]) -> Iterator[tuple[str, pa.Table]]:
-        groups = itertools.groupby(shards, lambda s: (s.path, s.label_source, s.volume))
-        for (path, label_source, name), group in groups:
-            with Volume(open_source(path), volume_named(name), label_source) as volume:
-                for shard in group:
-                    rows = volume.rows(self.config.name, shard.start, shard.stop)
-                    for index, row in enumerate(rows, shard.start):
-                        yield f"{name}-{index}", make_table(self.config.name, [row])
+        for shard in shards:
+            volume = self._open_volume(shard)
+            rows = volume.rows(self.config.name, shard.start, shard.stop)
+            for index, row in enumerate(rows, shard.start):
+                yield f"{shard.volume}-{index}", make_table(self.config.name, [row])
+
+    def _open_volume(self, shard: _Shard) -> Volume:
+        """The volume of a shard, which stays open for the next shard, and the next epoch.
+
+        Streaming asks for shard after shard, and a volume takes longer to open than a shard to
+        read. A forked worker opens its own: two processes cannot read through one open file.
+        """
+        key = (os.getpid(), shard.path, shard.label_source, shard.volume)
+        if self._opened is None or self._opened[0] != key:
+            source, spec = open_source(shard.path), volume_named(shard.volume)
+            self._opened = key, Volume(source, spec, shard.label_source)
+        return self._opened[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}
 
 
 def _archive_identity(archive: Archive) -> str:

@@ -4,15 +4,16 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urljoin, urlsplit
 
+import datasets
 import requests
 from datasets.utils import tqdm
 
-from _platelet_em.archive import file_md5, open_source
+from _platelet_em.archive import Source, file_md5, find_source, open_source
 from _platelet_em.errors import ArchiveError, ChecksumError, DownloadError
 from _platelet_em.files import new_file
-from _platelet_em.spec import VOLUMES, Archive
+from _platelet_em.spec import Archive, archive_for
 
-__all__ = ["cached_archive", "fetch"]
+__all__ = ["download_folder", "fetch", "obtain"]
 
 _CHUNK = 1 << 18
 _TIMEOUT_S = (20, 60)
@@ -20,9 +21,34 @@ _MAX_REDIRECTS = 10
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def cached_archive(archive: Archive, folder: Path) -> Path:
-    """Where an archive lies in the cache once it has been fetched."""
-    return folder / archive.file_name
+def download_folder(cache_dir: str | Path | None = None) -> Path:
+    """Where archives are kept: below the cache of `datasets`, or below another one."""
+    root = Path(cache_dir or datasets.config.HF_DATASETS_CACHE).expanduser()
+    return root / "downloads" / "platelet_em"
+
+
+def obtain(
+    label_source: str,
+    data_dir: str | Path | None,
+    cache_dir: str | Path | None = None,
+    *,
+    force: bool = False,
+) -> Source:
+    """The publisher's files: those that the user names, or the archive, fetched if need be.
+
+    Args:
+        label_source: "json" or "tif".
+        data_dir: A zip, an extracted folder, or a folder with the zips; None fetches.
+        cache_dir: Whose download folder is used; None is that of `datasets`.
+        force: Whether to download even what is in the cache.
+
+    Raises:
+        ArchiveError: for a `data_dir` without the files, or damaged.
+        DownloadError: if the archive cannot be fetched.
+    """
+    if data_dir is not None:
+        return find_source(data_dir, label_source)
+    return open_source(fetch(archive_for(label_source), download_folder(cache_dir), force=force))
 
 
 def fetch(archive: Archive, folder: Path, *, force: bool = False) -> Path:
@@ -40,7 +66,7 @@ def fetch(archive: Archive, folder: Path, *, force: bool = False) -> Path:
         DownloadError: if the address does not give the archive.
         ChecksumError: if what it gives is not the published archive.
     """
-    target = cached_archive(archive, folder)
+    target = folder / archive.file_name
     if target.is_file() and not force:
         return target
     with new_file(target) as file:
@@ -116,10 +142,7 @@ def _check(path: Path, archive: Archive) -> None:
             raise ChecksumError(msg + _remedy(archive.url))
         return
     try:
-        source = open_source(path)
-        for volume in VOLUMES:
-            for name in volume.members(archive.label_source):
-                source.place(name)
+        find_source(path, archive.label_source)
     except ArchiveError as error:
         msg = f"{archive.url} gave no archive of the dataset, and it was thrown away: {error}"
         raise ChecksumError(msg + _remedy(archive.url)) from error

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from _platelet_em import label_json
 from _platelet_em.errors import LabelFormatError
 from _platelet_em.palette import PALETTES
-from _platelet_em.rle import Runs, parse, parse_pieces, value_runs
+from _platelet_em.rle import Runs, parse, parse_chunks, value_runs
 from _platelet_em.runstore import RunStore
 from _platelet_em.spec import CLASS_NAMES, MAX_ID
 from _platelet_em.tiff import TiffStack, pack_colors, unpack_colors
@@ -20,7 +20,7 @@ __all__ = ["read_labels"]
 
 Shape = tuple[int, int, int]
 
-_BATCH = 1 << 20
+_BATCH = 1 << 19
 """Bytes of RLE text that are parsed at a time."""
 
 _CLASS_RANGE = f"classes from 0 to {len(CLASS_NAMES) - 1}"
@@ -45,10 +45,11 @@ def read_labels(
     """
     with ExitStack() as undo:
         if name.endswith(".json"):
-            with file:
-                labels = label_json.scan(file.read(), name)
+            undo.callback(file.close)
+            labels = label_json.scan(file, name)
             store = undo.enter_context(_new_store(labels.shape, name, shape))
-            store.ids = _read_json(labels, name, store, semantic=semantic)
+            store.ids = _read_json(file, labels, name, store, semantic=semantic)
+            file.close()
         else:
             with TiffStack(file, name) as stack:
                 store = undo.enter_context(_new_store(stack.shape[:3], name, shape))
@@ -75,37 +76,44 @@ def _fail(name: str, found: str, expected: str, remedy: str = "") -> NoReturn:
 
 
 def _read_json(
-    labels: label_json.LabelText, name: str, store: RunStore, *, semantic: bool
+    file: IO[bytes], labels: label_json.LabelSpans, name: str, store: RunStore, *, semantic: bool
 ) -> NDArray[np.int32]:
     ids = np.array(labels.ids, np.int32)
     if semantic and (wrong := ids[ids >= len(CLASS_NAMES)]).size:
         _fail(name, f"label {wrong[0]}", _CLASS_RANGE)
     size = int(np.prod(store.shape, dtype=np.int64))
-    for runs in _parse_batches(labels, size, name):
+    for runs in _parse_batches(file, labels, size, name):
         store.add(runs)
     return ids
 
 
-def _parse_batches(labels: label_json.LabelText, size: int, name: str) -> Iterator[Runs]:
+def _parse_batches(
+    file: IO[bytes], labels: label_json.LabelSpans, size: int, name: str
+) -> Iterator[Runs]:
     """The runs of all labels, a batch of short texts or a piece of a long one at a time."""
 
     def label_name(first: int) -> Callable[[int], str]:
         return lambda i: f"{name}: id {labels.ids[first + i]}"
 
+    def read(begin: int, end: int) -> bytes:
+        file.seek(begin)
+        return file.read(end - begin)
+
     lengths = np.diff(labels.spans, axis=1).ravel()
     first = 0
     while first < len(lengths):
         if lengths[first] > _BATCH:
-            begin, end = labels.spans[first]
-            for runs in parse_pieces(labels.data[begin:end], size, label_name(first)(0), _BATCH):
+            begin, end = labels.spans[first].tolist()
+            chunks = (read(b, min(b + _BATCH, end)) for b in range(begin, end, _BATCH))
+            for runs in parse_chunks(chunks, size, label_name(first)(0)):
                 yield Runs(runs.starts, runs.stops, runs.owners + first)
             first += 1
             continue
         fits = np.searchsorted(np.cumsum(lengths[first:]), _BATCH, side="right")
         last = first + max(int(fits), 1)
-        text = np.concatenate([labels.data[a:b] for a, b in labels.spans[first:last]])
+        texts = b"".join(read(a, b) for a, b in labels.spans[first:last].tolist())
         offsets = np.concatenate([[0], np.cumsum(lengths[first:last])])
-        runs = parse(text, offsets, size, label_name(first))
+        runs = parse(np.frombuffer(texts, np.uint8), offsets, size, label_name(first))
         yield Runs(runs.starts, runs.stops, runs.owners + first)
         first = last
 

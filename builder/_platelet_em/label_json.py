@@ -5,10 +5,11 @@ non-zero label, later keys win where masks overlap (source: the publisher's own 
 is written in many ways (`int64`, `np.int`, `<class 'numpy.int64'>`) and says nothing that is
 needed: it is neither evaluated nor checked.
 
-The texts of a file are megabytes long, so they are found by scanning the bytes and are never
-made into Python strings.
+The texts of a file are megabytes long, so the file is scanned for where they are, and they are
+read from there piece by piece.
 """
 
+import contextlib
 import json
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,29 +22,30 @@ from numpy.typing import NDArray
 from _platelet_em.errors import LabelFormatError, quote
 from _platelet_em.spec import MAX_ID
 
-__all__ = ["INFO", "LabelText", "parse_id", "parse_shape", "scan", "write"]
+__all__ = ["INFO", "LabelSpans", "parse_id", "parse_shape", "scan", "write"]
 
 INFO = ".info"
 
 _BLANKS = b" \t\n\r"
 _MAX_INFO = 1 << 16
+_MAX_KEY = 64
+_PIECE = 1 << 16
+_SHORT = 64
 _REMEDY = "; the file is damaged, or no label file: fetch it again"
 
 
 @dataclass(frozen=True, slots=True)
-class LabelText:
-    """A label file taken apart, its texts still unread.
+class LabelSpans:
+    """What a label file holds, and where: its texts are still unread.
 
     Attributes:
         shape: (z, y, x).
         ids: Labels in the order of the file.
-        data: uint8, the bytes of the file.
-        spans: int64 (n, 2), where in `data` the RLE text of each label begins and ends.
+        spans: int64 (n, 2), first byte of the RLE text of each label, and one past its last.
     """
 
     shape: tuple[int, ...]
     ids: tuple[int, ...]
-    data: NDArray[np.uint8]
     spans: NDArray[np.int64]
 
 
@@ -96,18 +98,18 @@ def parse_shape(shape: object, name: str) -> tuple[int, ...]:
     return tuple(extents)
 
 
-def scan(data: bytes, name: str) -> LabelText:
-    """Take a label file apart without reading its RLE texts.
+def scan(file: IO[bytes], name: str) -> LabelSpans:
+    """Find the labels of a file without reading their RLE texts.
 
     Args:
-        data: The whole file.
+        file: Open for reading; it can seek.
         name: What to call it in a message.
 
     Raises:
         LabelFormatError: for what is not a JSON object of this form, a key that is no label or
             comes twice, or a missing `.info`.
     """
-    scanner = _Scanner(data, name)
+    scanner = _Scanner(file, name)
     ids: list[int] = []
     spans: list[tuple[int, int]] = []
     seen: set[str] = set()
@@ -127,21 +129,16 @@ def scan(data: bytes, name: str) -> LabelText:
     if shape is None:
         msg = f"{name}: the key {INFO!r} with the shape of the volume is missing{_REMEDY}"
         raise LabelFormatError(msg)
-    return LabelText(
-        shape,
-        tuple(ids),
-        np.frombuffer(data, np.uint8),
-        np.array(spans, np.int64).reshape(-1, 2),
-    )
+    return LabelSpans(shape, tuple(ids), np.array(spans, np.int64).reshape(-1, 2))
 
 
 class _Scanner:
     """Walks over the bytes of one JSON object, whose long strings it skips."""
 
-    def __init__(self, data: bytes, name: str) -> None:
-        self._data = data
+    def __init__(self, file: IO[bytes], name: str) -> None:
+        self._file = file
         self._name = name
-        self._at = 3 if data[:3] == b"\xef\xbb\xbf" else 0
+        self._at = 3 if self._read(0, 3) == b"\xef\xbb\xbf" else 0
 
     def __iter__(self) -> Iterator[str]:
         """The keys in order; the caller takes each value before the next key."""
@@ -150,22 +147,13 @@ class _Scanner:
             self._expect(b"}")
         else:
             while True:
-                begin, end = self._string("a key")
-                key = self._loads(begin - 1, end + 1)
+                key = self._key()
                 self._expect(b":")
                 yield key
                 if self._after_value() == b"}":
                     break
         if self._skip_blanks():
             self._fail("the end of the file")
-
-    def _after_value(self) -> bytes:
-        """Called when the caller has taken a value: the comma or brace behind it."""
-        found = self._skip_blanks()
-        if found not in (b",", b"}"):
-            self._fail("',' or '}'")
-        self._at += 1
-        return found
 
     def text(self, key: str) -> tuple[int, int]:
         """Begin and end of the string that is the value of `key`, quotes excluded."""
@@ -175,7 +163,7 @@ class _Scanner:
         """A short JSON value of any kind."""
         self._skip_blanks()
         # Bytes that are no ASCII become one character each, so that positions stay right.
-        head = self._data[self._at : self._at + _MAX_INFO].decode("latin-1")
+        head = self._read(self._at, _MAX_INFO).decode("latin-1")
         try:
             value, length = json.JSONDecoder().raw_decode(head)
         except (ValueError, RecursionError):
@@ -183,22 +171,36 @@ class _Scanner:
         self._at += length
         return value
 
-    def _loads(self, begin: int, end: int) -> str:
-        try:
-            return str(json.loads(self._data[begin:end]))
-        except ValueError:
-            self._at = begin
-            return self._fail("a key, a JSON string")
+    def _read(self, begin: int, count: int) -> bytes:
+        self._file.seek(begin)
+        return self._file.read(count)
+
+    def _key(self) -> str:
+        begin, end = self._string("a key")
+        if end - begin <= _MAX_KEY:
+            with contextlib.suppress(ValueError):
+                return str(json.loads(self._read(begin - 1, end - begin + 2)))
+        self._at = begin - 1
+        return self._fail(f"a key, a JSON string of at most {_MAX_KEY} bytes")
+
+    def _after_value(self) -> bytes:
+        """Called when the caller has taken a value: the comma or brace behind it."""
+        found = self._skip_blanks()
+        if found not in (b",", b"}"):
+            self._fail("',' or '}'")
+        self._at += 1
+        return found
 
     def _string(self, what: str) -> tuple[int, int]:
         if self._skip_blanks() != b'"':
             self._fail(what)
-        begin = self._at + 1
-        end = self._data.find(b'"', begin)
-        if end < 0:
-            self._fail(f"a '\"' that ends {what}")
-        self._at = end + 1
-        return begin, end
+        begin = self._at = self._at + 1
+        while piece := self._read(self._at, _PIECE):
+            if (found := piece.find(b'"')) >= 0:
+                self._at += found + 1
+                return begin, self._at - 1
+            self._at += len(piece)
+        return self._fail(f"a '\"' that ends {what}")
 
     def _expect(self, mark: bytes) -> None:
         if self._skip_blanks() != mark:
@@ -206,12 +208,16 @@ class _Scanner:
         self._at += 1
 
     def _skip_blanks(self) -> bytes:
-        while (found := self._data[self._at : self._at + 1]) and found in _BLANKS:
-            self._at += 1
-        return found
+        """The next byte that is not blank; empty at the end of the file."""
+        while piece := self._read(self._at, _SHORT):
+            if rest := piece.lstrip(_BLANKS):
+                self._at += len(piece) - len(rest)
+                return rest[:1]
+            self._at += len(piece)
+        return b""
 
     def _fail(self, expected: str) -> NoReturn:
-        found = self._data[self._at : self._at + 40]
+        found = self._read(self._at, 40)
         got = quote(found) if found else "the end of the file"
         msg = f"{self._name}: at byte {self._at}: expected {expected}, got {got}{_REMEDY}"
         raise LabelFormatError(msg)

@@ -1,5 +1,6 @@
 """Volumes to rows: the publisher's files of one volume as the rows of each configuration."""
 
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack
 from types import TracebackType
@@ -23,7 +24,7 @@ from _platelet_em.schema import arrow_schema
 from _platelet_em.spec import VOXEL_SIZE_NM, VolumeSpec
 from _platelet_em.tiff import TiffStack
 
-__all__ = ["Volume", "count_rows", "make_table", "open_images", "shard_bounds"]
+__all__ = ["Volume", "make_table", "open_images"]
 
 Row = dict[str, Any]
 
@@ -47,21 +48,6 @@ def open_images(source: Source, spec: VolumeSpec) -> TiffStack:
         )
         raise ImageFormatError(msg)
     return stack
-
-
-def count_rows(config: str, depth: int) -> int:
-    """Rows of a configuration that a volume of this depth gives."""
-    return 1 if config == "volumes" else depth
-
-
-def shard_bounds(rows: int, max_shards: int) -> list[tuple[int, int]]:
-    """First and last row (exclusive) of each shard; their sizes differ by one at most.
-
-    >>> shard_bounds(5, 2)
-    [(0, 2), (2, 5)]
-    """
-    shards = max(min(rows, max_shards), 1)
-    return [(rows * i // shards, rows * (i + 1) // shards) for i in range(shards)]
 
 
 def make_table(config: str, rows: list[Row]) -> pa.Table:
@@ -114,7 +100,8 @@ class Volume:
             self.properties: OrganelleProperties = measure_organelles(
                 self.organelles, self.cells, self._semantic
             )
-            self._opened = opened.pop_all()
+            # Closed at the latest when nobody has the volume any more.
+            self._close = weakref.finalize(self, opened.pop_all().close)
 
     def __enter__(self) -> "Volume":
         return self
@@ -125,7 +112,7 @@ class Volume:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._opened.close()
+        self._close()
 
     def rows(self, config: str, start: int, stop: int) -> Iterator[Row]:
         """The rows from `start` to `stop` of a configuration, in z order."""

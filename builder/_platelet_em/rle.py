@@ -18,7 +18,7 @@ The publisher's own example:
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,7 @@ __all__ = [
     "merge_adjacent",
     "paint",
     "parse",
-    "parse_pieces",
+    "parse_chunks",
     "resolve",
     "text_buffer",
     "value_runs",
@@ -264,40 +264,35 @@ def _check_bounds(
     raise LabelFormatError(msg)
 
 
-def parse_pieces(
-    text: NDArray[np.uint8], size: int, name: str, piece: int = 1 << 20
-) -> Iterator[Runs]:
-    """Read one long RLE text piece by piece, so that memory stays in proportion to `piece`.
+def parse_chunks(chunks: Iterable[bytes], size: int, name: str) -> Iterator[Runs]:
+    """Read one long RLE text that comes in chunks, so that memory goes with a chunk.
 
     Args:
-        text: uint8, the text.
-        size: voxels of the array.
-        name: what to call the text in a message.
-        piece: bytes of text to read at a time.
+        chunks: The text, cut anywhere.
+        size: Voxels of the array.
+        name: What to call the text in a message.
 
     Yields:
         Runs with owner 0.
 
     Raises:
-        LabelFormatError: as `parse`; runs are then counted within the piece.
+        LabelFormatError: as `parse`; what is counted then is counted from where the message says.
     """
-    begin = 0
-    while begin < len(text):
-        end = _end_of_pairs(text, begin, begin + piece)
-        where = name if (begin, end) == (0, len(text)) else f"{name}, from character {begin + 1}"
-        yield parse(text, np.array([begin, end]), size, lambda _, where=where: where)  # type: ignore[misc]
-        begin = end
+    rest, done = b"", 0
+    for chunk in itertools.chain(chunks, [b""]):
+        text = np.frombuffer(rest + chunk, np.uint8)
+        end = _end_of_pairs(text) if chunk else len(text)
+        where = f"{name}, from character {done + 1}" if done else name
+        yield parse(text[:end], np.array([0, end]), size, lambda _, where=where: where)  # type: ignore[misc]
+        rest, done = text[end:].tobytes(), done + end
 
 
-def _end_of_pairs(text: NDArray[np.uint8], begin: int, end: int) -> int:
-    """The last place up to `end` where the numbers since `begin` are even and none is cut."""
-    if end >= len(text):
-        return len(text)
-    is_digit = (text[begin:end] - np.uint8(_ZERO)) < 10
-    firsts = np.flatnonzero(is_digit & ~np.concatenate([[False], is_digit[:-1]]))
-    # The last number may go on behind `end`, so it waits, and so does a start without its length.
-    whole = (len(firsts) - 1) // 2 * 2
-    return begin + int(firsts[whole]) if whole > 0 else len(text)
+def _end_of_pairs(text: NDArray[np.uint8]) -> int:
+    """Where the last number begins that may still go on, or wait for its length."""
+    is_digit = (text - np.uint8(_ZERO)) < 10
+    is_digit[1:] &= ~is_digit[:-1].copy()
+    firsts = np.flatnonzero(is_digit)
+    return int(firsts[(len(firsts) - 1) // 2 * 2]) if len(firsts) else 0
 
 
 # --- runs to text -----------------------------------------------------------------------------

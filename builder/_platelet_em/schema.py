@@ -12,9 +12,12 @@ import pyarrow as pa
 
 from _platelet_em.spec import CLASS_NAMES, SCHEMA_VERSION
 
-__all__ = ["FEATURES", "arrow_schema", "parquet_metadata", "yaml_features"]
+__all__ = ["FEATURES", "METADATA_KEY", "arrow_schema", "parquet_metadata", "yaml_features"]
 
 Feature = dict[str, Any]
+
+METADATA_KEY = "platelet_em"
+"""Where our record stands in the metadata of a Parquet file."""
 
 
 def _value(dtype: str) -> Feature:
@@ -90,17 +93,16 @@ def arrow_schema(config: str) -> pa.Schema:
     return pa.schema({name: _arrow_type(f) for name, f in FEATURES[config].items()})
 
 
-def parquet_metadata(config: str, fingerprint: str) -> dict[str, str]:
+def parquet_metadata(config: str, provenance: dict[str, str]) -> dict[str, str]:
     """Key-value metadata of our Parquet files: features for `datasets`, and our own record.
 
     Args:
         config: Name of the configuration.
-        fingerprint: What the file was made from, in one word.
+        provenance: What the file was made from, and by what.
     """
-    ours = {"schema_version": SCHEMA_VERSION, "fingerprint": fingerprint}
     return {
         "huggingface": json.dumps({"info": {"features": FEATURES[config]}}),
-        "platelet_em": json.dumps(ours),
+        METADATA_KEY: json.dumps({"schema_version": SCHEMA_VERSION, **provenance}),
     }
 
 

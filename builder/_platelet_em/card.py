@@ -1,0 +1,233 @@
+"""The dataset card: the template `dataset_card.md`, filled in with what the built files hold."""
+
+import re
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import yaml
+from numpy.typing import NDArray
+
+from _platelet_em.errors import PlateletEMError
+from _platelet_em.page import decode_page
+from _platelet_em.schema import yaml_features
+from _platelet_em.shards import data_files
+from _platelet_em.spec import (
+    ARCHIVES,
+    CITATION,
+    CLASS_NAMES,
+    CONFIGS,
+    LICENSE,
+    LICENSE_WORDS,
+    SCHEMA_VERSION,
+    VOLUMES,
+)
+
+__all__ = ["CARD", "SplitFigures", "measure", "render_card"]
+
+CARD = "README.md"
+_TEMPLATE = "dataset_card.md"
+
+
+@dataclass(slots=True)
+class SplitFigures:
+    """What a split of `slices` holds, measured on its files.
+
+    Attributes:
+        rows: Slices.
+        plane: (y, x).
+        class_voxels: int64 (7,), voxels of each semantic class.
+        cells, organelles: The ids that appear.
+        organelles_of_class: int64 (7,), organelles by their class.
+        histogram: int64 (65536,), voxels of each grey value.
+    """
+
+    rows: int = 0
+    plane: tuple[int, int] = (0, 0)
+    class_voxels: NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros(len(CLASS_NAMES), np.int64)
+    )
+    cells: set[int] = field(default_factory=set)
+    organelles: dict[int, int] = field(default_factory=dict)
+    histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2**16, np.int64))
+
+    @property
+    def organelles_of_class(self) -> NDArray[np.int64]:
+        """int64 (7,): organelles by their class."""
+        return np.bincount(
+            np.fromiter(self.organelles.values(), np.int64, len(self.organelles)),
+            minlength=len(CLASS_NAMES),
+        )
+
+    @property
+    def intensity(self) -> tuple[int, int, float, float]:
+        """Least, greatest, mean and standard deviation of the grey values."""
+        levels = np.arange(len(self.histogram))
+        present = np.flatnonzero(self.histogram)
+        mean = float((levels * self.histogram).sum() / self.histogram.sum())
+        variance = float(((levels - mean) ** 2 * self.histogram).sum() / self.histogram.sum())
+        return int(present[0]), int(present[-1]), mean, variance**0.5
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Count one row."""
+        image, semantic = decode_page(row["image"]["bytes"]), decode_page(row["semantic"]["bytes"])
+        self.rows += 1
+        self.plane = (image.shape[0], image.shape[1])
+        self.histogram += np.bincount(image.reshape(-1), minlength=2**16)
+        self.class_voxels += np.bincount(semantic.reshape(-1), minlength=len(CLASS_NAMES))
+        self.cells.update(row["cells"]["id"])
+        organelles = row["organelles"]
+        self.organelles.update(zip(organelles["id"], organelles["class_id"], strict=True))
+
+
+def measure(files: list[Path]) -> SplitFigures:
+    """Read the files of a split of `slices`, a row group at a time."""
+    figures = SplitFigures()
+    columns = ["image", "semantic", "cells.id", "organelles.id", "organelles.class_id"]
+    for path in files:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1, columns=columns):
+                for row in batch.to_pylist():
+                    figures.add(row)
+    return figures
+
+
+def render_card(folder: Path, provenance: dict[str, str]) -> str:
+    """The card of a built repository, as the text of its README.md.
+
+    Args:
+        folder: The repository, its Parquet files in place.
+        provenance: Their record: archive, checksum, label source, tool.
+
+    Raises:
+        PlateletEMError: for a template that asks for what is not known.
+    """
+    figures = {spec.split: measure(data_files(folder, "slices", spec.split)) for spec in VOLUMES}
+    published = {archive.label_source: archive.md5 for archive in ARCHIVES}
+    label_source = provenance["label_source"]
+    values = {
+        "front_matter": _front_matter(folder).rstrip(),
+        "volumes_table": _volumes_table(figures),
+        "classes_table": _classes_table(figures),
+        "files_table": _files_table(folder),
+        "archive": provenance["archive"],
+        "archive_md5": provenance["archive_md5"],
+        "published_md5": published[label_source] or "not published",
+        "label_source": label_source,
+        "tool_version": provenance["tool_version"],
+        "schema_version": str(SCHEMA_VERSION),
+        "license_words": LICENSE_WORDS,
+        "first_volume": VOLUMES[0].name,
+        "second_volume": VOLUMES[1].name,
+        "citation": CITATION.rstrip(),
+    }
+    template = _read_template()
+
+    def fill(match: re.Match[str]) -> str:
+        if match[1] not in values:
+            msg = f"{_TEMPLATE}: nothing is known to fill in for {match[0]}"
+            raise PlateletEMError(msg)
+        return values[match[1]]
+
+    return re.sub(r"\{\{(\w+)\}\}", fill, template)
+
+
+def _read_template() -> str:
+    packaged = resources.files("_platelet_em") / _TEMPLATE
+    if packaged.is_file():
+        return packaged.read_text("utf-8")
+    # In a checkout the template lies at the top level.
+    return (Path(__file__).parents[2] / _TEMPLATE).read_text("utf-8")
+
+
+def _front_matter(folder: Path) -> str:
+    """The card's YAML: what the Hub, the viewer and `datasets` read."""
+    infos = []
+    for config in CONFIGS:
+        splits, download = [], 0
+        for spec in VOLUMES:
+            files = data_files(folder, config.name, spec.split)
+            parts = [pq.read_metadata(path) for path in files]
+            size = sum(
+                p.row_group(i).total_byte_size for p in parts for i in range(p.num_row_groups)
+            )
+            rows = sum(p.num_rows for p in parts)
+            splits.append({"name": spec.split, "num_bytes": size, "num_examples": rows})
+            download += sum(path.stat().st_size for path in files)
+        infos.append(
+            {
+                "config_name": config.name,
+                "features": yaml_features(config.name),
+                "splits": splits,
+                "download_size": download,
+                "dataset_size": sum(split["num_bytes"] for split in splits),
+            }
+        )
+    configs = [
+        {
+            "config_name": config.name,
+            **({"default": True} if config is CONFIGS[0] else {}),
+            "data_files": [
+                {"split": spec.split, "path": f"{config.name}/{spec.split}-*.parquet"}
+                for spec in VOLUMES
+            ],
+        }
+        for config in CONFIGS
+    ]
+    head = {
+        "pretty_name": "platelet-em",
+        "license": LICENSE,
+        "task_categories": ["image-segmentation"],
+        "tags": ["biology", "medical", "electron-microscopy", "SBF-SEM", "platelets", "3D"],
+        "size_categories": ["n<1K"],
+        "configs": configs,
+        "dataset_info": infos,
+    }
+    return yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=99)
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _volumes_table(figures: dict[str, SplitFigures]) -> str:
+    rows = []
+    for spec in VOLUMES:
+        f = figures[spec.split]
+        low, high, mean, std = f.intensity
+        shape = f"{f.rows} x {f.plane[0]} x {f.plane[1]}"
+        grey = f"{low} to {high}, mean {mean:.0f}, std {std:.0f}"
+        counts = [str(len(f.cells)), str(len(f.organelles))]
+        rows.append([spec.name, f"`{spec.split}`", shape, *counts, grey])
+    header = ["volume", "split", "shape (z, y, x)", "cells", "organelles", "grey values"]
+    return _table(header, rows)
+
+
+def _classes_table(figures: dict[str, SplitFigures]) -> str:
+    header = ["index", "class"]
+    for spec in VOLUMES:
+        header += [f"% of volume {spec.name}", f"organelles in {spec.name}"]
+    rows = []
+    for index, name in enumerate(CLASS_NAMES):
+        row = [str(index), name]
+        for f in figures.values():
+            share = 100 * f.class_voxels[index] / max(int(f.class_voxels.sum()), 1)
+            row += [f"{share:.3f}", str(f.organelles_of_class[index])]
+        rows.append(row)
+    return _table(header, rows)
+
+
+def _files_table(folder: Path) -> str:
+    rows = []
+    for config in CONFIGS:
+        for spec in VOLUMES:
+            files = data_files(folder, config.name, spec.split)
+            count = sum(pq.read_metadata(path).num_rows for path in files)
+            megabytes = sum(path.stat().st_size for path in files) / 1e6
+            cells = [f"`{config.name}`", f"`{spec.split}`", str(count), str(len(files))]
+            rows.append([*cells, f"{megabytes:.1f} MB"])
+    return _table(["config", "split", "rows", "files", "size"], rows)

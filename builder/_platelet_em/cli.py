@@ -1,0 +1,231 @@
+"""The command `platelet-em`."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from _platelet_em import __version__
+from _platelet_em.convert import FORMS, convert
+from _platelet_em.errors import PlateletEMError
+from _platelet_em.info import describe
+from _platelet_em.repo import build
+from _platelet_em.sample import write_sample
+from _platelet_em.show import show
+from _platelet_em.spec import LABEL_SOURCES, VOLUMES, volume_named
+
+__all__ = ["main"]
+
+_DATA_DIR = "a zip of the publisher, its extracted folder, or a folder with the zips"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0, 1 for trouble, 2 for a wrong call."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except KeyboardInterrupt:
+        _say("interrupted", error=True)
+        return 130
+    except Exception as error:
+        if options.debug:
+            raise
+        expected = isinstance(error, (PlateletEMError, OSError))
+        kind = "" if expected else f"unexpected {type(error).__name__}, see --debug: "
+        _say(f"platelet-em: {kind}{error}", error=True)
+        return 1
+    return 0
+
+
+def _say(line: object, *, error: bool = False) -> None:
+    print(line, file=sys.stderr if error else sys.stdout, flush=True)  # a command's output
+
+
+def _build(options: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory(prefix="platelet-em-") as folder:
+        data_dir = options.data_dir
+        if options.sample:
+            data_dir = folder
+            write_sample(folder, depth=options.depth, size=options.size, seed=options.seed)
+        out = build(
+            options.out,
+            data_dir=data_dir,
+            label_source=options.label_source,
+            cache_dir=options.cache_dir,
+        )
+    _say(f"{out} is complete. Load it: datasets.load_dataset({str(out)!r}, 'slices')")
+
+
+def _sample(options: argparse.Namespace) -> None:
+    for path in write_sample(
+        options.folder, depth=options.depth, size=options.size, seed=options.seed
+    ):
+        _say(path)
+
+
+def _info(options: argparse.Namespace) -> None:
+    for line in describe(options.path):
+        _say(line)
+
+
+def _show(options: argparse.Namespace) -> None:
+    for path in show(
+        options.source,
+        options.out,
+        spec=volume_named(options.volume),
+        slices=options.z,
+        label_source=options.label_source,
+    ):
+        _say(path)
+
+
+def _convert(options: argparse.Namespace) -> None:
+    semantic = None if options.kind is None else options.kind == "semantic"
+    convert(
+        options.source,
+        options.target,
+        form=options.form,
+        semantic=semantic,
+        palette=options.palette,
+    )
+    _say(options.target)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="platelet-em",
+        description="The platelet-em electron-microscopy dataset for Hugging Face datasets.",
+        epilog="platelet-em COMMAND --help shows examples.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_build(commands)
+    _add_sample(commands)
+    _add_info(commands)
+    _add_show(commands)
+    _add_convert(commands)
+    return parser
+
+
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _add(commands: _Commands, name: str, purpose: str, *examples: str) -> argparse.ArgumentParser:
+    lines = "\n".join(f"  platelet-em {example}" for example in examples)
+    command = commands.add_parser(
+        name,
+        help=purpose,
+        description=f"{purpose[0].upper()}{purpose[1:]}.",
+        epilog=f"examples:\n{lines}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--debug", action="store_true", help="show where an error came from")
+    return command
+
+
+def _add_label_source(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--label-source",
+        choices=LABEL_SOURCES,
+        default="json",
+        help="json: the true ids; tif: colours, ids by first appearance (default: json)",
+    )
+
+
+def _add_size(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--depth", type=int, default=12, help="slices of volume 50; volume 24 has fewer in ratio"
+    )
+    command.add_argument("--size", type=int, default=400, help="pixels along y and x")
+    command.add_argument("--seed", type=int, default=0, help="another seed, another scene")
+
+
+def _add_build(commands: _Commands) -> None:
+    command = _add(
+        commands,
+        "build",
+        "write a complete Hub repository: Parquet files and the dataset card",
+        "build repo                        # downloads the archive",
+        "build repo --data-dir archives    # takes it from a folder",
+        "build repo --sample --depth 6     # of a synthetic scene",
+    )
+    command.set_defaults(run=_build)
+    command.add_argument("out", type=Path, help="the repository's folder")
+    command.add_argument("--data-dir", type=Path, help=_DATA_DIR)
+    command.add_argument("--cache-dir", type=Path, help="where downloads are kept")
+    command.add_argument("--sample", action="store_true", help="build the synthetic sample")
+    _add_label_source(command)
+    _add_size(command)
+
+
+def _add_sample(commands: _Commands) -> None:
+    command = _add(
+        commands,
+        "sample",
+        "write the two archives of a synthetic dataset in the publisher's layout",
+        "sample archives",
+        "sample archives --depth 50 --size 800   # as large as the real one",
+    )
+    command.set_defaults(run=_sample)
+    command.add_argument("folder", type=Path, help="where the archives go")
+    _add_size(command)
+
+
+def _add_info(commands: _Commands) -> None:
+    command = _add(
+        commands,
+        "info",
+        "say what the dataset is, or what archives or a built repository hold",
+        "info",
+        "info archives",
+        "info repo",
+    )
+    command.set_defaults(run=_info)
+    command.add_argument("path", type=Path, nargs="?", help="archives, or a built repository")
+
+
+def _add_show(commands: _Commands) -> None:
+    command = _add(
+        commands,
+        "show",
+        "draw slices with their labels into PNG files",
+        "show repo",
+        "show archives --volume 24 --z 0 5 10 --out pictures",
+    )
+    command.set_defaults(run=_show)
+    command.add_argument("source", type=Path, help=f"a built repository, or {_DATA_DIR}")
+    command.add_argument(
+        "--volume", choices=[v.name for v in VOLUMES], default=VOLUMES[0].name, help="which volume"
+    )
+    command.add_argument("--z", type=int, nargs="+", default=[0], help="which slices (default: 0)")
+    command.add_argument("--out", type=Path, default=Path(), help="where the pictures go")
+    _add_label_source(command)
+
+
+def _add_convert(commands: _Commands) -> None:
+    command = _add(
+        commands,
+        "convert",
+        "convert a label file: JSON, TIF of ids, or RGBA TIF, voxel for voxel",
+        "convert 50-instance-cell.json 50-instance-cell.tif --form index",
+        "convert 50-semantic.json 50-semantic.tif --palette A",
+        "convert 50-instance-organelle.tif organelles.json",
+    )
+    command.set_defaults(run=_convert)
+    command.add_argument("source", type=Path, help="a .json or .tif label file")
+    command.add_argument("target", type=Path, help="what to write")
+    command.add_argument(
+        "--form",
+        choices=FORMS,
+        help="json; index: uint16 ids; rgba: colours (default: by the ending, a TIF being rgba)",
+    )
+    command.add_argument(
+        "--kind",
+        choices=("semantic", "instance"),
+        help="classes or instances (default: by the file's name)",
+    )
+    command.add_argument(
+        "--palette", choices=("A", "B"), default="B", help="colours of classes (default: B)"
+    )

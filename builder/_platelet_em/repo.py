@@ -1,0 +1,199 @@
+"""The Hub repository: rows of all configurations as Parquet files, and the card beside them.
+
+A build works in a folder of its own inside the repository, file by file, and moves the files into
+place when all of them are there, the card last. What an interrupted build has finished is taken
+up by the next one, if it is made from the same archive by the same code.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets.utils import tqdm
+
+from _platelet_em import __version__
+from _platelet_em.archive import Source, needed_files
+from _platelet_em.card import CARD, render_card
+from _platelet_em.dataset import code_digest
+from _platelet_em.errors import OutputError
+from _platelet_em.fetch import obtain
+from _platelet_em.files import new_file
+from _platelet_em.records import Volume, make_table
+from _platelet_em.schema import METADATA_KEY, arrow_schema, parquet_metadata
+from _platelet_em.shards import data_files, shard_bounds, shard_name
+from _platelet_em.spec import CONFIG_NAMES, CONFIGS, VOLUMES, VolumeSpec
+
+__all__ = ["build", "read_provenance"]
+
+_STAGING = ".platelet-em-build"
+_ROWS_PER_GROUP = 10
+"""The viewer fetches rows by group, and must not fetch more than it can hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class _DataFile:
+    """One Parquet file of the repository: its place, and the rows that it holds."""
+
+    name: str
+    config: str
+    start: int
+    stop: int
+
+
+def read_provenance(path: Path) -> dict[str, Any] | None:
+    """Our own record in the metadata of a Parquet file; None if it has none, or is none."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+        record = json.loads(metadata[METADATA_KEY.encode()])
+    except (KeyError, ValueError, OSError, pa.ArrowException):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def build(
+    out: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    label_source: str = "json",
+    cache_dir: str | Path | None = None,
+) -> Path:
+    """Write a complete Hub repository: Parquet for every configuration, and the card.
+
+    Args:
+        out: The repository's folder; it is made, or brought up to date. Files of other names
+            that are there stay as they are.
+        data_dir: A zip of the publisher, an extracted folder, or a folder with the zips; None
+            downloads the archive.
+        label_source: "json" or "tif".
+        cache_dir: Where the download is kept; None is the cache of `datasets`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        PlateletEMError: for archives that cannot be had or read, or a place that cannot be
+            written to, or holds somebody else's data under our names.
+    """
+    out = Path(out).expanduser()
+    _refuse_foreign(out)
+    source = obtain(label_source, data_dir, cache_dir)
+    provenance = _provenance(source, label_source)
+    staging = _open_staging(out, provenance["fingerprint"])
+    files: list[str] = []
+    for spec in VOLUMES:
+        files += _write_volume(out, staging, source, spec, provenance)
+    _publish(out, staging, files)
+    with new_file(out / CARD) as card:
+        card.write(render_card(out, provenance).encode())
+    shutil.rmtree(staging.parent)
+    return out
+
+
+def _provenance(source: Source, label_source: str) -> dict[str, str]:
+    identity = source.identity(needed_files(label_source))
+    parts = [code_digest(), label_source, identity]
+    return {
+        "fingerprint": hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32],
+        "label_source": label_source,
+        "archive": source.path.name if source.is_zip else "an extracted folder",
+        "archive_md5": identity,
+        "tool_version": __version__,
+    }
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Stop before anything is overwritten or deleted that this project did not write."""
+    if out.exists() and not out.is_dir():
+        msg = f"{out}: expected a folder, or nothing there yet"
+        raise OutputError(msg)
+    ours = [path for config in CONFIG_NAMES for path in data_files(out, config)]
+    strange = [path for path in ours if read_provenance(path) is None]
+    card = out / CARD
+    if card.is_file() and not ours and card.stat().st_size:
+        strange.append(card)
+    if strange:
+        msg = f"{strange[0]}: was not written by platelet-em build: choose another folder"
+        raise OutputError(msg)
+
+
+def _open_staging(out: Path, fingerprint: str) -> Path:
+    """The folder that the build works in; what was begun from something else is thrown away."""
+    staging = out / _STAGING / fingerprint
+    try:
+        staging.mkdir(parents=True, exist_ok=True)
+        for other in staging.parent.iterdir():
+            if other != staging:
+                shutil.rmtree(other)
+    except OSError as error:
+        msg = f"{out}: cannot be written to: {error.strerror}: choose another folder"
+        raise OutputError(msg) from error
+    return staging
+
+
+def _plan(spec: VolumeSpec, depth: int) -> Iterator[_DataFile]:
+    for config in CONFIGS:
+        bounds = shard_bounds(config, depth)
+        for index, (start, stop) in enumerate(bounds):
+            name = shard_name(config.name, spec.split, index, len(bounds))
+            yield _DataFile(name, config.name, start, stop)
+
+
+def _write_volume(
+    out: Path, staging: Path, source: Source, spec: VolumeSpec, provenance: dict[str, str]
+) -> list[str]:
+    """Write the files of a volume that are not there yet; returns the names of all of them."""
+    with tqdm(total=1, desc=f"Reading volume {spec.name}", unit="volume") as bar:
+        volume = Volume(source, spec, provenance["label_source"])
+        bar.update()
+    with volume:
+        plan = list(_plan(spec, volume.shape[0]))
+        with tqdm(total=sum(f.stop - f.start for f in plan), unit="row") as bar:
+            for file in plan:
+                bar.set_description(f"Writing {file.name}")
+                if not _is_done(out, staging, file.name, provenance["fingerprint"]):
+                    _write_file(staging / file.name, volume, file, provenance)
+                bar.update(file.stop - file.start)
+    return [file.name for file in plan]
+
+
+def _is_done(out: Path, staging: Path, name: str, fingerprint: str) -> bool:
+    if (staging / name).is_file():
+        return True
+    record = read_provenance(out / name) if (out / name).is_file() else None
+    return record is not None and record.get("fingerprint") == fingerprint
+
+
+def _write_file(path: Path, volume: Volume, file: _DataFile, provenance: dict[str, str]) -> None:
+    schema = arrow_schema(file.config).with_metadata(parquet_metadata(file.config, provenance))
+    rows = volume.rows(file.config, file.start, file.stop)
+    with (
+        new_file(path) as raw,
+        pq.ParquetWriter(
+            raw, schema, compression="zstd", use_dictionary=False, write_page_index=True
+        ) as writer,
+    ):
+        group: list[dict[str, Any]] = []
+        for index, row in enumerate(rows, file.start + 1):
+            group.append(row)
+            if len(group) == _ROWS_PER_GROUP or index == file.stop:
+                writer.write_table(make_table(file.config, group))
+                group = []
+
+
+def _publish(out: Path, staging: Path, files: list[str]) -> None:
+    """Move finished files into place, and delete those of an earlier build with other shards."""
+    for name in files:
+        if (staging / name).is_file():
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            (staging / name).replace(out / name)
+    wanted = {out / name for name in files}
+    for config in CONFIG_NAMES:
+        for path in data_files(out, config):
+            if path not in wanted:
+                path.unlink()
