@@ -9,11 +9,15 @@ _HOME = tempfile.mkdtemp(prefix="platelet-em-tests-")
 os.environ.update(HF_HOME=_HOME, HF_HUB_OFFLINE="1", HF_DATASETS_DISABLE_PROGRESS_BARS="1")
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
+import datasets
 import numpy as np
+import plain
+import publisher
 import pytest
 from hypothesis import HealthCheck, settings
 
-import publisher
+import platelet_em
+from _platelet_em.repo import build
 
 settings.register_profile(
     "tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -63,3 +67,42 @@ def same_partition():
         return bool(zeros) and all(len(np.unique(side)) == pairs.shape[1] for side in pairs)
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def plain_packages(tmp_path_factory):
+    """Everything that is installed but this project, see plain.py."""
+    return plain.site_packages_without_us(tmp_path_factory.mktemp("site-packages"))
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """A cache folder that tests share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def repository(archives, tmp_path_factory):
+    """A repository built from the JSON archive."""
+    return build(tmp_path_factory.mktemp("built") / "repo", data_dir=archives)
+
+
+@pytest.fixture(scope="session")
+def loaded(repository, cache):
+    """The repository's slices as plain datasets loads them: a DatasetDict without format."""
+    return datasets.load_dataset(str(repository), "slices", cache_dir=str(cache))
+
+
+@pytest.fixture
+def check_row(publication):
+    """Compare a row of `slices` in our format with the truth."""
+
+    def check(row):
+        truth, z = publication.volumes[row["volume"]], row["z"]
+        assert np.array_equal(row["image"], truth.images[z])
+        assert np.array_equal(row["semantic"], truth.semantic[z])
+        assert isinstance(row["cells"], platelet_em.LazyLabels)
+        assert np.array_equal(np.asarray(row["cells"]), truth.cell[z])
+        assert np.array_equal(np.asarray(row["organelles"]), truth.organelle[z])
+
+    return check

@@ -96,7 +96,7 @@ class Source:
             with zipfile.ZipFile(self.path) as archive, archive.open(member) as packed:
                 shutil.copyfileobj(packed, whole, _CHUNK)
             whole.seek(0)
-        except _ZIP_TROUBLE as error:
+        except (*_ZIP_TROUBLE, OSError) as error:
             whole.close()
             msg = f"{self.place(name)}: cannot be unpacked: {error}: fetch the archive again"
             raise ArchiveError(msg) from error
@@ -172,7 +172,7 @@ def find_source(data_dir: str | Path, label_source: str) -> Source:
     elif (published := source.path / archive_for(label_source).file_name).is_file():
         source = open_source(published)
     else:
-        zips = [open_source(p) for p in sorted(source.path.glob("*.zip"))]
+        zips = [open_source(p) for p in sorted(source.path.glob("*.zip")) if not _is_junk(p.name)]
         fitting = [z for z in zips if z.holds(needed)]
         if len(fitting) > 1:
             names = ", ".join(z.path.name for z in fitting)

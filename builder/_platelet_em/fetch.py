@@ -18,6 +18,8 @@ __all__ = ["download_folder", "fetch", "obtain"]
 _CHUNK = 1 << 18
 _TIMEOUT_S = (20, 60)
 _MAX_REDIRECTS = 10
+_HEADERS = {"Accept-Encoding": "identity"}
+"""The bytes as they lie there: what is packed on the way has another length than it says."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -88,7 +90,8 @@ def _download(url: str, file: IO[bytes], label: str) -> None:
             if "text/html" in answer.headers.get("Content-Type", ""):
                 msg = f"{url} answered with a web page, not an archive: the link may be dead"
                 raise DownloadError(msg + _remedy(url))
-            total = int(answer.headers.get("Content-Length") or 0) or None
+            length = answer.headers.get("Content-Length", "")
+            total = int(length) if length.isdecimal() else None
             with tqdm(total=total, unit="B", unit_scale=True, desc=f"Downloading {label}") as bar:
                 for chunk in answer.iter_content(_CHUNK):
                     file.write(chunk)
@@ -96,7 +99,7 @@ def _download(url: str, file: IO[bytes], label: str) -> None:
             if total is not None and file.tell() < total:
                 msg = f"{url} ended after {file.tell()} of {total} bytes"
                 raise DownloadError(msg + _remedy(url))
-    except requests.RequestException as error:
+    except (requests.RequestException, ValueError) as error:  # the latter: no address at all
         msg = f"{url} could not be downloaded: {_reason(error)}"
         raise DownloadError(msg + _remedy(url)) from error
     file.flush()
@@ -120,7 +123,9 @@ def _open(session: requests.Session, url: str) -> requests.Response:
         ):
             msg = f"{url} leads to {address[:80]}, which is not https: refused"
             raise DownloadError(msg + _remedy(url))
-        answer = session.get(address, stream=True, timeout=_TIMEOUT_S, allow_redirects=False)
+        answer = session.get(
+            address, headers=_HEADERS, stream=True, timeout=_TIMEOUT_S, allow_redirects=False
+        )
         if not answer.is_redirect:
             answer.raise_for_status()
             return answer

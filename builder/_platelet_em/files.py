@@ -34,8 +34,7 @@ def new_file(target: Path) -> Iterator[IO[bytes]]:
             dir=target.parent, prefix=f".{target.name}.", suffix=PARTIAL_SUFFIX, delete=False
         )
     except OSError as error:
-        msg = f"{target}: cannot be written: {error.strerror}: choose another place"
-        raise OutputError(msg) from error
+        raise _unwritable(target, error) from error
     path = Path(file.name)
     try:
         with file:
@@ -44,9 +43,16 @@ def new_file(target: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         # Temporary files are private; what they become is as public as any new file.
         path.chmod(0o666 & ~_umask())
-        path.replace(target)
+        try:
+            path.replace(target)
+        except OSError as error:
+            raise _unwritable(target, error) from error
     finally:
         path.unlink(missing_ok=True)
+
+
+def _unwritable(target: Path, error: OSError) -> OutputError:
+    return OutputError(f"{target}: cannot be written: {error.strerror}: choose another place")
 
 
 def _umask() -> int:

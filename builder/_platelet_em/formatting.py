@@ -6,6 +6,7 @@ stays the Python value that it is. Values come straight from Arrow buffers, exce
 `datasets` hands over Python values (in streaming, after `map` or `filter`).
 """
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -101,22 +102,33 @@ def _is_image(feature: Any, kind: pa.DataType) -> bool:
 
 def _lists(array: pa.Array) -> Iterator[pa.Array | None]:
     """The items of each list, as slices of the same buffers."""
-    offsets = array.offsets.to_numpy(zero_copy_only=False)
-    for i in range(len(array)):
-        begin, end = int(offsets[i]), int(offsets[i + 1])
-        yield array.values.slice(begin, end - begin) if array[i].is_valid else None
+    bounds = itertools.pairwise(array.offsets.to_pylist())
+    values = array.values
+    for (begin, end), valid in zip(bounds, _valid(array), strict=True):
+        yield values.slice(begin, end - begin) if valid else None
+
+
+def _valid(array: pa.Array) -> list[bool]:
+    """Whether each item is there; to ask the item itself would copy it."""
+    valid: list[bool] = array.is_valid().to_pylist()
+    return valid
 
 
 def _encoded(array: pa.StructArray) -> Iterator[Any]:
     """The buffer of each encoded picture, or its path where the bytes are elsewhere."""
-    contents, paths = array.field("bytes"), array.field("path")
-    for i in range(len(array)):
-        if not array[i].is_valid:
+    contents = array.field("bytes")
+    if pa.types.is_large_binary(contents.type):
+        contents = contents.cast(pa.binary())
+    _, offsets, data = contents.buffers()
+    bounds = np.frombuffer(offsets, np.int32, len(array) + 1, 4 * contents.offset).tolist()
+    inside, paths = _valid(contents), array.field("path").to_pylist()
+    for i, valid in enumerate(_valid(array)):
+        if not valid:
             yield None
-        elif contents[i].is_valid:
-            yield contents[i].as_buffer()
+        elif inside[i]:
+            yield data.slice(bounds[i], bounds[i + 1] - bounds[i])
         else:
-            yield paths[i].as_py()
+            yield paths[i]
 
 
 def _image(encoded: Any, name: str) -> NDArray[Any]:
@@ -134,8 +146,8 @@ def _labels(array: pa.StructArray) -> list[LazyLabels | None]:
     columns = {name: list(_lists(column)) for name, column in fields.items() if name != "rle"}
     texts = list(_lists(fields["rle"]))
     result: list[LazyLabels | None] = []
-    for i, text in enumerate(texts):
-        if not array[i].is_valid:
+    for i, (text, valid) in enumerate(zip(texts, _valid(array), strict=True)):
+        if not valid:
             result.append(None)
             continue
         row = {name: parts[i] for name, parts in columns.items()}

@@ -310,7 +310,7 @@ class LazyLabels(LazyArray):
 
     def __contains__(self, value: Any) -> bool:
         if not np.isscalar(value):
-            return bool((np.asarray(self) == value).any())
+            return super().__contains__(value)
         if value == 0:
             return int(self._runs.lengths.sum()) < self.size
         return bool((self._ids[self.areas > 0] == value).any())
@@ -327,8 +327,8 @@ class LazyLabels(LazyArray):
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if dtype is not None:
             labels = self._ids[self.areas > 0]
-            with np.errstate(invalid="ignore"):
-                fits = labels.astype(dtype).astype(np.int64) == labels
+            with np.errstate(all="ignore"):
+                fits = labels.astype(dtype).real.astype(np.int64) == labels
             if not fits.all():
                 msg = f"id {labels[~fits][0]} does not fit {np.dtype(dtype)}: use int32"
                 raise LabelRangeError(msg)

@@ -68,6 +68,9 @@ class LazyArray(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
     def __iter__(self) -> Iterator[Any]:
         return (self[index] for index in range(len(self)))
 
+    def __contains__(self, value: Any) -> bool:
+        return value in np.asarray(self)
+
     def __bool__(self) -> bool:
         # NumPy decides what the truth of an array is: of one element, its own; else an error.
         return bool(np.asarray(self) if self.size == 1 else np.broadcast_to(False, self.shape))
@@ -80,10 +83,12 @@ class LazyArray(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
         return array if dtype is None else array.astype(dtype, copy=False)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if any(isinstance(array, LazyArray) for array in kwargs.get("out", ())):
+        written = inputs[:1] if method == "at" else kwargs.get("out", ())
+        if any(isinstance(array, LazyArray) for array in written):
             return NotImplemented
-        dense = (np.asarray(x) if isinstance(x, LazyArray) else x for x in inputs)
-        return getattr(ufunc, method)(*dense, **kwargs)
+        dense = (_densify(x) for x in inputs)
+        options = {name: _densify(x) for name, x in kwargs.items()}
+        return getattr(ufunc, method)(*dense, **options)
 
     def __getitem__(self, index: Any) -> Any:
         parts = index if isinstance(index, tuple) else (index,)
@@ -95,6 +100,10 @@ class LazyArray(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
         if isinstance(result, np.generic):
             return elements.reshape(())[()]
         return elements.reshape(result.shape)
+
+
+def _densify(value: Any) -> Any:
+    return np.asarray(value) if isinstance(value, LazyArray) else value
 
 
 def _is_basic(part: Any) -> bool:

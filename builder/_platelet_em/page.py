@@ -22,8 +22,8 @@ Page = NDArray[Any]
 _TIFF_LITTLE_ENDIAN = b"II*\0"
 _SHORT, _LONG = 3, 4
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
-_STRIP_OFFSETS, _SAMPLES, _STRIP_BYTES = 273, 277, 279
-_BLACK_IS_ZERO, _PALETTE = 1, 3
+_STRIP_OFFSETS, _SAMPLES, _STRIP_BYTES, _SAMPLE_FORMAT = 273, 277, 279, 339
+_BLACK_IS_ZERO, _PALETTE, _UNSIGNED = 1, 3, 1
 
 
 def encode_page(page: Page, palette: NDArray[np.uint8] | None = None) -> bytes:
@@ -97,6 +97,7 @@ def _view(data: Any) -> Page | None:
         bits not in (8, 16)
         or tags.get(_COMPRESSION, 1) != 1
         or tags.get(_SAMPLES, 1) != 1
+        or tags.get(_SAMPLE_FORMAT, _UNSIGNED) != _UNSIGNED
         or tags.get(_PHOTOMETRIC) not in (_BLACK_IS_ZERO, _PALETTE)
         or tags.get(_STRIP_BYTES) != width * height * dtype.itemsize
         or not 0 < width * height * dtype.itemsize <= len(data) - offset

@@ -279,7 +279,7 @@ def parse_chunks(chunks: Iterable[bytes], size: int, name: str) -> Iterator[Runs
         LabelFormatError: as `parse`; what is counted then is counted from where the message says.
     """
     rest, done = b"", 0
-    for chunk in itertools.chain(chunks, [b""]):
+    for chunk in itertools.chain(filter(None, chunks), [b""]):
         text = np.frombuffer(rest + chunk, np.uint8)
         end = _end_of_pairs(text) if chunk else len(text)
         where = f"{name}, from character {done + 1}" if done else name
@@ -449,7 +449,7 @@ def paint(
 def window(
     runs: Runs, shape: tuple[int, ...], corner: Sequence[int], extent: Sequence[int]
 ) -> Runs:
-    """The canonical runs of a box cut out of an array, in the box's own flat order.
+    """The runs of a box cut out of an array, in the box's own flat order.
 
     Args:
         runs: Canonical runs of an array of `shape`.
@@ -458,7 +458,8 @@ def window(
         extent: Size of the box along each axis; the box lies inside the array.
 
     Returns:
-        Runs of the flattened box; only those are touched that lie in it.
+        Runs of the flattened box, sorted and disjoint; a run that goes on over several rows of the
+        array has a piece in each row of the box. Only runs that lie in the box are touched.
     """
     # Trailing axes that the box spans whole are contiguous with the axis before them.
     axis = len(shape) - 1

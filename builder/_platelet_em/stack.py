@@ -80,7 +80,7 @@ class LazyStack(LazyArray):
             return out
         for z in range(z0, z0 + depth):
             page = self._decode(z)
-            if page.shape != self._shape[1:] or page.dtype != self._dtype:
+            if page.shape != self._shape[1:] or page.dtype.newbyteorder("=") != self._dtype:
                 msg = (
                     f"page {z}: expected shape {self._shape[1:]} and dtype {self._dtype} as in "
                     f"page 0, got {page.shape} and {page.dtype}"

@@ -1,0 +1,40 @@
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.PHONY: demo test lint types install clean
+
+## demo: build the synthetic sample, load it with plain datasets, show it
+demo: $(VENV)/runtime.stamp install
+	$(BIN)/platelet-em build demo/repo --sample
+	$(BIN)/platelet-em show demo/repo --z 5 --out demo
+	$(BIN)/python -I examples/demo.py demo/repo
+
+## test: everything that CI runs
+test: $(VENV)/test.stamp install lint types
+	$(BIN)/pytest
+
+lint: $(VENV)/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/test.stamp
+	$(BIN)/mypy
+
+# What is tested and shown is the wheel, made anew from what lies here.
+install:
+	$(PIP) install --no-deps --force-reinstall .
+
+$(VENV)/runtime.stamp: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install .
+	touch $@
+
+$(VENV)/test.stamp: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,100 @@
+"""Files that are whole or not there."""
+
+import os
+
+import pytest
+
+from _platelet_em.errors import OutputError
+from _platelet_em.files import PARTIAL_SUFFIX, new_file
+
+
+def write_half(target, trouble):
+    with new_file(target) as file:
+        file.write(b"half")
+        raise trouble("in the block")
+
+
+def test_a_file_takes_its_name_at_the_end(tmp_path):
+    target = tmp_path / "new" / "folders" / "a.bin"
+    with new_file(target) as file:
+        file.write(b"content")
+        assert not target.exists()
+    assert target.read_bytes() == b"content"
+    assert [p.name for p in target.parent.iterdir()] == ["a.bin"]
+
+
+def test_until_then_it_lies_beside_under_the_partial_suffix(tmp_path):
+    with new_file(tmp_path / "a.bin"):
+        (partial,) = tmp_path.iterdir()
+        assert partial.name.startswith(".a.bin.")
+        assert partial.suffix == PARTIAL_SUFFIX
+
+
+def test_it_can_be_read_while_it_is_written(tmp_path):
+    with new_file(tmp_path / "a.bin") as file:
+        file.write(b"content")
+        file.seek(3)
+        assert file.read() == b"tent"
+
+
+def test_a_file_that_is_there_is_replaced_at_the_end(tmp_path):
+    target = tmp_path / "a.bin"
+    target.write_bytes(b"a longer old content")
+    with new_file(target) as file:
+        file.write(b"new")
+        file.flush()
+        assert target.read_bytes() == b"a longer old content"
+    assert target.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("trouble", [ValueError, KeyboardInterrupt, OSError])
+@pytest.mark.parametrize("old", [None, b"old"])
+def test_an_error_leaves_the_folder_as_it_was(trouble, old, tmp_path):
+    target = tmp_path / "a.bin"
+    if old is not None:
+        target.write_bytes(old)
+    before = {p: p.read_bytes() for p in tmp_path.iterdir()}
+    with pytest.raises(trouble, match="^in the block$"):
+        write_half(target, trouble)
+    assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_a_file_is_as_public_as_any_new_file(mask, tmp_path):
+    before = os.umask(mask)
+    try:
+        with new_file(tmp_path / "a.bin"):
+            pass
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.bin").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_a_place_below_a_file_cannot_be_written_to(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with (
+        pytest.raises(OutputError, match=r"file/a\.bin: cannot be written: .*: choose another"),
+        new_file(tmp_path / "file" / "a.bin"),
+    ):
+        pytest.fail("there is no place to write to")
+
+
+def test_a_name_that_is_too_long_cannot_be_written_to(tmp_path):
+    with (
+        pytest.raises(OutputError, match=r"x: cannot be written: File name too long: choose"),
+        new_file(tmp_path / ("x" * 400)),
+    ):
+        pytest.fail("there is no place to write to")
+
+
+def test_a_folder_is_not_replaced_by_a_file(tmp_path):
+    target = tmp_path / "folder"
+    target.mkdir()
+    with (
+        pytest.raises(OutputError, match=r"folder: cannot be written: Is a directory: choose"),
+        new_file(target) as file,
+    ):
+        file.write(b"content")
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+    assert list(target.iterdir()) == []

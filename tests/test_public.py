@@ -1,0 +1,86 @@
+"""The public face: its names, and what importing it does not do."""
+
+import doctest
+import importlib
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import _platelet_em
+import platelet_em
+
+PUBLIC = [
+    "CLASS_NAMES",
+    "FORMAT",
+    "VOLUMES",
+    "ArchiveError",
+    "ChecksumError",
+    "ConversionError",
+    "DownloadError",
+    "ImageFormatError",
+    "LabelFormatError",
+    "LabelRangeError",
+    "LazyLabels",
+    "LazyStack",
+    "MissingMemberError",
+    "OutputError",
+    "PlateletEM",
+    "PlateletEMConfig",
+    "PlateletEMError",
+    "convert",
+    "load_dataset",
+    "write_sample",
+]
+
+IMPORT = """
+import sys
+import datasets  # what it does on import is its own affair
+import builtins, os, socket
+
+def forbid(event, arguments):
+    if event.startswith("socket.") or event in ("os.mkdir", "os.remove", "os.rename"):
+        raise AssertionError(f"importing did {event} {arguments}")
+    if event == "open" and any(mark in str(arguments[1]) for mark in "wax+"):
+        if not str(arguments[0]).endswith(".pyc") and "__pycache__" not in str(arguments[0]):
+            raise AssertionError(f"importing wrote to {arguments}")
+
+environment = dict(os.environ)
+sys.dont_write_bytecode = True
+sys.addaudithook(forbid)
+import datasets.features.features as features
+mapping = features.Mapping
+import platelet_em
+assert dict(os.environ) == environment
+assert "torch" not in sys.modules
+assert features.Mapping is mapping, "importing patches nothing"
+from datasets.formatting import get_formatter
+get_formatter("platelet_em")
+"""
+
+
+def test_public_names():
+    assert platelet_em.__all__ == PUBLIC
+    assert all(hasattr(platelet_em, name) for name in PUBLIC)
+
+
+def test_public_names_are_documented():
+    for name in PUBLIC:
+        value = getattr(platelet_em, name)
+        if callable(value):
+            assert value.__doc__, name
+
+
+def test_import_touches_neither_network_nor_files_nor_torch():
+    command = [sys.executable, "-c", IMPORT]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+MODULES = [f"_platelet_em.{m.name}" for m in pkgutil.iter_modules(_platelet_em.__path__)]
+
+
+@pytest.mark.parametrize("name", ["platelet_em", *MODULES])
+def test_doctests(name):
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
