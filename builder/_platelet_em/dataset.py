@@ -259,7 +259,7 @@ def load_dataset(
         storage_options=storage_options,
     )
     if streaming:
-        return builder.as_streaming_dataset(split=split).with_format(FORMAT)
+        return _with_format(builder.as_streaming_dataset(split=split))
     try:
         builder.download_and_prepare(
             download_config=download_config,
@@ -275,5 +275,11 @@ def load_dataset(
         raise
     if keep_in_memory is None:
         keep_in_memory = datasets.utils.info_utils.is_small_dataset(builder.info.dataset_size)
-    dataset = builder.as_dataset(split=split, in_memory=keep_in_memory)
-    return dataset.with_format(FORMAT)
+    return _with_format(builder.as_dataset(split=split, in_memory=keep_in_memory))
+
+
+def _with_format(loaded: Any) -> Any:
+    """The dataset in our format, or the list of them that a list of splits gives."""
+    if isinstance(loaded, list):
+        return [_with_format(part) for part in loaded]
+    return loaded.with_format(FORMAT)

@@ -1,0 +1,119 @@
+"""The command: what it prints, what it writes, and how it fails."""
+
+import json
+
+import numpy as np
+import publisher
+import pytest
+import tifffile
+from PIL import Image
+
+from _platelet_em.cli import main
+
+COMMANDS = ("build", "sample", "info", "show", "convert")
+
+
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_examples(command, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        run(command, "--help")
+    out = capsys.readouterr().out
+    assert "examples:" in out
+    assert f"  platelet-em {command}" in out
+
+
+def test_sample_then_build_then_info(tmp_path, capsys):
+    assert run("sample", tmp_path / "archives", "--depth", 4, "--size", 48) == 0
+    assert "images_and_labels_rgba.zip" in capsys.readouterr().out
+    assert run("build", tmp_path / "repo", "--data-dir", tmp_path / "archives") == 0
+    assert "load_dataset" in capsys.readouterr().out
+    assert run("info", tmp_path / "repo") == 0
+    out = capsys.readouterr().out
+    assert "slices, train: 4 rows in 4 files" in out
+    assert "label source: json" in out
+    assert run("info", tmp_path / "archives") == 0
+    out = capsys.readouterr().out
+    assert "volume 50: 4 x 48 x 48 (z, y, x)" in out
+    assert "published: 23891d451dffb8709c4cf719c1a389d4" in out
+
+
+def test_build_sample_is_the_build_of_the_sample(tmp_path):
+    size = ("--depth", 2, "--size", 40, "--seed", 3)
+    assert run("sample", tmp_path / "archives", *size) == 0
+    assert run("build", tmp_path / "a", "--data-dir", tmp_path / "archives") == 0
+    assert run("build", tmp_path / "b", "--sample", *size) == 0
+    for path in (tmp_path / "a").rglob("*.parquet"):
+        other = tmp_path / "b" / path.relative_to(tmp_path / "a")
+        assert path.read_bytes() == other.read_bytes()
+
+
+def test_info_of_the_dataset(capsys):
+    assert run("info") == 0
+    out = capsys.readouterr().out
+    assert "Volume 24: split validation, shape (z, y, x) (24, 800, 800)" in out
+    assert "4 canalicular vessel" in out
+
+
+@pytest.mark.parametrize("built", [False, True])
+def test_show_draws_what_is_asked_for(built, archives, repository, tmp_path, capsys):
+    source = repository if built else archives
+    assert run("show", source, "--volume", 24, "--z", 1, 3, "--out", tmp_path) == 0
+    names = [f"platelet-em-24-z00{z}.png" for z in (1, 3)]
+    assert capsys.readouterr().out.split() == [str(tmp_path / name) for name in names]
+    for name in names:
+        assert Image.open(tmp_path / name).mode == "RGB"
+
+
+def test_show_is_the_same_from_archives_and_repository(archives, repository, tmp_path):
+    assert run("show", repository, "--z", 4, "--out", tmp_path / "a") == 0
+    assert run("show", archives, "--z", 4, "--out", tmp_path / "b") == 0
+    name = "platelet-em-50-z004.png"
+    assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+@pytest.mark.parametrize("built", [False, True])
+def test_show_names_the_slices_that_are_there(built, archives, repository, capsys):
+    assert run("show", repository if built else archives, "--z", 99) == 1
+    assert "no slice z = 99: expected 0 to 8" in capsys.readouterr().err
+
+
+def test_convert(tmp_path, publication):
+    truth = publication.volumes["50"].cell
+    source = tmp_path / "50-instance-cell.json"
+    source.write_text(json.dumps(publisher.encode(truth)))
+    assert run("convert", source, tmp_path / "50-instance-cell.tif", "--form", "index") == 0
+    assert np.array_equal(tifffile.imread(tmp_path / "50-instance-cell.tif"), truth)
+    back = tmp_path / "back.json"
+    assert run("convert", tmp_path / "50-instance-cell.tif", back) == 0
+    assert np.array_equal(publisher.decode(json.loads(back.read_text())), truth)
+
+
+def test_trouble_is_one_sentence(tmp_path, capsys):
+    assert run("build", tmp_path / "repo", "--data-dir", tmp_path / "nowhere") == 1
+    err = capsys.readouterr().err.strip()
+    assert err.startswith(f"platelet-em: {tmp_path / 'nowhere'}: expected")
+    assert "\n" not in err
+
+
+def test_debug_shows_where_it_came_from(tmp_path):
+    with pytest.raises(OSError, match="nowhere"):
+        run("build", tmp_path / "repo", "--data-dir", tmp_path / "nowhere", "--debug")
+
+
+def test_unexpected_trouble_is_named(monkeypatch, capsys):
+    def fail(path):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("_platelet_em.cli.describe", fail)
+    assert run("info") == 1
+    assert "unexpected RuntimeError, see --debug: a bug" in capsys.readouterr().err
+
+
+def test_sample_refuses_no_slices(tmp_path, capsys):
+    assert run("sample", tmp_path / "archives", "--depth", 0) == 1
+    assert "at least 1, got 0 and 400" in capsys.readouterr().err
+    assert not (tmp_path / "archives").exists()

@@ -1,0 +1,56 @@
+"""What `pip install .` puts into an environment: the face, the works, and nothing else."""
+
+import importlib.metadata
+from pathlib import Path
+
+import pytest
+
+try:
+    DISTRIBUTION = importlib.metadata.distribution("platelet-em")
+except importlib.metadata.PackageNotFoundError:
+    pytest.skip("tests run on a checkout that is not installed", allow_module_level=True)
+
+ROOT = Path(__file__).parents[1]
+FILES = {str(path) for path in DISTRIBUTION.files}
+
+
+def test_only_the_two_packages_and_the_command():
+    tops = {Path(path).parts[0] for path in FILES if not path.startswith("..")}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {
+        "platelet_em",
+        "_platelet_em",
+    }
+    assert {Path(path).name for path in FILES if path.startswith("..")} == {"platelet-em"}
+
+
+def test_typed_and_complete():
+    assert {"platelet_em/__init__.py", "platelet_em/py.typed", "_platelet_em/py.typed"} <= FILES
+    assert "_platelet_em/dataset_card.md" in FILES
+    modules = {path.name for path in (ROOT / "builder" / "_platelet_em").glob("*.py")}
+    assert {f"_platelet_em/{name}" for name in modules} <= FILES
+
+
+def test_what_is_tested_is_what_was_built():
+    import platelet_em
+
+    face = DISTRIBUTION.locate_file("platelet_em/__init__.py")
+    assert Path(platelet_em.__file__).samefile(face)
+    assert Path(platelet_em.__file__).read_bytes() == (ROOT / "platelet_em.py").read_bytes()
+
+
+def test_version():
+    import _platelet_em
+
+    assert DISTRIBUTION.version == _platelet_em.__version__
+
+
+def test_dependencies_are_those_of_the_contract():
+    names = {
+        requirement.split(">")[0].strip()
+        for requirement in DISTRIBUTION.requires
+        if "extra ==" not in requirement
+    }
+    assert names == {
+        "datasets", "huggingface-hub", "numpy", "pillow", "pyarrow", "pyyaml", "requests",
+        "tifffile",
+    }  # fmt: skip

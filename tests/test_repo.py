@@ -1,0 +1,241 @@
+"""Building a Hub repository: whole, repeatable, and loaded by people who do not have us."""
+
+import json
+
+import datasets
+import numpy as np
+import plain
+import publisher
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+import platelet_em
+from _platelet_em import repo as repo_module
+from _platelet_em.repo import build, read_provenance
+from _platelet_em.schema import FEATURES
+
+
+def contents(folder):
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def front_matter(folder):
+    return yaml.safe_load((folder / "README.md").read_text().split("---\n")[1])
+
+
+def test_files(repository):
+    names = sorted(contents(repository))
+    shards = [f"slices/train-{i:05}-of-00008.parquet" for i in range(8)]
+    assert names == sorted(
+        [
+            "README.md",
+            *shards,
+            *(f"slices/validation-{i:05}-of-00004.parquet" for i in range(4)),
+            *(
+                f"{c}/{s}-00000-of-00001.parquet"
+                for c in ("volumes", "preview")
+                for s in ("train", "validation")
+            ),
+        ]
+    )
+
+
+PLAIN = """
+import sys
+import datasets, numpy as np
+repository, truth, cache = sys.argv[1:]
+truth = np.load(truth)
+for streaming in (False, True):
+    ds = datasets.load_dataset(repository, "slices", cache_dir=cache, streaming=streaming)
+    assert list(ds) == ["train", "validation"]
+    for split, name in (("train", "50"), ("validation", "24")):
+        rows = list(ds[split])
+        assert [row["z"] for row in rows] == list(range(len(truth[name + "_images"])))
+        for row in rows:
+            z = row["z"]
+            assert row["image"].mode == "I;16" and row["semantic"].mode == "P"
+            assert np.array_equal(np.asarray(row["image"]), truth[name + "_images"][z])
+            assert np.array_equal(np.asarray(row["semantic"]), truth[name + "_semantic"][z])
+            for column, kind in (("cells", "cell"), ("organelles", "organelle")):
+                labels = row[column]
+                mask = np.zeros(np.prod(labels["shape"]), np.int32)
+                for label, text in zip(labels["id"], labels["rle"]):
+                    for start, length in np.array(text.split(), int).reshape(-1, 2):
+                        mask[start - 1 : start - 1 + length] = label
+                expected = truth[f"{name}_{kind}"][z]
+                assert np.array_equal(mask.reshape(labels["shape"]), expected)
+                assert row[f"n_{column}"] == len(labels["id"]) == len(np.unique(expected)) - 1
+    volumes = datasets.load_dataset(repository, "volumes", cache_dir=cache, streaming=streaming)
+    row = next(iter(volumes["train"]))
+    assert np.array_equal(np.stack([np.asarray(page) for page in row["image"]]), truth["50_images"])
+    preview = datasets.load_dataset(repository, "preview", cache_dir=cache, streaming=streaming)
+    assert next(iter(preview["train"]))["preview"].mode == "RGB"
+assert datasets.get_dataset_config_names(repository) == ["slices", "volumes", "preview"]
+print("ok")
+"""
+
+
+def test_plain_datasets_loads_it_without_this_project(
+    repository, publication, plain_packages, tmp_path
+):
+    arrays = {
+        f"{name}_{kind}": getattr(volume, kind)
+        for name, volume in publication.volumes.items()
+        for kind in ("images", "semantic", "cell", "organelle")
+    }
+    np.savez(tmp_path / "truth.npz", **arrays)
+    out = plain.run(plain_packages, PLAIN, repository, tmp_path / "truth.npz", tmp_path / "cache")
+    assert out.strip().splitlines()[-1] == "ok"
+
+
+def test_same_input_same_bytes(repository, archives, tmp_path):
+    assert contents(build(tmp_path / "again", data_dir=archives)) == contents(repository)
+
+
+def test_tif_labels_differ_by_a_bijection_only(archives, publication, same_partition, tmp_path):
+    folder = build(tmp_path / "repo", data_dir=archives, label_source="tif")
+    loaded = datasets.load_dataset(str(folder), "slices", cache_dir=str(tmp_path / "cache"))
+    for split, name in (("train", "50"), ("validation", "24")):
+        rows = list(loaded[split].with_format("platelet_em"))
+        for column, kind in (("cells", "cell"), ("organelles", "organelle")):
+            labels = np.stack([np.asarray(row[column]) for row in rows])
+            assert same_partition(labels, getattr(publication.volumes[name], kind))
+
+
+def test_card_agrees_with_parquet_metadata(repository):
+    head = front_matter(repository)
+    assert head["license"] == "other"
+    assert [c["config_name"] for c in head["configs"]] == ["slices", "volumes", "preview"]
+    for info in head["dataset_info"]:
+        config = info["config_name"]
+        from_card = datasets.Features._from_yaml_list(info["features"])
+        for path in sorted((repository / config).iterdir()):
+            metadata = pq.read_schema(path).metadata
+            features = json.loads(metadata[b"huggingface"])["info"]["features"]
+            assert features == FEATURES[config]
+            assert datasets.Features.from_dict(features) == from_card
+            assert from_card.arrow_schema.equals(pq.read_schema(path).remove_metadata())
+        rows = {s["name"]: s["num_examples"] for s in info["splits"]}
+        for split, count in rows.items():
+            shards = (repository / config).glob(f"{split}-*")
+            assert sum(pq.read_metadata(shard).num_rows for shard in shards) == count
+
+
+def test_card_figures_are_those_of_the_arrays(repository, publication):
+    card = (repository / "README.md").read_text()
+    assert "{{" not in card
+    for name, truth in publication.volumes.items():
+        shape = " x ".join(map(str, truth.images.shape))
+        cells, organelles = (len(np.unique(a)) - 1 for a in (truth.cell, truth.organelle))
+        assert f"| {shape} | {cells} | {organelles} |" in card
+        low, high = truth.images.min(), truth.images.max()
+        mean, std = truth.images.mean(), truth.images.std()
+        assert f"{low} to {high}, mean {mean:.0f}, std {std:.0f}" in card
+        assert f"{100 * (truth.semantic == 1).mean():.3f}" in card
+
+
+def test_row_groups_and_order(repository):
+    for path in sorted(repository.rglob("*.parquet")):
+        file = pq.ParquetFile(path)
+        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+        assert max(group.num_rows for group in groups) <= 10
+        for group in groups:
+            columns = [group.column(i) for i in range(group.num_columns)]
+            assert {column.compression for column in columns} == {"ZSTD"}
+            assert not any("DICTIONARY" in e for column in columns for e in column.encodings)
+            assert all(column.has_offset_index for column in columns)
+        assert list(FEATURES[path.parent.name]) == file.schema_arrow.names
+
+
+def test_provenance(repository, archives):
+    records = [read_provenance(path) for path in sorted(repository.rglob("*.parquet"))]
+    assert all(record == records[0] for record in records)
+    assert records[0]["schema_version"] == 1
+    assert records[0]["label_source"] == "json"
+    assert records[0]["archive_md5"] in (repository / "README.md").read_text()
+    assert read_provenance(archives / "images_and_labels_json.zip") is None
+
+
+class Interrupted(BaseException):
+    """Stands for a signal: nothing may catch it on the way."""
+
+
+@pytest.mark.parametrize("stop_at", [0, 1, 5, 13])
+def test_interrupted_build_leaves_nothing_and_is_taken_up(
+    repository, archives, tmp_path, monkeypatch, stop_at
+):
+    out = tmp_path / "repo"
+    write, written = repo_module._write_file, []
+
+    def stop(path, *arguments):
+        if len(written) == stop_at:
+            raise Interrupted
+        written.append(path.name)
+        write(path, *arguments)
+
+    monkeypatch.setattr(repo_module, "_write_file", stop)
+    with pytest.raises(Interrupted):
+        build(out, data_dir=archives)
+    assert not [path for path in out.iterdir() if not path.name.startswith(".")]
+    stop_at, first = -1, list(written)
+    build(out, data_dir=archives)
+    assert contents(out) == contents(repository)
+    assert len(written) == len(contents(repository)) - 1, "no finished file is made again"
+    assert written[: len(first)] == first
+
+
+def test_interrupted_while_moving_is_taken_up(repository, archives, tmp_path, monkeypatch):
+    out = tmp_path / "repo"
+    publish = repo_module._publish
+
+    def stop(folder, staging, files):
+        publish(folder, staging, files[:5])
+        raise Interrupted
+
+    monkeypatch.setattr(repo_module, "_publish", stop)
+    with pytest.raises(Interrupted):
+        build(out, data_dir=archives)
+    monkeypatch.setattr(repo_module, "_publish", publish)
+    build(out, data_dir=archives)
+    assert contents(out) == contents(repository)
+
+
+def test_another_archive_replaces_everything(repository, archives, tmp_path):
+    out, other = tmp_path / "repo", tmp_path / "other"
+    other.mkdir()
+    publisher.publication(seed=7, depth=3).zip(other / "images_and_labels_json.zip", "json")
+    build(out, data_dir=other)
+    assert len(list((out / "slices").glob("train-*"))) == 3
+    (out / "LICENSE").write_text("somebody's own file stays")
+    build(out, data_dir=archives)
+    found = contents(out)
+    assert found.pop("LICENSE")
+    assert found == contents(repository)
+
+
+def test_foreign_files_are_never_overwritten(archives, tmp_path):
+    out = tmp_path / "repo"
+    out.mkdir()
+    (out / "README.md").write_text("mine")
+    with pytest.raises(platelet_em.OutputError, match=r"README\.md: was not written by"):
+        build(out, data_dir=archives)
+    assert contents(out) == {"README.md": b"mine"}
+    (out / "README.md").unlink()
+    (out / "slices").mkdir()
+    (out / "slices" / "train-00000-of-00001.parquet").write_bytes(b"mine")
+    with pytest.raises(platelet_em.OutputError, match=r"train-00000-of-00001\.parquet: was not"):
+        build(out, data_dir=archives)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(platelet_em.OutputError, match="expected a folder"):
+        build(tmp_path / "file", data_dir=archives)
+
+
+def test_damaged_archive_leaves_no_data(publication, tmp_path):
+    files = publication.folder(tmp_path / "bad", "json")
+    (files / "labels-instance" / "24-instance-organelle.json").write_text('{"1": "1 2"}')
+    with pytest.raises(platelet_em.LabelFormatError, match=r"24-instance-organelle\.json.*\.info"):
+        build(tmp_path / "repo", data_dir=files)
+    out = tmp_path / "repo"
+    assert not [path for path in out.iterdir() if not path.name.startswith(".")]
