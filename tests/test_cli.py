@@ -65,7 +65,8 @@ def test_show_draws_what_is_asked_for(built, archives, repository, tmp_path, cap
     names = [f"platelet-em-24-z00{z}.png" for z in (1, 3)]
     assert capsys.readouterr().out.split() == [str(tmp_path / name) for name in names]
     for name in names:
-        assert Image.open(tmp_path / name).mode == "RGB"
+        with Image.open(tmp_path / name) as picture:
+            assert picture.mode == "RGB"
 
 
 def test_show_is_the_same_from_archives_and_repository(archives, repository, tmp_path):

@@ -232,7 +232,7 @@ def test_no_network_says_how_to_give_the_archives(tmp_path, monkeypatch):
         assert address in message
         assert "data_dir" in message
         assert "\n" not in message
-    assert not [path for path in tmp_path.rglob("*.part")]
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_writers_give_what_plain_datasets_loads(load, plain_packages, publication, tmp_path):

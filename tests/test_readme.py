@@ -37,9 +37,8 @@ def test_readme_runs(tmp_path, monkeypatch):
     if shutil.which("platelet-em") is None:
         command = tmp_path / "bin" / "platelet-em"
         command.parent.mkdir()
-        command.write_text(
-            f"#!{sys.executable}\nimport sys\nfrom _platelet_em.cli import main\nsys.exit(main())\n"
-        )
+        run_main = "import sys\nfrom _platelet_em.cli import main\nsys.exit(main())\n"
+        command.write_text(f"#!{sys.executable}\n{run_main}")
         command.chmod(0o755)
         monkeypatch.setenv("PATH", f"{command.parent}{os.pathsep}{os.environ['PATH']}")
     names = {}

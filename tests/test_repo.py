@@ -69,7 +69,8 @@ for streaming in (False, True):
                 assert row[f"n_{column}"] == len(labels["id"]) == len(np.unique(expected)) - 1
     volumes = datasets.load_dataset(repository, "volumes", cache_dir=cache, streaming=streaming)
     row = next(iter(volumes["train"]))
-    assert np.array_equal(np.stack([np.asarray(page) for page in row["image"]]), truth["50_images"])
+    pages = np.stack([np.asarray(page) for page in row["image"]])
+    assert np.array_equal(pages, truth["50_images"])
     preview = datasets.load_dataset(repository, "preview", cache_dir=cache, streaming=streaming)
     assert next(iter(preview["train"]))["preview"].mode == "RGB"
 assert datasets.get_dataset_config_names(repository) == ["slices", "volumes", "preview"]
@@ -126,7 +127,7 @@ def test_card_agrees_with_parquet_metadata(repository):
 def test_card_figures_are_those_of_the_arrays(repository, publication):
     card = (repository / "README.md").read_text()
     assert "{{" not in card
-    for name, truth in publication.volumes.items():
+    for truth in publication.volumes.values():
         shape = " x ".join(map(str, truth.images.shape))
         cells, organelles = (len(np.unique(a)) - 1 for a in (truth.cell, truth.organelle))
         assert f"| {shape} | {cells} | {organelles} |" in card
