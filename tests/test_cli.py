@@ -116,5 +116,5 @@ def test_unexpected_trouble_is_named(monkeypatch, capsys):
 
 def test_sample_refuses_no_slices(tmp_path, capsys):
     assert run("sample", tmp_path / "archives", "--depth", 0) == 1
-    assert "at least 1, got 0 and 400" in capsys.readouterr().err
+    assert "at least 1, got 0 and 512" in capsys.readouterr().err
     assert not (tmp_path / "archives").exists()

@@ -54,7 +54,7 @@ def test_an_error_leaves_the_folder_as_it_was(trouble, old, tmp_path):
     if old is not None:
         target.write_bytes(old)
     before = {p: p.read_bytes() for p in tmp_path.iterdir()}
-    with pytest.raises(trouble, match="^in the block$"):
+    with pytest.raises(trouble, match=r"^in the block$"):
         write_half(target, trouble)
     assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
 

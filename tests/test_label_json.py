@@ -4,12 +4,11 @@ import io
 import json
 
 import numpy as np
+import publisher
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import publisher
-from _platelet_em import label_json
 from _platelet_em.errors import LabelFormatError
 from _platelet_em.label_json import parse_id, parse_shape, scan, write
 from _platelet_em.spec import MAX_ID
@@ -122,7 +121,7 @@ def test_texts_are_those_that_json_reads(labels, place, indent):
         ('{"1" "2 1"}', 5, "':'", "b'\"2 1\"}'"),
         ('{"1": [2, 1]}', 6, "the RLE text of '1', a string,", r"b'\[2, 1\]}'"),
         ('{"1": null}', 6, "the RLE text of '1', a string,", "b'null}'"),
-        ('{"1": "2 1" "2": ""}', 12, "',' or '}'", "b'\"2\": \"\"}'"),
+        ('{"1": "2 1" "2": ""}', 12, "',' or '}'", 'b\'"2": ""}\''),
         ('{"1": "2 1",}', 12, "a key", "b'}'"),
         ('{"1": "2 1"', 11, "',' or '}'", "the end of the file"),
         ('{"1": "2 1', 10, "a '\"' that ends the RLE text of '1', a string,", "the end of the"),
@@ -167,7 +166,9 @@ def test_two_infos_are_refused():
 
 @pytest.mark.parametrize("text", ["{}", " { } ", '{"1": "1 1"}'])
 def test_a_file_without_a_shape_is_refused(text):
-    with pytest.raises(LabelFormatError, match=rf"^{NAME}: the key '\.info' with the shape .* mis"):
+    with pytest.raises(
+        LabelFormatError, match=rf"^{NAME}: the key '\.info' with the shape .* mis"
+    ):
         scan_text(text)
 
 
@@ -209,8 +210,10 @@ def test_labels_are_plain_numbers(key):
 
 @pytest.mark.parametrize(
     "key",
-    ["0", "-1", "+1", "01", "1.0", "1e3", " 1", "1 ", "", "x", "١", "²", str(MAX_ID + 1), "9" * 60]
-    + [0, -1, MAX_ID + 1, 1.0, True, np.True_, None, b"1"],
+    [
+        *("0", "-1", "+1", "01", "1.0", "1e3", " 1", "1 ", "", "x", "\u0661", "\u00b2"),
+        *(str(MAX_ID + 1), "9" * 60, 0, -1, MAX_ID + 1, 1.0, True, np.True_, None, b"1"),
+    ],
 )
 def test_other_keys_are_refused(key):
     with pytest.raises(
@@ -233,8 +236,10 @@ def test_shapes_are_tuples_of_plain_numbers(shape):
 
 @pytest.mark.parametrize(
     "shape",
-    [None, 5, "12", b"12", {1: 2}, [], [-1, 3], [2.0], ["3"], [True], [None], [[1]], [1] * 9]
-    + [[2**62], [2**31, 2**31], [0, 2**62], [2**62, 0]],
+    [
+        *(None, 5, "12", b"12", {1: 2}, [], [-1, 3], [2.0], ["3"], [True], [None], [[1]]),
+        *([1] * 9, [2**62], [2**31, 2**31], [0, 2**62], [2**62, 0]),
+    ],
 )
 def test_other_shapes_are_refused(shape):
     with pytest.raises(
@@ -244,7 +249,7 @@ def test_other_shapes_are_refused(shape):
 
 
 def test_an_endless_shape_is_refused_without_reading_it():
-    with pytest.raises(LabelFormatError, match=r"shape <.*generator.*>: expected a list"):
+    with pytest.raises(LabelFormatError, match=r"shape <generator .*: expected a list"):
         parse_shape((1 for _ in iter(int, 1)), NAME)
 
 
@@ -271,8 +276,3 @@ def test_without_labels_there_is_the_shape_alone():
 def test_ids_and_texts_go_in_pairs():
     with pytest.raises(ValueError, match="zip"):
         write(io.BytesIO(), (4,), [1, 2], ["1 1"])
-
-
-def test_the_face_of_the_module():
-    assert all(hasattr(label_json, name) for name in label_json.__all__)
-    assert label_json.__all__ == sorted(label_json.__all__)

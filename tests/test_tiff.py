@@ -4,13 +4,13 @@ import io
 import tempfile
 
 import numpy as np
+import publisher
 import pytest
 import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-import publisher
 from _platelet_em.errors import ImageFormatError
 from _platelet_em.tiff import TiffStack, pack_colors, unpack_colors, write_pages
 
@@ -60,12 +60,12 @@ def test_other_ways_to_store_pages_are_read(options):
 
 def test_a_temporary_file_without_a_name_is_read():
     array = random_array((2, 3, 4), np.uint16)
-    file = tempfile.TemporaryFile()
-    file.write(publisher.tif(array))
-    file.seek(0)
-    with TiffStack(file, NAME) as stack:
-        np.testing.assert_array_equal(stack.page(1), array[1])
-    assert file.closed
+    with tempfile.TemporaryFile() as file:
+        file.write(publisher.tif(array))
+        file.seek(0)
+        with TiffStack(file, NAME) as stack:
+            np.testing.assert_array_equal(stack.page(1), array[1])
+        assert file.closed
 
 
 def test_pages_can_be_read_in_any_order_and_again():
@@ -132,6 +132,32 @@ def test_a_file_that_ends_too_early_is_refused(share, compression):
     data = publisher.tif(random_array((9, 20, 30), np.uint16), compression=compression)
     with pytest.raises(ImageFormatError, match=rf"^{NAME}: (page \d|the file): expected a readab"):
         read(data[: int(share * len(data))])
+
+
+def test_a_file_that_is_cut_between_its_pages_does_not_pass_for_a_shorter_one():
+    data = publisher.tif(random_array((9, 20, 30), np.uint16), compression="zlib")
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        place = file.pages[5].offset
+    with pytest.raises(
+        ImageFormatError, match=rf"^{NAME}: the file: .*: 5 pages, and another one at byte {place}"
+    ):
+        open_stack(data[:place])
+
+
+def test_a_page_larger_than_its_file_can_hold_is_refused_before_memory_is_taken():
+    data = bytearray(publisher.tif(np.zeros((1, 4, 4), np.uint16), compression="zlib"))
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        tags = file.pages[0].tags
+        for name in ("ImageLength", "ImageWidth"):
+            # A short number is written where a value of either size begins.
+            data[tags[name].valueoffset : tags[name].valueoffset + 2] = b"\xff\xff"
+    with open_stack(bytes(data)) as stack:
+        assert stack.shape == (1, 65535, 65535)
+        with pytest.raises(
+            ImageFormatError,
+            match=rf"^{NAME}: page 0: .*: 8589672450 bytes of pixels in {len(data)} ",
+        ):
+            stack.page(0)
 
 
 def test_damaged_pixels_are_refused_and_the_page_is_named():

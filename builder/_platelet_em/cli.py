@@ -138,7 +138,7 @@ def _add_size(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--depth", type=int, default=12, help="slices of volume 50; volume 24 has fewer in ratio"
     )
-    command.add_argument("--size", type=int, default=400, help="pixels along y and x")
+    command.add_argument("--size", type=int, default=512, help="pixels along y and x")
     command.add_argument("--seed", type=int, default=0, help="another seed, another scene")
 
 

@@ -86,6 +86,10 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
         PlateletEMError: for an unknown label source, or a `data_dir` without the files.
     """
 
+    # `datasets` names builders after their module, and in streaming it replaces `open`, `Path`
+    # and others in that module: the face has the right name, and none of them.
+    __module__ = "platelet_em"
+
     VERSION = _VERSION
     BUILDER_CONFIG_CLASS = PlateletEMConfig
     BUILDER_CONFIGS = [  # noqa: RUF012  # datasets reads it from the class

@@ -80,7 +80,7 @@ def decode_page(data: Any, name: str = "page") -> Page:
     try:
         with Image.open(io.BytesIO(data)) as picture:
             return np.asarray(picture)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
         msg = f"{name}: expected an encoded picture, got {quote(bytes(data[:16]))}: {error}"
         raise ImageFormatError(msg) from error
 
@@ -95,6 +95,7 @@ def _view(data: Any) -> Page | None:
     offset = tags.get(_STRIP_OFFSETS, 0)
     if (
         bits not in (8, 16)
+        or _STRIP_OFFSETS not in tags
         or tags.get(_COMPRESSION, 1) != 1
         or tags.get(_SAMPLES, 1) != 1
         or tags.get(_SAMPLE_FORMAT, _UNSIGNED) != _UNSIGNED

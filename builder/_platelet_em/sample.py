@@ -31,7 +31,7 @@ _KINDS = ("semantic", "cell", "organelle")
 
 
 def write_sample(
-    folder: str | Path, *, depth: int = 12, size: int = 400, seed: int = 0
+    folder: str | Path, *, depth: int = 12, size: int = 512, seed: int = 0
 ) -> list[Path]:
     """Write the two archives of a synthetic dataset, which the project takes as `data_dir`.
 
@@ -87,7 +87,7 @@ def _write_volume(zips: dict[str, zipfile.ZipFile], spec: VolumeSpec, scene: Sce
 
 def _draw(scene: Scene, stores: dict[str, RunStore], name: str) -> Iterator[NDArray[np.uint16]]:
     """Draw the scene slice by slice: yields the images, puts the labels into the stores."""
-    largest = dict.fromkeys(_KINDS, 0)
+    places: dict[str, dict[int, int]] = {kind: {} for kind in _KINDS}
     for z in tqdm(range(scene.shape[0]), desc=f"Drawing volume {name}", unit="slice"):
         drawn = scene.slice(z)
         labels: dict[str, NDArray[np.integer]] = {
@@ -97,13 +97,14 @@ def _draw(scene: Scene, stores: dict[str, RunStore], name: str) -> Iterator[NDAr
         }
         for kind, store in stores.items():
             present, runs = encode(labels[kind])
-            # Ids count from 1 without a gap, so an id minus one is its place in the store.
-            owners = present[runs.owners].astype(np.int64) - 1
-            store.add_slice(z, Runs(runs.starts, runs.stops, owners))
-            largest[kind] = max(largest[kind], *present.tolist(), 0)
+            # A small scene lacks some classes: only labels that it shows get a place.
+            known = places[kind]
+            owners = [known.setdefault(label, len(known)) for label in present.tolist()]
+            owner = np.array(owners, np.int64)[runs.owners]
+            store.add_slice(z, Runs(runs.starts, runs.stops, owner))
         yield drawn.image
     for kind, store in stores.items():
-        store.ids = np.arange(1, largest[kind] + 1, dtype=np.int32)
+        store.ids = np.array(list(places[kind]), np.int32)
 
 
 def _add(archive: zipfile.ZipFile, place: str, file: IO[bytes]) -> None:

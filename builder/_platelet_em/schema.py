@@ -123,6 +123,6 @@ def _to_yaml(feature: Feature) -> Feature:
         return {"dtype": "image"}
     if kind == "Sequence":
         inner = _to_yaml(feature["feature"])
-        # A list of a plain dtype is written in one line; so is what datasets writes itself.
-        return {"list": inner["dtype"] if isinstance(inner.get("dtype"), str) else inner}
+        # Without the word dtype between the two: so is what datasets writes itself.
+        return {"list": inner.get("dtype", inner)}
     return {"struct": [{"name": name, **_to_yaml(field)} for name, field in feature.items()]}

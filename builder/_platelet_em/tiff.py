@@ -21,11 +21,15 @@ _TIFF_TROUBLE = (
     TypeError,
     KeyError,
     IndexError,
+    ArithmeticError,
     OSError,
     struct.error,
     zlib.error,
     NotImplementedError,
 )
+
+_MAX_EXPANSION = 1 << 14
+"""Bytes of a page for each byte of its file, at most: a page that asks for more is damaged."""
 
 
 class TiffStack:
@@ -57,6 +61,9 @@ class TiffStack:
             self._tif = tifffile.TiffFile(_handle(self._file, self._name))
             depth = len(self._tif.pages)
             first = self._tif.pages[0]
+            if (follows := _next_page(self._tif)) != 0:
+                msg = f"{depth} pages, and another one at byte {follows}, where none is"
+                raise ValueError(msg)
         if first.dtype is None or not 2 <= len(first.shape) <= 3:
             msg = f"{self._name}: expected pages of the axes (y, x), got {first.shape}"
             raise ImageFormatError(msg)
@@ -89,6 +96,9 @@ class TiffStack:
                     f"{self.dtype} as in page 0, got {page.shape} and {page.dtype}"
                 )
                 raise ImageFormatError(msg)
+            if page.nbytes > _MAX_EXPANSION * self._tif.filehandle.size:
+                msg = f"{page.nbytes} bytes of pixels in {self._tif.filehandle.size} of file"
+                raise ValueError(msg)
             return page.asarray()
 
     def close(self) -> None:
@@ -111,6 +121,17 @@ class TiffStack:
 def _handle(file: IO[bytes], name: str) -> tifffile.FileHandle:
     """The file as tifffile takes it: temporary files have a number where it expects a name."""
     return tifffile.FileHandle(file, name=name)
+
+
+def _next_page(tif: tifffile.TiffFile) -> int:
+    """What the last page says is the place of the next: 0, unless the file is cut there."""
+    form, file = tif.tiff, tif.filehandle
+    begin = tif.pages[-1].offset
+    file.seek(begin)
+    (tags,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+    file.seek(begin + form.tagnosize + tags * form.tagsize)
+    (place,) = struct.unpack(form.offsetformat, file.read(form.offsetsize))
+    return int(place)
 
 
 def pack_colors(page: NDArray[Any]) -> NDArray[np.uint64]:
