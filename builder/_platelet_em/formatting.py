@@ -26,7 +26,8 @@ __all__ = ["PlateletEMFormatter"]
 
 _LABEL_FIELDS = {"shape", "id", "rle"}
 _ENCODED_FIELDS = {"bytes", "path"}
-_LABEL_OWN_FIELDS = (*_LABEL_FIELDS, "area", "bbox")
+_LABEL_OTHER_FIELDS = ("shape", "rle", "area", "bbox")
+"""Fields that are read otherwise, or are worked out again from the texts."""
 
 
 class PlateletEMFormatter(TensorFormatter[dict[str, Any], list[Any], dict[str, Any]]):  # type: ignore[misc]  # datasets is untyped
@@ -142,25 +143,31 @@ def _stack(pages: pa.StructArray, name: str) -> LazyStack:
 
 
 def _labels(array: pa.StructArray) -> list[LazyLabels | None]:
+    """The labels of each row; what has a value for each instance is cut out of one array."""
+    if not len(array):
+        return []
     fields = {field.name: array.field(field.name) for field in array.type}
-    columns = {name: list(_lists(column)) for name, column in fields.items() if name != "rle"}
-    texts = list(_lists(fields["rle"]))
+    shapes, texts = fields["shape"].to_pylist(), list(_lists(fields["rle"]))
+    columns = {
+        name: (column.offsets.to_pylist(), _numpy(column.values), _valid(column))
+        for name, column in fields.items()
+        if name not in _LABEL_OTHER_FIELDS and _is_list(column.type)
+    }
     result: list[LazyLabels | None] = []
-    for i, (text, valid) in enumerate(zip(texts, _valid(array), strict=True)):
+    for i, valid in enumerate(_valid(array)):
         if not valid:
             result.append(None)
             continue
-        row = {name: parts[i] for name, parts in columns.items()}
-        if text is None or row["shape"] is None or row["id"] is None:
+        further = {
+            name: values[bounds[i] : bounds[i + 1]]
+            for name, (bounds, values, there) in columns.items()
+            if there[i]
+        }
+        ids, text = further.pop("id", None), texts[i]
+        if text is None or shapes[i] is None or ids is None:
             msg = "labels: expected a struct with shape, id and rle, got one that is null"
             raise LabelFormatError(msg)
-        further = {
-            name: _numpy(part)
-            for name, part in row.items()
-            if name not in _LABEL_OWN_FIELDS and part is not None
-        }
-        shape, ids = row["shape"].to_pylist(), _numpy(row["id"])
-        result.append(LazyLabels.from_buffer(shape, ids, *_text_buffer(text), further))
+        result.append(LazyLabels.from_buffer(shapes[i], ids, *_text_buffer(text), further))
     return result
 
 

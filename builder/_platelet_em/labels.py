@@ -1,5 +1,6 @@
 """`LazyLabels`: RLE texts that behave like an int32 label array and decode where one looks."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -334,14 +335,16 @@ class LazyLabels(LazyArray):
                 raise LabelRangeError(msg)
         return super().__array__(dtype, copy)
 
-    def _read(self, corner: list[int], extent: list[int]) -> NDArray[Any]:
-        size = 1
-        for n in extent:
-            size *= n
-        runs = self._runs
-        if tuple(extent) != self._shape:
-            runs = rle.window(runs, self._shape, corner, extent)
-        return rle.paint(runs, self._ids, size).reshape(extent)
+    def _read(self, picked: tuple[range, ...]) -> NDArray[Any]:
+        runs, last = self._runs, picked[-1]
+        # Along the last axis runs go on: it is painted from end to end, and then thinned out.
+        ends = (min(last[0], last[-1]), max(last[0], last[-1]) + 1) if last else (0, 0)
+        whole = (*picked[:-1], range(*ends))
+        if whole != tuple(map(range, self._shape)):
+            runs = rle.window(runs, self._shape, whole)
+        extent = [len(indices) for indices in whole]
+        painted = rle.paint(runs, self._ids, math.prod(extent)).reshape(extent)
+        return painted if last.step == 1 else painted[..., :: last.step]
 
 
 def _text_buffer(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

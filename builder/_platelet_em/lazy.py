@@ -12,17 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["LazyArray"]
-
-Box = tuple[list[int], list[int]]
-"""First index and extent along each axis."""
+__all__ = ["LazyArray", "as_slice"]
 
 
 class LazyArray(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
     """An array whose elements are made when they are read.
 
     `x[index]` equals `np.asarray(x)[index]` for every basic index (integers, slices, `...`,
-    `None`), in value, shape, dtype and exception; only the bounding box of the index is made.
+    `None`), in value, shape, dtype and exception; only what is picked is made.
     Other indices make the whole array first. Operators and comparisons are elementwise.
     """
 
@@ -46,8 +43,8 @@ class LazyArray(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
         """Bytes of what is stored, not of what would be decoded."""
 
     @abc.abstractmethod
-    def _read(self, corner: list[int], extent: list[int]) -> NDArray[Any]:
-        """The elements of a box that lies inside the array."""
+    def _read(self, picked: tuple[range, ...]) -> NDArray[Any]:
+        """The elements with these indices along each axis, all of them inside the array."""
 
     @property
     def ndim(self) -> int:
@@ -79,7 +76,7 @@ class LazyArray(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
         if copy is False:
             msg = "a lazy array has no elements yet: converting it always makes a new array"
             raise ValueError(msg)
-        array = self._read([0] * self.ndim, list(self.shape))
+        array = self._read(tuple(map(range, self.shape)))
         return array if dtype is None else array.astype(dtype, copy=False)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -95,8 +92,7 @@ class LazyArray(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
         result = np.broadcast_to(np.zeros((), self.dtype), self.shape)[index]
         if not all(_is_basic(part) for part in parts):
             return np.asarray(self)[index]
-        box, inside = _bounding_box(parts, self.shape)
-        elements = self._read(*box)[inside]
+        elements = self._read(_picked(parts, self.shape))
         if isinstance(result, np.generic):
             return elements.reshape(())[()]
         return elements.reshape(result.shape)
@@ -118,21 +114,26 @@ def _is_basic(part: Any) -> bool:
     return True
 
 
-def _bounding_box(parts: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Box, tuple[slice, ...]]:
-    """The smallest box around a valid basic index, and the slices that pick the index in it."""
+def _picked(parts: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[range, ...]:
+    """The indices that a valid basic index picks along each axis."""
     axes = [part for part in parts if part is not None]
     at = next((i for i, part in enumerate(axes) if part is Ellipsis), len(axes))
     missing = len(shape) - sum(part is not Ellipsis for part in axes)
     axes[at : at + 1] = [slice(None)] * missing
-    corner, extent, inside = [], [], []
+    picked = []
     for part, size in zip(axes, shape, strict=True):
         if isinstance(part, slice):
-            picked = range(*part.indices(size))
+            picked.append(range(*part.indices(size)))
         else:
             position = operator.index(part) % size
-            picked = range(position, position + 1)
-        low, high = (min(picked[0], picked[-1]), max(picked[0], picked[-1])) if picked else (0, -1)
-        corner.append(low)
-        extent.append(high - low + 1)
-        inside.append(slice(None, None, picked.step))
-    return (corner, extent), tuple(inside)
+            picked.append(range(position, position + 1))
+    return tuple(picked)
+
+
+def as_slice(picked: range) -> slice:
+    """The slice that picks these indices.
+
+    >>> list("abc"[as_slice(range(2, -1, -1))])
+    ['c', 'b', 'a']
+    """
+    return slice(picked.start, picked.stop if picked.stop >= 0 else None, picked.step)

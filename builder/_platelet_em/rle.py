@@ -20,7 +20,7 @@ The publisher's own example:
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -148,32 +148,64 @@ def parse(
         LabelFormatError: names the text, the character or the run, what was expected and found.
     """
     text, offsets = text[offsets[0] : offsets[-1]], offsets - offsets[0]
-    digits = text - np.uint8(_ZERO)
-    is_digit = digits < 10
-    _check_characters(text, is_digit, offsets, name)
-    first = is_digit.copy()
-    first[1:] &= ~is_digit[:-1]
-    last = is_digit.copy()
-    last[:-1] &= ~is_digit[1:]
-    filled = offsets[1:] > offsets[:-1]
-    # Texts follow each other without a blank: their ends separate numbers, too.
-    begins, ends = offsets[:-1][filled], offsets[1:][filled] - 1
-    first[begins] = is_digit[begins]
-    last[ends] = is_digit[ends]
-    begins, ends = np.flatnonzero(first), np.flatnonzero(last)
-
-    counts = np.diff(np.searchsorted(begins, offsets))
+    found = _find_canonical(text, offsets)
+    if found is None:
+        found = _find_numbers(text, offsets, name)
+    ends, widths, counts = found
     if (odd := np.flatnonzero(counts % 2)).size:
         msg = (
             f"{name(int(odd[0]))}: expected pairs of start and length, got {counts[odd[0]]} "
             "numbers; the text is cut or damaged"
         )
         raise LabelFormatError(msg)
-    numbers = _read_numbers(text, begins, ends, offsets, name)
+    numbers = _read_numbers(text, ends, widths, offsets, name)
     owners = np.repeat(np.arange(len(counts)), counts // 2)
     starts, lengths = numbers[0::2] - 1, numbers[1::2]
-    _check_bounds(starts, lengths, owners, size, name)
-    return Runs(starts, starts + lengths, owners)
+    stops = starts + lengths
+    if len(starts) and (starts.min() < 0 or lengths.min() < 1 or stops.max() > size):
+        _fail_bounds(starts, lengths, owners, size, name)
+    return Runs(starts, stops, owners)
+
+
+_Numbers = tuple[Int64s, Int64s, Int64s]
+"""One past the last digit of each number, its digits, and how many numbers each text has."""
+
+
+def _find_canonical(text: NDArray[np.uint8], offsets: Int64s) -> _Numbers | None:
+    """Where the numbers are, if there is one space between them and none elsewhere; else None."""
+    filled = np.flatnonzero(offsets[1:] > offsets[:-1])
+    stops = offsets[1:][filled]
+    spaces = np.flatnonzero(text == _SPACE)
+    # Texts follow each other without a space: their ends separate numbers, too.
+    ends = np.concatenate([spaces, stops])
+    ends.sort(kind="stable")
+    last = np.searchsorted(ends, stops)
+    widths = np.diff(ends, prepend=-1) - 1
+    widths[last[:-1] + 1] += 1
+    digits = np.count_nonzero((text - np.uint8(_ZERO)) < 10)
+    if digits != len(text) - len(spaces) or (len(widths) and widths.min() < 1):
+        return None
+    counts = np.zeros(len(offsets) - 1, np.int64)
+    counts[filled] = np.diff(last, prepend=-1)
+    return ends, widths, counts
+
+
+def _find_numbers(
+    text: NDArray[np.uint8], offsets: Int64s, name: Callable[[int], str]
+) -> _Numbers:
+    """Where the numbers are, whatever blanks there are around them."""
+    is_digit = (text - np.uint8(_ZERO)) < 10
+    _check_characters(text, is_digit, offsets, name)
+    first = is_digit.copy()
+    first[1:] &= ~is_digit[:-1]
+    last = is_digit.copy()
+    last[:-1] &= ~is_digit[1:]
+    filled = offsets[1:] > offsets[:-1]
+    begins, ends = offsets[:-1][filled], offsets[1:][filled] - 1
+    first[begins] = is_digit[begins]
+    last[ends] = is_digit[ends]
+    begins, ends = np.flatnonzero(first), np.flatnonzero(last) + 1
+    return ends, ends - begins, np.diff(np.searchsorted(begins, offsets))
 
 
 def _check_characters(
@@ -198,17 +230,17 @@ def _check_characters(
 
 def _read_numbers(
     text: NDArray[np.uint8],
-    begins: Int64s,
     ends: Int64s,
+    widths: Int64s,
     offsets: Int64s,
     name: Callable[[int], str],
 ) -> Int64s:
-    """Values of the numbers whose first and last digits are given, eight digits at a time."""
-    if not len(begins):
+    """Values of the numbers that end before `ends`, eight digits at a time."""
+    if not len(ends):
         return np.empty(0, np.int64)
-    widths = ends - begins + 1
     if widths.max() > _MAX_DIGITS:
-        position = int(begins[np.argmax(widths > _MAX_DIGITS)])
+        long = int(np.argmax(widths > _MAX_DIGITS))
+        position = int(ends[long] - widths[long])
         index = int(np.searchsorted(offsets, position, side="right")) - 1
         msg = (
             f"{name(index)}: a number of more than {_MAX_DIGITS} digits at character "
@@ -219,10 +251,10 @@ def _read_numbers(
     padded[:16] = _ZERO
     padded[16:] = text
     eights = np.ndarray((len(padded) - 7,), np.dtype("<u8"), padded.data, strides=(1,))
-    numbers = _eight_digits(eights, ends + 9, np.minimum(widths, 8))
+    numbers = _eight_digits(eights, ends + 8, np.minimum(widths, 8))
     for done in (8, 16):
         if (more := np.flatnonzero(widths > done)).size:
-            rest = _eight_digits(eights, ends[more] + 9 - done, np.minimum(widths[more] - done, 8))
+            rest = _eight_digits(eights, ends[more] + 8 - done, np.minimum(widths[more] - done, 8))
             numbers[more] += rest * 10**done
     return numbers
 
@@ -233,7 +265,7 @@ def _eight_digits(eights: NDArray[np.uint64], index: Int64s, widths: Int64s) -> 
     Digits are bytes of one 64-bit word; three multiplications join neighbours two, four and
     eight at a time.
     """
-    word = eights[index].astype(np.uint64, copy=False)
+    word = eights.take(index).astype(np.uint64, copy=False)
     word ^= np.uint64(0x3030303030303030)
     word &= _KEEP_LAST[widths]
     for factor, shift, mask in (
@@ -248,13 +280,10 @@ def _eight_digits(eights: NDArray[np.uint64], index: Int64s, widths: Int64s) -> 
     return word.view(np.int64)
 
 
-def _check_bounds(
+def _fail_bounds(
     starts: Int64s, lengths: Int64s, owners: Int64s, size: int, name: Callable[[int], str]
-) -> None:
-    bad = (starts < 0) | (lengths < 1) | (starts > size - lengths)
-    if not bad.any():
-        return
-    run = int(np.argmax(bad))
+) -> NoReturn:
+    run = int(np.argmax((starts < 0) | (lengths < 1) | (starts > size - lengths)))
     owner = int(owners[run])
     position = run - int(np.searchsorted(owners, owner)) + 1
     msg = (
@@ -446,31 +475,34 @@ def paint(
     return np.repeat(colors, gaps)
 
 
-def window(
-    runs: Runs, shape: tuple[int, ...], corner: Sequence[int], extent: Sequence[int]
-) -> Runs:
-    """The runs of a box cut out of an array, in the box's own flat order.
+def window(runs: Runs, shape: tuple[int, ...], picked: Sequence[range]) -> Runs:
+    """The runs of a part of an array, in the part's own flat order.
 
     Args:
         runs: Canonical runs of an array of `shape`.
         shape: Of the whole array.
-        corner: First index of the box along each axis.
-        extent: Size of the box along each axis; the box lies inside the array.
+        picked: The indices along each axis, all of them inside the array; those along the last
+            axis follow each other, the others may have any step.
 
     Returns:
-        Runs of the flattened box, sorted and disjoint; a run that goes on over several rows of the
-        array has a piece in each row of the box. Only runs that lie in the box are touched.
+        Runs of the flattened part, sorted and disjoint; a run that goes on over several rows of
+        the array has a piece in each row of the part. Only runs that lie in it are touched.
     """
-    # Trailing axes that the box spans whole are contiguous with the axis before them.
+    # Trailing axes that are picked whole are contiguous with the axis before them.
     axis = len(shape) - 1
-    while axis > 0 and extent[axis] == shape[axis]:
+    while axis > 0 and picked[axis] == range(shape[axis]):
         axis -= 1
     inner = int(np.prod(shape[axis + 1 :], dtype=np.int64))
+    together = picked[axis].step == 1
     begins = np.zeros(1, np.int64)
-    for k in range(axis):
-        begins = (begins[:, None] * shape[k] + np.arange(corner[k], corner[k] + extent[k])).ravel()
-    begins = (begins * shape[axis] + corner[axis]) * inner if axis >= 0 else begins
-    width = (extent[axis] if axis >= 0 else 1) * inner
+    for k in range(axis if together else axis + 1):
+        index = np.arange(picked[k].start, picked[k].stop, picked[k].step, dtype=np.int64)
+        begins = (begins[:, None] * shape[k] + index).ravel()
+    begins *= inner
+    width = inner
+    if together:
+        begins = begins * shape[axis] + picked[axis].start * inner
+        width *= len(picked[axis])
     if not len(begins) or not width or not len(runs):
         return Runs.empty()
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from _platelet_em.errors import ImageFormatError
-from _platelet_em.lazy import LazyArray
+from _platelet_em.lazy import LazyArray, as_slice
 from _platelet_em.page import decode_page
 
 __all__ = ["LazyStack"]
@@ -73,12 +73,13 @@ class LazyStack(LazyArray):
         pages = [p if isinstance(p, np.ndarray) else bytes(p) for p in self._pages]
         return type(self), (pages,)
 
-    def _read(self, corner: list[int], extent: list[int]) -> NDArray[Any]:
-        (z0, y0, x0), (depth, height, width) = corner, extent
-        out = np.empty(extent, self._dtype)
-        if not height or not width:
+    def _read(self, picked: tuple[range, ...]) -> NDArray[Any]:
+        pages, rows, columns = picked
+        out = np.empty([len(indices) for indices in picked], self._dtype)
+        if not out.size:
             return out
-        for z in range(z0, z0 + depth):
+        inside = as_slice(rows), as_slice(columns)
+        for i, z in enumerate(pages):
             page = self._decode(z)
             if page.shape != self._shape[1:] or page.dtype.newbyteorder("=") != self._dtype:
                 msg = (
@@ -86,5 +87,5 @@ class LazyStack(LazyArray):
                     f"page 0, got {page.shape} and {page.dtype}"
                 )
                 raise ImageFormatError(msg)
-            out[z - z0] = page[y0 : y0 + height, x0 : x0 + width]
+            out[i] = page[inside]
         return out
