@@ -101,6 +101,9 @@ def test_the_palette_is_b_unless_it_is_named(classes, tmp_path):
 @pytest.mark.parametrize("top", [255, 65535, 2**24 - 1])
 def test_instances_become_colours_of_their_own(top, tmp_path, same_partition):
     array = random_ids(top)
+    # Ids that differ in one bit have colours of their own, too.
+    array[0, 1:3].flat = [min(1 + 2**k, top) for k in range(8, 24)]
+    array[0, 3] = 1
     source = write_labels(tmp_path / "50-instance-cell.json", publisher.encode(array))
     convert(source, tmp_path / "a.tif", form="rgba")
     found = tifffile.imread(tmp_path / "a.tif")

@@ -90,6 +90,13 @@ def test_an_archive_gets_its_name_in_a_new_folder(server, tmp_path):
     assert server.asked == ["/a.zip?dl=1"]
 
 
+@pytest.mark.parametrize("size", [0, 1, 1000, 2**18, 2**18 + 1])
+def test_archives_of_any_size_are_checked_whole(size, server, tmp_path):
+    server.serve("/a.zip", CONTENT[:size])
+    archive = archive_at(server.url("/a.zip"), md5(CONTENT[:size]))
+    assert fetch(archive, tmp_path).read_bytes() == CONTENT[:size]
+
+
 def test_the_bytes_are_asked_for_as_they_are(server, tmp_path):
     server.serve("/a.zip", CONTENT)
     fetch(archive_at(server.url("/a.zip")), tmp_path)
