@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from _platelet_em.errors import ArchiveError, MissingMemberError
+from _platelet_em.errors import ArchiveError, MissingMemberError, OutputError
+from _platelet_em.files import TEMPORARY, needs_room
 from _platelet_em.spec import VOLUMES, archive_for
 
 __all__ = ["Source", "file_md5", "find_source", "needed_files", "open_source"]
@@ -87,15 +88,28 @@ class Source:
         Raises:
             MissingMemberError: if it is not there.
             ArchiveError: if it is there twice, or damaged.
+            OutputError: if there is no room to unpack it.
         """
         member = self._member(name)
         if not self._is_zip:
-            return (self.path / member).open("rb")
+            try:
+                return (self.path / member).open("rb")
+            except OSError as error:
+                msg = f"{self.place(name)}: cannot be read: {error.strerror}"
+                raise ArchiveError(msg) from error
         whole = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
         try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(member) as packed:
+            with (
+                needs_room(TEMPORARY),
+                zipfile.ZipFile(self.path) as archive,
+                archive.open(member) as packed,
+            ):
                 shutil.copyfileobj(packed, whole, _CHUNK)
+                whole.flush()
             whole.seek(0)
+        except OutputError:
+            whole.close()
+            raise
         except (*_ZIP_TROUBLE, OSError) as error:
             whole.close()
             msg = f"{self.place(name)}: cannot be unpacked: {error}: fetch the archive again"

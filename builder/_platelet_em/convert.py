@@ -51,11 +51,15 @@ def convert(
         ConversionError: for a conversion that would lose ids, or an unknown form.
         LabelFormatError: for a damaged label file.
     """
-    source, target = Path(source), Path(target)
+    source, target = Path(source).expanduser(), Path(target).expanduser()
+    ending = target.suffix.lower()
     if form is None:
-        form = "json" if target.suffix == ".json" else "rgba"
+        form = "json" if ending == ".json" else "rgba"
     if semantic is None:
         semantic = _is_semantic(source.name)
+    if ending not in ((".json",) if form == "json" else (".tif", ".tiff")):
+        msg = f"{target}: expected the ending .json, or .tif, as the form {form!r} asks for"
+        raise ConversionError(msg)
     if form not in FORMS or palette not in PALETTES or source.resolve() == target.resolve():
         msg = (
             f"{source} to {target}: expected another file, a form of {', '.join(FORMS)}, and "
@@ -64,8 +68,8 @@ def convert(
         raise ConversionError(msg)
     try:
         file = source.open("rb")
-    except FileNotFoundError as error:
-        msg = f"{source}: expected a label file, found nothing there"
+    except OSError as error:
+        msg = f"{source}: expected a label file that can be read: {error.strerror}"
         raise MissingMemberError(msg) from error
     with read_labels(file, str(source), semantic=semantic) as store, new_file(target) as out:
         if form == "json":

@@ -1,5 +1,6 @@
 """Files that are whole or not there: written beside their place, and moved into it at the end."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -7,12 +8,34 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from _platelet_em.errors import OutputError
+from _platelet_em.errors import OutputError, PlateletEMError
 
-__all__ = ["PARTIAL_SUFFIX", "new_file"]
+__all__ = ["PARTIAL_SUFFIX", "TEMPORARY", "needs_room", "new_file"]
 
 PARTIAL_SUFFIX = ".part"
 """Ending of files that are being written; what has it is nobody's, and may be deleted."""
+
+
+TEMPORARY = "the folder of temporary files (see TMPDIR)"
+"""What to call it where temporary files have no name."""
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def needs_room(place: str | Path) -> Iterator[None]:
+    """Say which place is full when something in the block cannot be written for lack of room.
+
+    Raises:
+        OutputError: names the place, and what to do.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, PlateletEMError) or error.errno not in _NO_ROOM:
+            raise
+        msg = f"{place}: no room to write: {error.strerror}: free some, or choose another place"
+        raise OutputError(msg) from error
 
 
 @contextmanager
@@ -26,7 +49,7 @@ def new_file(target: Path) -> Iterator[IO[bytes]]:
         The file, open for writing and reading, under a temporary name in the same folder.
 
     Raises:
-        OutputError: if the place cannot be written to.
+        OutputError: if the place cannot be written to, or is full.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +60,7 @@ def new_file(target: Path) -> Iterator[IO[bytes]]:
         raise _unwritable(target, error) from error
     path = Path(file.name)
     try:
-        with file:
+        with needs_room(target), file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -66,7 +66,8 @@ class PlateletEMFormatter(TensorFormatter[dict[str, Any], list[Any], dict[str, A
         if _is_labels(array.type):
             return _labels(array)
         if _is_image(feature, array.type):
-            return [None if v is None else _image(v, name) for v in _encoded(array)]
+            mode = getattr(feature, "mode", None)
+            return [None if v is None else _image(v, name, mode) for v in _encoded(array)]
         item = getattr(feature, "feature", None)
         if _is_list(array.type) and _is_image(item, array.type.value_type):
             return [None if part is None else _stack(part, name) for part in _lists(array)]
@@ -132,9 +133,13 @@ def _encoded(array: pa.StructArray) -> Iterator[Any]:
             yield paths[i]
 
 
-def _image(encoded: Any, name: str) -> NDArray[Any]:
+def _image(encoded: Any, name: str, mode: str | None = None) -> NDArray[Any]:
+    """A picture as an array; in another mode, or from a path, as `datasets` itself decodes it."""
     if isinstance(encoded, str):
-        return np.asarray(Image().decode_example({"path": encoded, "bytes": None}))
+        return np.asarray(Image(mode=mode).decode_example({"path": encoded, "bytes": None}))
+    if mode is not None:
+        content = {"path": None, "bytes": encoded.to_pybytes()}
+        return np.asarray(Image(mode=mode).decode_example(content))
     return decode_page(encoded, f"column {name!r}")
 
 

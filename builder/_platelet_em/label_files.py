@@ -44,7 +44,7 @@ def read_labels(
         LabelFormatError: for labels of another shape, unknown colours, or a damaged file.
     """
     with ExitStack() as undo:
-        if name.endswith(".json"):
+        if name.lower().endswith(".json"):
             undo.callback(file.close)
             labels = label_json.scan(file, name)
             store = undo.enter_context(_new_store(labels.shape, name, shape))
@@ -209,7 +209,7 @@ def _color_page(stack: TiffStack, name: str, z: int) -> NDArray[np.uint64]:
         if (bad := (alpha != 0) & (alpha != 255) & (alpha != opaque)).any():
             y, x = (int(c) for c in np.argwhere(bad)[0])
             place = f"{name}: z={z}, y={y}, x={x}"
-            _fail(place, f"alpha {alpha[y, x]}", f"0 (transparent), 255 or {opaque} (opaque)")
+            _fail(place, f"alpha {alpha[y, x]}", f"0 (transparent) or {opaque} (opaque)")
     return pack_colors(page)
 
 

@@ -157,7 +157,7 @@ class _Scanner:
 
     def text(self, key: str) -> tuple[int, int]:
         """Begin and end of the string that is the value of `key`, quotes excluded."""
-        return self._string(f"the RLE text of {quote(key)}, a string,")
+        return self._string(f"a string, the RLE text of {quote(key)}")
 
     def value(self) -> Any:
         """A short JSON value of any kind."""

@@ -69,6 +69,7 @@ class LazyLabels(LazyArray):
     ) -> None:
         self._shape = parse_shape(shape, "labels")
         self._ids = _parse_ids(ids)
+        self._ids.setflags(write=False)
         self._buffer: tuple[NDArray[np.uint8], NDArray[np.int64]] | None = None
         self._parsed: Runs | None = None
         self._properties: dict[str, NDArray[Any]] = {}
@@ -249,8 +250,15 @@ class LazyLabels(LazyArray):
 
         Raises:
             KeyError: for an id that is not there.
+            LabelFormatError: for what are no ids, such as a mask.
         """
         wanted = np.atleast_1d(np.asarray(ids))
+        if wanted.size and wanted.dtype.kind not in "iu":
+            msg = (
+                f"select takes ids, which are integers, got {quote(ids)}; the ids that a mask "
+                "picks are labels.ids[mask]"
+            )
+            raise LabelFormatError(msg)
         if len(unknown := np.setdiff1d(wanted, self._ids)):
             msg = f"no instance has the id {unknown[0]}; there are {quote(self._ids.tolist())}"
             raise KeyError(msg)
@@ -274,6 +282,9 @@ class LazyLabels(LazyArray):
         Raises:
             KeyError: for an id that is not there.
         """
+        if np.ndim(id):
+            msg = f"mask takes one id, got {quote(id)}"
+            raise LabelFormatError(msg)
         mask: NDArray[np.bool_] = np.asarray(self.select(id)) != 0
         return mask
 

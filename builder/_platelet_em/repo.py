@@ -9,6 +9,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets.utils import tqdm
+from filelock import FileLock, Timeout
 
 from _platelet_em import __version__
 from _platelet_em.archive import Source, needed_files
 from _platelet_em.card import CARD, render_card
 from _platelet_em.dataset import code_digest
 from _platelet_em.errors import OutputError
-from _platelet_em.fetch import obtain
+from _platelet_em.fetch import download_folder, obtain
 from _platelet_em.files import new_file
 from _platelet_em.records import Volume, make_table
 from _platelet_em.schema import METADATA_KEY, arrow_schema, parquet_metadata
@@ -84,24 +86,45 @@ def build(
     _refuse_foreign(out)
     source = obtain(label_source, data_dir, cache_dir)
     provenance = _provenance(source, label_source)
+    with _one_build_at_a_time(out):
+        _build(out, source, provenance)
+    return out
+
+
+@contextmanager
+def _one_build_at_a_time(out: Path) -> Iterator[None]:
+    """Hold a lock on a repository, which lies outside of it so that nothing stays behind there."""
+    name = hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:32]
+    lock = download_folder() / f"build-{name}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0):
+            yield
+    except Timeout:
+        msg = f"{out}: another build is at work there: wait until it has ended"
+        raise OutputError(msg) from None
+
+
+def _build(out: Path, source: Source, provenance: dict[str, str]) -> None:
     staging = _open_staging(out, provenance["fingerprint"])
     files: list[str] = []
     for spec in VOLUMES:
-        files += _write_volume(out, staging, source, spec, provenance)
+        files += _write_volume(staging, source, spec, provenance)
     _publish(out, staging, files)
-    with new_file(out / CARD) as card:
+    with new_file(staging / CARD) as card:
         card.write(render_card(out, provenance).encode())
+    (staging / CARD).replace(out / CARD)
     shutil.rmtree(staging.parent)
-    return out
 
 
 def _provenance(source: Source, label_source: str) -> dict[str, str]:
     identity = source.identity(needed_files(label_source))
-    parts = [code_digest(), label_source, identity]
+    archive = source.path.name if source.is_zip else "an extracted folder"
+    parts = [code_digest(), label_source, archive, identity]
     return {
         "fingerprint": hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32],
         "label_source": label_source,
-        "archive": source.path.name if source.is_zip else "an extracted folder",
+        "archive": archive,
         "archive_md5": identity,
         "tool_version": __version__,
     }
@@ -109,16 +132,20 @@ def _provenance(source: Source, label_source: str) -> dict[str, str]:
 
 def _refuse_foreign(out: Path) -> None:
     """Stop before anything is overwritten or deleted that this project did not write."""
-    if out.exists() and not out.is_dir():
-        msg = f"{out}: expected a folder, or nothing there yet"
+    places = [out, *(out / config for config in CONFIG_NAMES)]
+    for place in places:
+        if place.exists() and not place.is_dir():
+            msg = f"{place}: expected a folder, or nothing there yet: choose another place"
+            raise OutputError(msg)
+    found = [path for config in CONFIG_NAMES for path in data_files(out, config)]
+    if (card := out / CARD).exists():
+        found.append(card)
+    # One file of ours makes it our repository, and what is damaged there is made again.
+    if found and not (out / _STAGING).is_dir() and not any(map(read_provenance, found)):
+        msg = f"{found[0]}: was not written by platelet-em build: choose another folder"
         raise OutputError(msg)
-    ours = [path for config in CONFIG_NAMES for path in data_files(out, config)]
-    strange = [path for path in ours if read_provenance(path) is None]
-    card = out / CARD
-    if card.is_file() and not ours and card.stat().st_size:
-        strange.append(card)
-    if strange:
-        msg = f"{strange[0]}: was not written by platelet-em build: choose another folder"
+    if card.is_dir():
+        msg = f"{card}: expected a file, or nothing there yet: choose another place"
         raise OutputError(msg)
 
 
@@ -145,7 +172,7 @@ def _plan(spec: VolumeSpec, depth: int) -> Iterator[_DataFile]:
 
 
 def _write_volume(
-    out: Path, staging: Path, source: Source, spec: VolumeSpec, provenance: dict[str, str]
+    staging: Path, source: Source, spec: VolumeSpec, provenance: dict[str, str]
 ) -> list[str]:
     """Write the files of a volume that are not there yet; returns the names of all of them."""
     with tqdm(total=1, desc=f"Reading volume {spec.name}", unit="volume") as bar:
@@ -156,17 +183,11 @@ def _write_volume(
         with tqdm(total=sum(f.stop - f.start for f in plan), unit="row") as bar:
             for file in plan:
                 bar.set_description(f"Writing {file.name}")
-                if not _is_done(out, staging, file.name, provenance["fingerprint"]):
+                # A file that is published already may have been damaged since: it is made again.
+                if not (staging / file.name).is_file():
                     _write_file(staging / file.name, volume, file, provenance)
                 bar.update(file.stop - file.start)
     return [file.name for file in plan]
-
-
-def _is_done(out: Path, staging: Path, name: str, fingerprint: str) -> bool:
-    if (staging / name).is_file():
-        return True
-    record = read_provenance(out / name) if (out / name).is_file() else None
-    return record is not None and record.get("fingerprint") == fingerprint
 
 
 def _write_file(path: Path, volume: Volume, file: _DataFile, provenance: dict[str, str]) -> None:

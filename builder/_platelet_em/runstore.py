@@ -2,11 +2,13 @@
 
 import itertools
 import tempfile
+from collections import defaultdict
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from _platelet_em.files import TEMPORARY, needs_room
 from _platelet_em.rle import Runs, cut, resolve
 
 __all__ = ["RunStore"]
@@ -30,7 +32,7 @@ class RunStore:
         self.ids = np.empty(0, np.int32)
         self._plane = max(shape[1] * shape[2], 1)
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the store
-        self._pieces: list[list[tuple[int, int]]] = [[] for _ in range(shape[0])]
+        self._pieces: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
 
     def add(self, runs: Runs) -> None:
         """Put runs of the whole flattened volume."""
@@ -45,14 +47,16 @@ class RunStore:
     def add_slice(self, z: int, runs: Runs) -> None:
         """Put runs of slice z, counted from the begin of the slice."""
         if len(runs):
-            place = self._file.seek(0, 2)
-            self._file.write(np.stack([runs.starts, runs.stops, runs.owners]).tobytes())
+            with needs_room(TEMPORARY):
+                place = self._file.seek(0, 2)
+                self._file.write(np.stack([runs.starts, runs.stops, runs.owners]).tobytes())
+                self._file.flush()
             self._pieces[z].append((place, len(runs)))
 
     def slice(self, z: int) -> Runs:
         """The canonical runs of slice z; where instances overlap, the higher owner wins."""
         parts = []
-        for place, count in self._pieces[z]:
+        for place, count in self._pieces.get(z, []):
             self._file.seek(place)
             values = np.frombuffer(self._file.read(24 * count), np.int64).reshape(3, count)
             parts.append(Runs(*values))
@@ -61,7 +65,7 @@ class RunStore:
     def volume(self) -> Runs:
         """The canonical runs of the whole flattened volume."""
         parts = []
-        for z in range(self.shape[0]):
+        for z in sorted(self._pieces):
             runs, shift = self.slice(z), z * self._plane
             parts.append(Runs(runs.starts + shift, runs.stops + shift, runs.owners))
         return resolve(Runs.join(parts))

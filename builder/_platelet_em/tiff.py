@@ -64,6 +64,12 @@ class TiffStack:
             if (follows := _next_page(self._tif)) != 0:
                 msg = f"{depth} pages, and another one at byte {follows}, where none is"
                 raise ValueError(msg)
+            if depth == 1 and (planes := self._tif.series[0].size // first.size) > 1:
+                msg = (
+                    f"{planes} planes and one page: tools that read pages would lose the others: "
+                    "write it with a page for each plane"
+                )
+                raise ValueError(msg)
         if first.dtype is None or not 2 <= len(first.shape) <= 3:
             msg = f"{self._name}: expected pages of the axes (y, x), got {first.shape}"
             raise ImageFormatError(msg)
