@@ -23,7 +23,7 @@ types: $(VENV)/test.stamp
 	$(BIN)/mypy
 
 # What is tested and shown is the wheel, made anew from what lies here.
-install:
+install: $(VENV)/runtime.stamp
 	$(PIP) install --no-deps --force-reinstall .
 
 $(VENV)/runtime.stamp: pyproject.toml

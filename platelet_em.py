@@ -12,6 +12,7 @@ from _platelet_em.convert import convert
 from _platelet_em.dataset import PlateletEM, PlateletEMConfig, load_dataset
 from _platelet_em.errors import (
     ArchiveError,
+    ArgumentError,
     ChecksumError,
     ConversionError,
     DownloadError,
@@ -33,6 +34,7 @@ __all__ = [
     "FORMAT",
     "VOLUMES",
     "ArchiveError",
+    "ArgumentError",
     "ChecksumError",
     "ConversionError",
     "DownloadError",

@@ -116,5 +116,18 @@ def test_unexpected_trouble_is_named(monkeypatch, capsys):
 
 def test_sample_refuses_no_slices(tmp_path, capsys):
     assert run("sample", tmp_path / "archives", "--depth", 0) == 1
-    assert "at least 1, got 0 and 512" in capsys.readouterr().err
+    assert "got 0, 512 and 0" in capsys.readouterr().err
     assert not (tmp_path / "archives").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sample", "--data-dir", "x"], "leave out --data-dir"),
+        (["--depth", "3"], "depth say what the sample is like: add --sample"),
+    ],
+)
+def test_options_that_do_not_go_together(arguments, message, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run("build", tmp_path / "repo", *arguments)
+    assert message in capsys.readouterr().err

@@ -265,9 +265,7 @@ def test_an_id_without_voxels_of_its_own_is_refused(form, labels, tmp_path):
 # Which form, which kind
 
 
-@pytest.mark.parametrize(
-    ("target", "channels"), [("a.json", None), ("a.tif", 4), ("a.tiff", 4), ("a", 4)]
-)
+@pytest.mark.parametrize(("target", "channels"), [("a.json", None), ("a.tif", 4), ("a.TIFF", 4)])
 def test_the_form_goes_by_the_ending_of_the_target(target, channels, classes, tmp_path):
     source, array = classes
     convert(str(source), str(tmp_path / target))
@@ -345,7 +343,7 @@ def test_a_file_is_not_converted_onto_itself(classes, tmp_path, monkeypatch):
 
 def test_a_source_that_is_not_there_is_named(tmp_path):
     with pytest.raises(
-        MissingMemberError, match=r"50-semantic\.json: expected a label file, found nothing there"
+        MissingMemberError, match=r"50-semantic\.json: expected a label file .*No such file"
     ):
         convert(tmp_path / "50-semantic.json", tmp_path / "a.tif")
     assert names(tmp_path) == []
@@ -410,9 +408,41 @@ def test_a_place_that_cannot_be_written_to_is_named(classes):
 def test_the_same_labels_give_the_same_bytes(instances, tmp_path):
     source, _ = instances
     for form in ("json", "index", "rgba"):
-        for name in ("a", "b"):
-            convert(source, tmp_path / name, form=form)
-        assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+        ending = "json" if form == "json" else "tif"
+        a, b = (tmp_path / f"{name}.{ending}" for name in "ab")
+        convert(source, a, form=form)
+        convert(source, b, form=form)
+        assert a.read_bytes() == b.read_bytes()
+
+
+@pytest.mark.parametrize(("name", "form"), [("a.png", None), ("a", "rgba"), ("a.tif", "json")])
+def test_an_ending_that_says_otherwise_is_refused(name, form, instances, tmp_path):
+    with pytest.raises(ConversionError, match="expected the ending"):
+        convert(instances[0], tmp_path / name, form=form)
+
+
+def test_a_stack_behind_one_page_is_refused(instances, tmp_path):
+    _, array = instances
+    path = tmp_path / "50-instance-cell.tif"
+    tifffile.imwrite(path, array.astype(np.uint16), photometric="minisblack", truncate=True)
+    with pytest.raises(ImageFormatError, match=f"{len(array)} planes and one page"):
+        convert(path, tmp_path / "a.json")
+
+
+def test_a_class_without_voxels_loses_nothing(tmp_path):
+    labels = {".info": {"shape": [1, 2, 2]}, "1": "1 2", "6": ""}
+    source = tmp_path / "50-semantic.json"
+    source.write_text(json.dumps(labels))
+    convert(source, tmp_path / "a.tif")
+    assert tifffile.imread(tmp_path / "a.tif")[0, 0].tolist() == [0, 40, 255, 255]
+
+
+def test_a_depth_that_no_volume_has_takes_no_memory(tmp_path):
+    labels = {".info": {"shape": [2**40, 1, 1]}, "1": "7 2"}
+    source = tmp_path / "e-instance.json"
+    source.write_text(json.dumps(labels))
+    convert(source, tmp_path / "e.json")
+    assert json.loads((tmp_path / "e.json").read_text())["1"] == "7 2"
 
 
 def test_json_is_written_to_anything_that_can_be_written():

@@ -132,6 +132,20 @@ def test_streaming_opens_a_volume_once(load, monkeypatch):
     assert len(opened) == 1
 
 
+def test_shuffled_epochs_read_in_threads(load, check_row):
+    stream = load(split="train", streaming=True).shuffle(seed=1, buffer_size=3)
+    for epoch in range(12):
+        stream.set_epoch(epoch)
+        seen = []
+        for row in stream:
+            check_row(row)
+            seen.append(row["z"])
+            if epoch % 3 == 0 and len(seen) == 3:
+                break
+        else:
+            assert sorted(seen) == list(range(TRAIN))
+
+
 def test_two_streams_side_by_side(load, check_row):
     loaded = load(streaming=True)
     pairs = list(zip(loaded["train"].take(4), loaded["validation"], strict=True))
@@ -218,6 +232,30 @@ def test_damaged_labels_are_one_clear_error(publication, tmp_path):
     ):
         platelet_em.load_dataset(data_dir=files, cache_dir=tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob("*.arrow"))
+
+
+@pytest.mark.parametrize("options", [{}, {"num_proc": 2}, {"streaming": True}])
+def test_the_reason_is_told_whoever_made_the_rows(publication, tmp_path, options):
+    files = publication.folder(tmp_path / "bad", "json")
+    target = files / "labels-instance" / "24-instance-cell.json"
+    target.write_text('{".info": {"shape": [4, 23, 31]}, "7": "1 +3"}')
+    with pytest.raises(
+        platelet_em.LabelFormatError, match=r"24-instance-cell\.json: id 7: .*'\+'"
+    ):
+        loaded = platelet_em.load_dataset(data_dir=files, cache_dir=tmp_path / "cache", **options)
+        list(loaded["validation"])
+
+
+def test_a_downloaded_archive_is_known_by_what_it_holds(publication, tmp_path):
+    folder = fetch_module.download_folder(tmp_path)
+    folder.mkdir(parents=True)
+    folders = set()
+    for truth in (publication, publisher.publication(seed=3, depth=2)):
+        truth.zip(folder / "images_and_labels_rgba.zip", "tif")
+        loaded = platelet_em.load_dataset(label_source="tif", cache_dir=tmp_path, split="train")
+        assert np.array_equal(loaded[1]["image"], truth.volumes["50"].images[1])
+        folders.add(loaded.cache_files[0]["filename"])
+    assert len(folders) == 2
 
 
 def test_no_network_says_how_to_give_the_archives(tmp_path, monkeypatch):

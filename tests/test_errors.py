@@ -8,6 +8,7 @@ from _platelet_em.errors import PlateletEMError, quote
 BUILTINS = {
     "ArchiveError": OSError,
     "ChecksumError": OSError,
+    "ArgumentError": ValueError,
     "ConversionError": ValueError,
     "DownloadError": ConnectionError,
     "ImageFormatError": ValueError,

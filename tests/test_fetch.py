@@ -113,11 +113,16 @@ def test_a_second_call_asks_nothing(server, tmp_path):
 
 def test_force_asks_again_and_replaces(server, tmp_path):
     server.serve("/a.zip", CONTENT)
-    (tmp_path / NAME).write_bytes(b"old")
     archive = archive_at(server.url("/a.zip"))
-    assert fetch(archive, tmp_path).read_bytes() == b"old"
+    assert fetch(archive, tmp_path).read_bytes() == CONTENT
     assert fetch(archive, tmp_path, force=True).read_bytes() == CONTENT
-    assert server.asked == ["/a.zip"]
+    assert server.asked == ["/a.zip", "/a.zip"]
+
+
+def test_a_cached_archive_that_was_damaged_since_is_fetched_again(server, tmp_path):
+    server.serve("/a.zip", CONTENT)
+    (tmp_path / NAME).write_bytes(b"")
+    assert fetch(archive_at(server.url("/a.zip")), tmp_path).read_bytes() == CONTENT
 
 
 def test_a_forced_download_that_fails_keeps_what_was_there(server, tmp_path):

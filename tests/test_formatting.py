@@ -290,6 +290,24 @@ def test_renamed_columns_are_known_by_what_they_are(train, publication):
     assert np.array_equal(np.asarray(renamed[4]["platelets"]), publication.volumes["50"].cell[4])
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_batches_of_pictures_and_of_volumes(repository, cache, publication, streaming):
+    def load(config):
+        options = {"split": "train", "streaming": streaming, "cache_dir": str(cache)}
+        return datasets.load_dataset(str(repository), config, **options)
+
+    batch = next(iter(load("preview").batch(2).with_format("platelet_em")))
+    assert [picture.shape[2] for picture in batch["preview"]] == [3, 3]
+    batch = next(iter(load("volumes").batch(1).with_format("platelet_em")))
+    assert np.array_equal(np.asarray(batch["image"][0]), publication.volumes["50"].images)
+    assert np.array_equal(np.asarray(batch["cells"][0]), publication.volumes["50"].cell)
+
+
+def test_a_mode_that_is_asked_for_is_given(loaded):
+    cast = loaded["train"].cast_column("semantic", datasets.Image(mode="RGB"))
+    assert cast.with_format("platelet_em")[3]["semantic"].shape[2] == 3
+
+
 def test_undecoded_images_stay_as_they_are(loaded):
     raw = loaded["train"].cast_column("image", datasets.Image(decode=False))
     assert set(raw.with_format("platelet_em")[0]["image"]) == {"bytes", "path"}

@@ -51,6 +51,6 @@ def test_dependencies_are_those_of_the_contract():
         if "extra ==" not in requirement
     }
     assert names == {
-        "datasets", "filelock", "huggingface-hub", "numpy", "pillow", "pyarrow", "pyyaml", "requests",
-        "tifffile",
+        "datasets", "filelock", "huggingface-hub", "numpy", "pillow", "pyarrow", "pyyaml",
+        "requests", "tifffile",
     }  # fmt: skip

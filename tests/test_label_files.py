@@ -245,7 +245,7 @@ def test_colours_of_both_palettes_are_refused():
 def test_a_voxel_that_is_half_transparent_is_refused(alpha, semantic):
     colors = publisher.rgba(random_classes(), publisher.JET)
     colors[2, 3, 5:, 3] = alpha
-    expected = r"z=2, y=3, x=5: expected 0 \(transparent\), 255 or 255 \(opaque\), got alpha"
+    expected = r"z=2, y=3, x=5: expected 0 \(transparent\) or 255 \(opaque\), got alpha"
     with pytest.raises(LabelFormatError, match=rf"^{TIF}: {expected} {alpha}$"):
         read(publisher.tif(colors), semantic=semantic)
 
@@ -254,7 +254,7 @@ def test_a_voxel_that_is_half_transparent_is_refused(alpha, semantic):
 def test_so_is_one_of_sixteen_bits(alpha):
     colors = publisher.rgba(random_classes(), publisher.JET).astype(np.uint16) * 257
     colors[1, 0, 2, 3] = alpha
-    expected = r"z=1, y=0, x=2: expected 0 \(transparent\), 255 or 65535 \(opaque\), got alpha"
+    expected = r"z=1, y=0, x=2: expected 0 \(transparent\) or 255 or 65535 \(opaque\), got alpha"
     with pytest.raises(LabelFormatError, match=rf"^{TIF}: {expected} {alpha}$"):
         read(publisher.tif(colors))
 

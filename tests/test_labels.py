@@ -478,3 +478,36 @@ def test_a_struct_without_a_field_is_refused(field):
     for broken in ({**struct, field: None}, {k: v for k, v in struct.items() if k != field}):
         with pytest.raises(LabelFormatError, match=rf"with shape, id and rle; \['{field}'\] mis"):
             LazyLabels.from_struct(broken)
+
+
+@pytest.mark.parametrize("ids", [[True, True], np.array([True, False]), 1 + 0j, [1.0], "1"])
+def test_what_are_no_ids_is_not_selected(ids):
+    labels = LazyLabels((10,), [1, 5], ["1 3", "5 2"])
+    with pytest.raises(LabelFormatError, match="select takes ids"):
+        labels.select(ids)
+
+
+def test_a_mask_is_that_of_one_id():
+    labels = LazyLabels((10,), [1, 5], ["1 3", "5 2"])
+    with pytest.raises(LabelFormatError, match="mask takes one id"):
+        labels.mask([1, 5])
+    with pytest.raises(LabelFormatError, match="select takes ids"):
+        labels.mask(True)
+
+
+def test_ids_cannot_be_written_to():
+    labels = LazyLabels((10,), [1, 5], ["1 3", "5 2"])
+    with pytest.raises(ValueError, match="read-only"):
+        labels.ids[0] = 8
+
+
+def test_columns_from_python_values_have_the_types_of_arrow():
+    struct = {
+        "shape": [2, 2], "id": [3], "rle": ["1 1"], "area": [1], "bbox": [[0, 0, 1, 1]],
+        "touches_border": [True], "class_id": [3], "purity": [0.5], "cell": [4],
+    }  # fmt: skip
+    for row in (struct, {**struct, **{k: [] for k in struct if k != "shape"}}):
+        types = {k: v.dtype.name for k, v in LazyLabels.from_struct(row).properties.items()}
+        assert types == {
+            "touches_border": "bool", "class_id": "int64", "purity": "float32", "cell": "int32",
+        }  # fmt: skip

@@ -16,6 +16,7 @@ PUBLIC = [
     "FORMAT",
     "VOLUMES",
     "ArchiveError",
+    "ArgumentError",
     "ChecksumError",
     "ConversionError",
     "DownloadError",

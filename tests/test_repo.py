@@ -1,6 +1,10 @@
 """Building a Hub repository: whole, repeatable, and loaded by people who do not have us."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 
 import datasets
 import numpy as np
@@ -240,3 +244,87 @@ def test_damaged_archive_leaves_no_data(publication, tmp_path):
         build(tmp_path / "repo", data_dir=files)
     out = tmp_path / "repo"
     assert not [path for path in out.iterdir() if not path.name.startswith(".")]
+
+
+def test_damaged_files_are_made_again(repository, archives, tmp_path):
+    out = shutil.copytree(repository, tmp_path / "repo")
+    shards = sorted(out.rglob("*.parquet"))
+    content = bytearray(shards[0].read_bytes())
+    content[300] ^= 255
+    shards[0].write_bytes(content)
+    shards[1].write_bytes(shards[1].read_bytes()[:500])
+    build(out, data_dir=archives)
+    assert contents(out) == contents(repository)
+
+
+def test_builds_of_two_archives_never_stand_side_by_side(
+    repository, archives, tmp_path, monkeypatch
+):
+    out = shutil.copytree(repository, tmp_path / "repo")
+    publish = repo_module._publish
+
+    def stop(folder, staging, files):
+        publish(folder, staging, files[:3])
+        raise Interrupted
+
+    monkeypatch.setattr(repo_module, "_publish", stop)
+    with pytest.raises(Interrupted):
+        build(out, data_dir=archives, label_source="tif")
+    records = [
+        read_provenance(path) for path in out.rglob("*.parquet") if "." not in path.parent.name
+    ]
+    assert {record["label_source"] for record in records} == {"tif"}
+    assert not (out / "README.md").exists()
+
+
+def test_a_second_build_at_the_same_time_says_so(repository, archives, tmp_path, monkeypatch):
+    out, tried = tmp_path / "repo", []
+    write = repo_module._write_file
+
+    def build_again(*arguments):
+        if not tried:
+            tried.append(True)
+            with pytest.raises(platelet_em.OutputError, match="another build is at work there"):
+                build(out, data_dir=archives)
+        write(*arguments)
+
+    monkeypatch.setattr(repo_module, "_write_file", build_again)
+    build(out, data_dir=archives)
+    assert tried
+    assert contents(out) == contents(repository)
+
+
+@pytest.mark.parametrize("obstacle", ["slices", "README.md"])
+def test_obstacles_are_found_before_the_work(obstacle, archives, tmp_path):
+    out = tmp_path / "repo"
+    out.mkdir()
+    (out / obstacle).mkdir() if "." in obstacle else (out / obstacle).write_text("mine")
+    with pytest.raises(platelet_em.OutputError, match=obstacle):
+        build(out, data_dir=archives)
+    assert [path.name for path in out.rglob("*")] == [obstacle]
+
+
+def test_the_card_says_when_nothing_is_data(repository, tmp_path):
+    platelet_em.write_sample(tmp_path / "sample", depth=2, size=32)
+    out = build(tmp_path / "repo", data_dir=tmp_path / "sample", label_source="tif")
+    card = (out / "README.md").read_text()
+    assert "made from the synthetic sample" in card
+    assert "Ids are made here" in card
+    assert "synthetic" not in (repository / "README.md").read_text()
+    assert read_provenance(next(out.rglob("*.parquet")))["origin"] == "synthetic"
+
+
+def test_a_full_disk_is_said_as_such(archives, tmp_path):
+    code = (
+        "import resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "from _platelet_em.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    command = [sys.executable, "-c", code, "build", tmp_path / "repo", "--data-dir", archives]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    assert "no room to write" in done.stderr.splitlines()[-1]
+    assert "TMPDIR" in done.stderr.splitlines()[-1]

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 from _platelet_em import sample
-from _platelet_em.errors import OutputError, PlateletEMError
+from _platelet_em.errors import ArgumentError, OutputError
 from _platelet_em.sample import write_sample
 from _platelet_em.scene import Scene
 
@@ -171,12 +171,10 @@ def test_another_seed_is_another_scene_and_so_is_the_other_volume(tmp_path):
     assert len(images) == 6
 
 
-@pytest.mark.parametrize(("depth", "size"), [(0, 8), (-1, 8), (8, 0)])
-def test_a_sample_without_voxels_is_refused(depth, size, tmp_path):
-    with pytest.raises(
-        PlateletEMError, match=rf"depth and a size of at least 1, got {depth} and {size}$"
-    ):
-        write_sample(tmp_path / "new", depth=depth, size=size)
+@pytest.mark.parametrize(("depth", "size", "seed"), [(0, 8, 0), (-1, 8, 0), (8, 0, 0), (8, 8, -1)])
+def test_a_sample_without_voxels_is_refused(depth, size, seed, tmp_path):
+    with pytest.raises(ArgumentError, match=rf"at least 0; got {depth}, {size} and {seed}$"):
+        write_sample(tmp_path / "new", depth=depth, size=size, seed=seed)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -38,7 +38,7 @@ class Source:
         path: A zip file, or a folder that holds the files at any depth.
 
     Raises:
-        ArchiveError: for what is neither, or holds two files of one base name.
+        ArchiveError: for what is neither.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,6 +53,14 @@ class Source:
     def is_zip(self) -> bool:
         """Whether it is a zip; else it is a folder."""
         return self._is_zip
+
+    @property
+    def comment(self) -> str:
+        """The comment of a zip; empty for a folder."""
+        if not self._is_zip:
+            return ""
+        with zipfile.ZipFile(self.path) as archive:
+            return archive.comment.decode("utf-8", "replace")
 
     def __repr__(self) -> str:
         return f"Source({str(self.path)!r})"

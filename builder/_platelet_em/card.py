@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
-from _platelet_em.errors import PlateletEMError
+from _platelet_em.errors import ConversionError
 from _platelet_em.page import decode_page
 from _platelet_em.schema import yaml_features
 from _platelet_em.shards import data_files
@@ -29,6 +29,18 @@ from _platelet_em.spec import (
 __all__ = ["CARD", "SplitFigures", "measure", "render_card"]
 
 CARD = "README.md"
+
+_SYNTHETIC = (
+    "\n**This repository is made from the synthetic sample of the tool, not from data.** Images "
+    "and labels\nare drawn; what follows describes the dataset that they stand for.\n"
+)
+_IDS_ORIGIN = {
+    "json": "Ids are those of the publisher's JSON labels.",
+    "tif": (
+        "Ids are made here: the RGBA labels hold colours, which are numbered in the order in "
+        "which they\n  first appear in (z, y, x)."
+    ),
+}
 _TEMPLATE = "dataset_card.md"
 
 
@@ -103,7 +115,7 @@ def render_card(folder: Path, provenance: dict[str, str]) -> str:
         provenance: Their record: archive, checksum, label source, tool.
 
     Raises:
-        PlateletEMError: for a template that asks for what is not known.
+        ConversionError: for a template that asks for what is not known.
     """
     figures = {spec.split: measure(data_files(folder, "slices", spec.split)) for spec in VOLUMES}
     published = {archive.label_source: archive.md5 for archive in ARCHIVES}
@@ -120,8 +132,8 @@ def render_card(folder: Path, provenance: dict[str, str]) -> str:
         "tool_version": provenance["tool_version"],
         "schema_version": str(SCHEMA_VERSION),
         "license_words": LICENSE_WORDS,
-        "first_volume": VOLUMES[0].name,
-        "second_volume": VOLUMES[1].name,
+        "origin_warning": _SYNTHETIC if provenance["origin"] == "synthetic" else "",
+        "ids_origin": _IDS_ORIGIN[label_source],
         "citation": CITATION.rstrip(),
     }
     template = _read_template()
@@ -129,7 +141,7 @@ def render_card(folder: Path, provenance: dict[str, str]) -> str:
     def fill(match: re.Match[str]) -> str:
         if match[1] not in values:
             msg = f"{_TEMPLATE}: nothing is known to fill in for {match[0]}"
-            raise PlateletEMError(msg)
+            raise ConversionError(msg)
         return values[match[1]]
 
     return re.sub(r"\{\{(\w+)\}\}", fill, template)

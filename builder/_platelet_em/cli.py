@@ -23,7 +23,12 @@ _DATA_DIR = "a zip of the publisher, its extracted folder, or a folder with the 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0, 1 for trouble, 2 for a wrong call."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if getattr(options, "sample", None) is False and (given := _given_size(options)):
+        parser.error(f"{', '.join(given)} say what the sample is like: add --sample")
+    if getattr(options, "sample", None) and options.data_dir is not None:
+        parser.error("--sample makes its own archives: leave out --data-dir")
     try:
         options.run(options)
     except KeyboardInterrupt:
@@ -43,12 +48,19 @@ def _say(line: object, *, error: bool = False) -> None:
     print(line, file=sys.stderr if error else sys.stdout, flush=True)  # a command's output
 
 
+def _given_size(options: argparse.Namespace) -> dict[str, int]:
+    """What the user said about the sample; the rest has defaults."""
+    names = ("depth", "size", "seed")
+    given = {name: getattr(options, name) for name in names}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def _build(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="platelet-em-") as folder:
         data_dir = options.data_dir
         if options.sample:
             data_dir = folder
-            write_sample(folder, depth=options.depth, size=options.size, seed=options.seed)
+            write_sample(folder, **_given_size(options))
         out = build(
             options.out,
             data_dir=data_dir,
@@ -59,9 +71,7 @@ def _build(options: argparse.Namespace) -> None:
 
 
 def _sample(options: argparse.Namespace) -> None:
-    for path in write_sample(
-        options.folder, depth=options.depth, size=options.size, seed=options.seed
-    ):
+    for path in write_sample(options.folder, **_given_size(options)):
         _say(path)
 
 
@@ -135,11 +145,12 @@ def _add_label_source(command: argparse.ArgumentParser) -> None:
 
 
 def _add_size(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--depth", type=int, default=12, help="slices of volume 50; volume 24 has fewer in ratio"
+    size = command.add_argument_group("the synthetic sample")
+    size.add_argument(
+        "--depth", type=int, help="slices of volume 50, volume 24 has fewer in ratio (default: 12)"
     )
-    command.add_argument("--size", type=int, default=512, help="pixels along y and x")
-    command.add_argument("--seed", type=int, default=0, help="another seed, another scene")
+    size.add_argument("--size", type=int, help="pixels along y and x (default: 512)")
+    size.add_argument("--seed", type=int, help="another seed, another scene (default: 0)")
 
 
 def _add_build(commands: _Commands) -> None:

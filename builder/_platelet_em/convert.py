@@ -1,6 +1,6 @@
 """Label files from one form into the other, voxel for voxel: JSON, indexed TIF, RGBA TIF.
 
-The forms are those that the publisher's tools read. Files are worked on slice by slice, and what
+The forms are those that the publisher's tools read. TIFs are worked on slice by slice, and what
 would lose ids is refused.
 """
 
@@ -112,7 +112,8 @@ def write_tif(
     Raises:
         ConversionError: for ids that the form cannot tell apart, or that have no voxels.
     """
-    _refuse_lost(store, form, name)
+    if palette is None:
+        _refuse_lost(store, form, name)
     if form == "index":
         write_pages(out, _pages(store, store.ids.astype(np.uint16)))
         return

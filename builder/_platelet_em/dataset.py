@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -9,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import PIL
 import pyarrow as pa
+import tifffile
 
-from _platelet_em.archive import find_source, needed_files, open_source
-from _platelet_em.errors import PlateletEMError
+from _platelet_em.archive import needed_files, open_source
+from _platelet_em.errors import ArgumentError, PlateletEMError
 from _platelet_em.fetch import obtain
 from _platelet_em.hf import FORMAT
 from _platelet_em.records import Volume, make_table, open_images
@@ -26,7 +29,6 @@ from _platelet_em.spec import (
     LABEL_SOURCES,
     LICENSE,
     VOLUMES,
-    Archive,
     archive_for,
     config_named,
     volume_named,
@@ -78,12 +80,15 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
         cache_dir: Where prepared datasets and downloads go; the default is that of `datasets`.
         config_name: "slices" (default), "volumes" or "preview".
         label_source: "json" or "tif".
-        data_dir: A zip of the publisher, an extracted folder, or a folder with the zips.
+        data_dir: A zip of the publisher, an extracted folder, or a folder with the zips; None
+            downloads the archive when it is needed. For "tif", whose checksum is not published,
+            that is at once.
         hash: Anything else that the cache folder shall depend on.
         **kwargs: As for `datasets.DatasetBuilder`.
 
     Raises:
-        PlateletEMError: for an unknown label source, or a `data_dir` without the files.
+        ArgumentError: for an unknown label source.
+        ArchiveError: for a `data_dir` without the files, or damaged.
     """
 
     # `datasets` names builders after their module, and in streaming it replaces `open`, `Path`
@@ -111,15 +116,19 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
     ) -> None:
         if label_source not in LABEL_SOURCES:
             msg = f"label_source: expected one of {LABEL_SOURCES}, got {label_source!r}"
-            raise PlateletEMError(msg)
-        identity = _archive_identity(archive_for(label_source))
+            raise ArgumentError(msg)
+        identity = archive_for(label_source).md5
         if data_dir is not None:
             data_dir = Path(data_dir).expanduser().absolute()
-            identity = find_source(data_dir, label_source).identity(needed_files(label_source))
+        if data_dir is not None or identity is None:
+            source = obtain(label_source, data_dir, cache_dir)
+            identity = source.identity(needed_files(label_source))
         digest = hashlib.sha256("\n".join([code_digest(), identity, hash or ""]).encode())
         kwargs.setdefault("dataset_name", "platelet_em")
         self._platelet_em_cache = cache_dir
         self._opened: tuple[Any, Volume] | None = None
+        self._lock = threading.Lock()
+        self._pid: int | None = os.getpid()
         super().__init__(
             cache_dir=None if cache_dir is None else str(cache_dir),
             config_name=config_name,
@@ -159,6 +168,14 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
             generators.append(generator)
         return generators
 
+    def check_volumes(self) -> None:
+        """Open all volumes once, for the error that one of them raises."""
+        label_source = self.config.label_source
+        source = obtain(label_source, self.config.data_dir, self._platelet_em_cache)
+        for spec in VOLUMES:
+            with Volume(source, spec, label_source):
+                pass
+
     def _generate_tables(self, shards: list[_Shard]) -> Iterator[tuple[str, pa.Table]]:
         for shard in shards:
             volume = self._open_volume(shard)
@@ -169,21 +186,21 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
     def _open_volume(self, shard: _Shard) -> Volume:
         """The volume of a shard, which stays open for the next shard, and the next epoch.
 
-        Streaming asks for shard after shard, and a volume takes longer to open than a shard to
-        read. A forked worker opens its own: two processes cannot read through one open file.
+        Streaming asks for shard after shard, when it shuffles from several threads, and a volume
+        takes longer to open than a shard to read. A forked worker opens its own: two processes
+        cannot read through one open file.
         """
-        key = (os.getpid(), shard.path, shard.label_source, shard.volume)
-        if self._opened is None or self._opened[0] != key:
-            source, spec = open_source(shard.path), volume_named(shard.volume)
-            self._opened = key, Volume(source, spec, shard.label_source)
-        return self._opened[1]
+        if self._pid != os.getpid():
+            self._pid, self._lock, self._opened = os.getpid(), threading.Lock(), None
+        key = (shard.path, shard.label_source, shard.volume)
+        with self._lock:
+            if self._opened is None or self._opened[0] != key:
+                source, spec = open_source(shard.path), volume_named(shard.volume)
+                self._opened = key, Volume(source, spec, shard.label_source)
+            return self._opened[1]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_opened": None}
-
-
-def _archive_identity(archive: Archive) -> str:
-    return archive.md5 or archive.url
+        return {**self.__dict__, "_opened": None, "_lock": None, "_pid": None}
 
 
 def _forces_download(dl_manager: Any) -> bool:
@@ -192,8 +209,8 @@ def _forces_download(dl_manager: Any) -> bool:
 
 
 def code_digest() -> str:
-    """SHA-256 of the source of this package: other code, other records."""
-    digest = hashlib.sha256()
+    """SHA-256 of the source of this package, and of what encodes pages: what shapes records."""
+    digest = hashlib.sha256(f"tifffile {tifffile.__version__} pillow {PIL.__version__}".encode())
     files = (f for f in resources.files("_platelet_em").iterdir() if f.name.endswith(".py"))
     for file in sorted(files, key=lambda f: f.name):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
@@ -234,7 +251,7 @@ def load_dataset(
         num_proc: Processes that prepare the dataset.
         cache_dir: Where downloads and prepared datasets go.
         features: As in `datasets.load_dataset`.
-        download_config: As in `datasets.load_dataset`.
+        download_config: As in `datasets.load_dataset`; of it, `force_download` matters.
         download_mode: As in `datasets.load_dataset`; "force_redownload" fetches the archive anew.
         verification_mode: As in `datasets.load_dataset`.
         keep_in_memory: As in `datasets.load_dataset`.
@@ -263,6 +280,8 @@ def load_dataset(
         storage_options=storage_options,
     )
     if streaming:
+        if mode == datasets.DownloadMode.FORCE_REDOWNLOAD:
+            obtain(label_source, data_dir, cache_dir, force=True)
         return _with_format(builder.as_streaming_dataset(split=split))
     try:
         builder.download_and_prepare(
@@ -276,6 +295,9 @@ def load_dataset(
         # What went wrong is ours to say, not the cause of somebody's else error.
         if isinstance(error.__cause__, PlateletEMError):
             raise error.__cause__ from None
+        # Worker processes lose the cause on the way.
+        if num_proc is not None:
+            builder.check_volumes()
         raise
     if keep_in_memory is None:
         keep_in_memory = datasets.utils.info_utils.is_small_dataset(builder.info.dataset_size)

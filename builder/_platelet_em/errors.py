@@ -7,6 +7,7 @@ found, and what to do.
 
 __all__ = [
     "ArchiveError",
+    "ArgumentError",
     "ChecksumError",
     "ConversionError",
     "DownloadError",
@@ -22,6 +23,10 @@ __all__ = [
 
 class PlateletEMError(Exception):
     """Base of everything that this package raises on purpose."""
+
+
+class ArgumentError(PlateletEMError, ValueError):
+    """An argument that is not one of those that there are."""
 
 
 class ArchiveError(PlateletEMError, OSError):

@@ -69,12 +69,20 @@ def fetch(archive: Archive, folder: Path, *, force: bool = False) -> Path:
         ChecksumError: if what it gives is not the published archive.
     """
     target = folder / archive.file_name
-    if target.is_file() and not force:
+    if target.is_file() and not force and _is_the_published(target, archive):
         return target
     with new_file(target) as file:
         _download(archive.url, file, archive.file_name)
         _check(Path(file.name), archive)
     return target
+
+
+def _is_the_published(path: Path, archive: Archive) -> bool:
+    """Whether a file has the archive's checksum; without one it was checked when it came."""
+    if archive.md5 is None:
+        return True
+    with path.open("rb") as file:
+        return file_md5(file) == archive.md5
 
 
 def _remedy(url: str) -> str:
@@ -113,14 +121,20 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def _is_loopback(address: str) -> bool:
+    parts = urlsplit(address)
+    return parts.scheme == "http" and parts.hostname in _LOOPBACK
+
+
 def _open(session: requests.Session, url: str) -> requests.Response:
-    """Ask for an address and follow its redirects, never to anything but https."""
+    """Ask for an address and follow its redirects, never to anything but https.
+
+    Plain http is for tests: from this machine to this machine.
+    """
     address = url
     for _ in range(_MAX_REDIRECTS):
         parts = urlsplit(address)
-        if parts.scheme != "https" and not (
-            parts.scheme == "http" and parts.hostname in _LOOPBACK
-        ):
+        if parts.scheme != "https" and not (_is_loopback(url) and _is_loopback(address)):
             msg = f"{url} leads to {address[:80]}, which is not https: refused"
             raise DownloadError(msg + _remedy(url))
         answer = session.get(

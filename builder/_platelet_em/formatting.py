@@ -69,10 +69,16 @@ class PlateletEMFormatter(TensorFormatter[dict[str, Any], list[Any], dict[str, A
             mode = getattr(feature, "mode", None)
             return [None if v is None else _image(v, name, mode) for v in _encoded(array)]
         item = getattr(feature, "feature", None)
-        if _is_list(array.type) and _is_image(item, array.type.value_type):
-            return [None if part is None else _stack(part, name) for part in _lists(array)]
-        if _is_list(array.type) and _is_labels(array.type.value_type):
-            return [None if part is None else _labels(part) for part in _lists(array)]
+        if _is_list(array.type) and _holds_ours(item, array.type.value_type):
+            stacked = _is_image(item, array.type.value_type)
+            return [
+                None
+                if part is None
+                else _stack(part, name)
+                if stacked
+                else self._values(name, item, part)
+                for part in _lists(array)
+            ]
         values: list[Any] = array.to_pylist()
         if self.features and name in self.features:
             values = self.python_features_decoder.decode_column(values, name)
@@ -143,8 +149,29 @@ def _image(encoded: Any, name: str, mode: str | None = None) -> NDArray[Any]:
     return decode_page(encoded, f"column {name!r}")
 
 
-def _stack(pages: pa.StructArray, name: str) -> LazyStack:
-    return LazyStack([_image(e, name) if isinstance(e, str) else e for e in _encoded(pages)])
+def _holds_ours(feature: Any, kind: pa.DataType) -> bool:
+    """Whether pictures or labels lie at the bottom of nested lists."""
+    while _is_list(kind):
+        feature, kind = getattr(feature, "feature", None), kind.value_type
+    return _is_labels(kind) or _is_image(feature, kind)
+
+
+def _stack(pages: pa.StructArray, name: str) -> LazyStack | list[Any]:
+    """Pages of the axes (y, x) as a stack; colour pictures stay a list."""
+    encoded = [_image(e, name) if isinstance(e, str) else e for e in _encoded(pages)]
+    return _stack_or_list(encoded)
+
+
+def _stack_or_list(pages: list[Any]) -> LazyStack | list[Any]:
+    if pages and any(page is None for page in pages):
+        return [None if page is None else _decoded(page) for page in pages]
+    if pages and _decoded(pages[0]).ndim != 2:
+        return [_decoded(page) for page in pages]
+    return LazyStack(pages)
+
+
+def _decoded(page: Any) -> NDArray[Any]:
+    return page if isinstance(page, np.ndarray) else decode_page(page)
 
 
 def _labels(array: pa.StructArray) -> list[LazyLabels | None]:
@@ -218,7 +245,7 @@ def _from_python(value: Any) -> Any:
     if isinstance(value, Mapping) and set(value) >= _LABEL_FIELDS:
         return LazyLabels.from_struct(value)
     if isinstance(value, list) and value and all(map(_is_encoded, value)):
-        return LazyStack([v["bytes"] if isinstance(v, Mapping) else _page(v) for v in value])
+        return _stack_or_list([v["bytes"] if isinstance(v, Mapping) else _page(v) for v in value])
     if isinstance(value, list) and any(isinstance(v, Mapping) for v in value):
         return [_from_python(v) for v in value]
     return value

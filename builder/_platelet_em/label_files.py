@@ -209,7 +209,8 @@ def _color_page(stack: TiffStack, name: str, z: int) -> NDArray[np.uint64]:
         if (bad := (alpha != 0) & (alpha != 255) & (alpha != opaque)).any():
             y, x = (int(c) for c in np.argwhere(bad)[0])
             place = f"{name}: z={z}, y={y}, x={x}"
-            _fail(place, f"alpha {alpha[y, x]}", f"0 (transparent) or {opaque} (opaque)")
+            full = " or ".join(map(str, sorted({255, int(opaque)})))
+            _fail(place, f"alpha {alpha[y, x]}", f"0 (transparent) or {full} (opaque)")
     return pack_colors(page)
 
 

@@ -18,6 +18,9 @@ __all__ = ["LazyLabels", "touches_border"]
 
 _DTYPE = np.dtype(np.int32)
 _BORDER = "touches_border"
+_FIELD_DTYPES = {_BORDER: np.bool_, "class_id": np.int64, "purity": np.float32, "cell": np.int32}
+"""What the further columns are in Arrow; Python values have lost it."""
+
 _OWN_FIELDS = ("shape", "id", "rle", "area", "bbox")
 
 
@@ -163,7 +166,11 @@ class LazyLabels(LazyArray):
         if missing:
             msg = f"labels: expected a struct with shape, id and rle; {missing} missing"
             raise LabelFormatError(msg)
-        further = {name: v for name, v in struct.items() if name not in _OWN_FIELDS}
+        further = {
+            name: np.asarray(values, _FIELD_DTYPES.get(name))
+            for name, values in struct.items()
+            if name not in _OWN_FIELDS
+        }
         return cls(struct["shape"], struct["id"], struct["rle"], further)
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Volumes to rows: the publisher's files of one volume as the rows of each configuration."""
 
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -79,6 +80,7 @@ class Volume:
 
     def __init__(self, source: Source, spec: VolumeSpec, label_source: str) -> None:
         self.spec = spec
+        self._lock = threading.Lock()
         with ExitStack() as opened:
             self._images = opened.enter_context(open_images(source, spec))
             depth, height, width = self._images.shape
@@ -118,7 +120,10 @@ class Volume:
         """The rows from `start` to `stop` of a configuration, in z order."""
         make = {"slices": self.slice_row, "preview": self.preview_row}
         for index in range(start, stop):
-            yield self.volume_row() if config == "volumes" else make[config](index)
+            # Shuffled streams read shards in threads, and files have one position each.
+            with self._lock:
+                row = self.volume_row() if config == "volumes" else make[config](index)
+            yield row
 
     def image(self, z: int) -> NDArray[np.uint16]:
         """Slice z of the image, uint16 (y, x)."""

@@ -29,7 +29,7 @@ from _platelet_em.files import new_file
 from _platelet_em.records import Volume, make_table
 from _platelet_em.schema import METADATA_KEY, arrow_schema, parquet_metadata
 from _platelet_em.shards import data_files, shard_bounds, shard_name
-from _platelet_em.spec import CONFIG_NAMES, CONFIGS, VOLUMES, VolumeSpec
+from _platelet_em.spec import CONFIG_NAMES, CONFIGS, SAMPLE_COMMENT, VOLUMES, VolumeSpec
 
 __all__ = ["build", "read_provenance"]
 
@@ -127,6 +127,7 @@ def _provenance(source: Source, label_source: str) -> dict[str, str]:
         "archive": archive,
         "archive_md5": identity,
         "tool_version": __version__,
+        "origin": "synthetic" if source.comment == SAMPLE_COMMENT else "publisher",
     }
 
 
@@ -208,13 +209,14 @@ def _write_file(path: Path, volume: Volume, file: _DataFile, provenance: dict[st
 
 
 def _publish(out: Path, staging: Path, files: list[str]) -> None:
-    """Move finished files into place, and delete those of an earlier build with other shards."""
-    for name in files:
-        if (staging / name).is_file():
-            (out / name).parent.mkdir(parents=True, exist_ok=True)
-            (staging / name).replace(out / name)
-    wanted = {out / name for name in files}
+    """Put finished files in the place of an earlier build's.
+
+    What was there goes first, the card before all: files of two builds never stand side by side.
+    """
+    (out / CARD).unlink(missing_ok=True)
     for config in CONFIG_NAMES:
         for path in data_files(out, config):
-            if path not in wanted:
-                path.unlink()
+            path.unlink()
+    for name in files:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (staging / name).replace(out / name)

@@ -13,13 +13,13 @@ from datasets.utils import tqdm
 from numpy.typing import NDArray
 
 from _platelet_em.convert import write_json, write_tif
-from _platelet_em.errors import PlateletEMError
+from _platelet_em.errors import ArgumentError
 from _platelet_em.files import new_file
 from _platelet_em.palette import PALETTES
 from _platelet_em.rle import Runs, encode
 from _platelet_em.runstore import RunStore
 from _platelet_em.scene import Scene
-from _platelet_em.spec import ARCHIVES, VOLUMES, VolumeSpec
+from _platelet_em.spec import ARCHIVES, SAMPLE_COMMENT, VOLUMES, VolumeSpec
 from _platelet_em.tiff import write_pages
 
 __all__ = ["write_sample"]
@@ -45,12 +45,15 @@ def write_sample(
         The paths of the archives.
 
     Raises:
-        PlateletEMError: for a depth or size below 1.
+        ArgumentError: for a depth or size below 1, or a seed below 0.
         OutputError: if the place cannot be written to.
     """
-    if depth < 1 or size < 1:
-        msg = f"a sample needs a depth and a size of at least 1, got {depth} and {size}"
-        raise PlateletEMError(msg)
+    if depth < 1 or size < 1 or seed < 0:
+        msg = (
+            "a sample needs a depth and a size of at least 1, and a seed of at least 0; got "
+            f"{depth}, {size} and {seed}"
+        )
+        raise ArgumentError(msg)
     folder = Path(folder).expanduser()
     targets = [folder / archive.file_name for archive in ARCHIVES]
     with ExitStack() as opened:
@@ -60,6 +63,8 @@ def write_sample(
             )
             for archive, target in zip(ARCHIVES, targets, strict=True)
         }
+        for archive in zips.values():
+            archive.comment = SAMPLE_COMMENT.encode()
         for index, spec in enumerate(VOLUMES):
             slices = max(depth * spec.shape[0] // VOLUMES[0].shape[0], 1)
             scene = Scene((slices, size, size), seed * len(VOLUMES) + index)

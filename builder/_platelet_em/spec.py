@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 __all__ = [
     "ARCHIVES",
-    "BACKGROUND",
     "CITATION",
     "CLASSES",
     "CLASS_NAMES",
@@ -22,6 +21,7 @@ __all__ = [
     "LICENSE",
     "LICENSE_WORDS",
     "MAX_ID",
+    "SAMPLE_COMMENT",
     "SCHEMA_VERSION",
     "TOP_FOLDER",
     "VOLUMES",
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
-"""Version of the columns and of the files that `build` writes; readers check it."""
+"""Version of the columns and of the files that `build` writes."""
 
 MAX_ID = 2**31 - 1
 """The largest instance id: labels are int32 wherever they are dense."""
@@ -107,9 +107,11 @@ CLASSES = (
     SemanticClass(index=6, name="dense granule core", color_a=(245, 0, 203), color_b=(127, 0, 0)),
 )
 CLASS_NAMES = tuple(c.name for c in CLASSES)
-BACKGROUND = 0
 FIRST_ORGANELLE_CLASS = 2
 """Classes from here on are organelles: (organelle > 0) == (semantic >= 2) [png]."""
+
+SAMPLE_COMMENT = "platelet-em sample: a synthetic scene, not data"
+"""Comment of the zips of the embedded sample, by which what is made of them is known."""
 
 LABEL_SOURCES = ("json", "tif")
 """`json` holds the true ids; `tif` holds colours, whose ids follow their first appearance."""
