@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from skimage.measure import regionprops
 
-from _platelet_em import rle
+from _platelet_em import labels as labels_module
 from _platelet_em.errors import LabelFormatError, LabelRangeError
 from _platelet_em.labels import LazyLabels, touches_border
 from _platelet_em.spec import MAX_ID
@@ -52,13 +52,13 @@ def huge():
 def parses(monkeypatch):
     """The number of times that texts were parsed, as the length of a list."""
     calls = []
-    parse = rle.parse
+    parse = labels_module.parse
 
     def count(*args):
         calls.append(args)
         return parse(*args)
 
-    monkeypatch.setattr(rle, "parse", count)
+    monkeypatch.setattr(labels_module, "parse", count)
     return calls
 
 

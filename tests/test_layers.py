@@ -11,7 +11,7 @@ import platelet_em
 
 LAYERS = (
     "errors", "spec",
-    "rle", "palette", "page", "picture", "label_json", "lazy", "labels", "stack",
+    "runs", "rle", "palette", "page", "picture", "label_json", "lazy", "labels", "stack",
     "files", "archive", "fetch", "tiff", "runstore", "label_files", "objects",
     "schema", "shards", "records",
     "formatting", "hf",

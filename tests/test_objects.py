@@ -5,7 +5,7 @@ import publisher
 import pytest
 
 from _platelet_em.objects import measure_organelles
-from _platelet_em.rle import Runs, encode
+from _platelet_em.runs import Runs, encode
 from _platelet_em.runstore import RunStore
 
 

@@ -9,20 +9,17 @@ from hypothesis.extra import numpy as hnp
 from skimage.measure import regionprops
 
 from _platelet_em.errors import LabelFormatError
-from _platelet_em.rle import (
+from _platelet_em.rle import format_runs, parse, parse_chunks, text_buffer
+from _platelet_em.runs import (
     Runs,
     areas,
     boxes,
     cut,
     encode,
-    format_runs,
     intersect,
     merge_adjacent,
     paint,
-    parse,
-    parse_chunks,
     resolve,
-    text_buffer,
     value_runs,
     window,
 )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from _platelet_em.rle import Runs, encode, paint
+from _platelet_em.runs import Runs, encode, paint
 from _platelet_em.runstore import RunStore
 
 SHAPE = (4, 3, 5)

@@ -17,7 +17,8 @@ from _platelet_em.errors import ConversionError, MissingMemberError
 from _platelet_em.files import new_file
 from _platelet_em.label_files import read_labels
 from _platelet_em.palette import PALETTES, distinct_colors
-from _platelet_em.rle import Runs, areas, format_runs, paint
+from _platelet_em.rle import format_runs
+from _platelet_em.runs import Runs, areas, paint
 from _platelet_em.runstore import RunStore
 from _platelet_em.tiff import write_pages
 

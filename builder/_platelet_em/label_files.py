@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from _platelet_em import label_json
 from _platelet_em.errors import LabelFormatError
 from _platelet_em.palette import PALETTES
-from _platelet_em.rle import Runs, parse, parse_chunks, value_runs
+from _platelet_em.rle import parse, parse_chunks
+from _platelet_em.runs import Runs, value_runs
 from _platelet_em.runstore import RunStore
 from _platelet_em.spec import CLASS_NAMES, MAX_ID
 from _platelet_em.tiff import TiffStack, pack_colors, unpack_colors

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from _platelet_em import rle
 from _platelet_em.errors import LabelFormatError, LabelRangeError, quote
 from _platelet_em.label_json import INFO, parse_id, parse_shape
 from _platelet_em.lazy import LazyArray
-from _platelet_em.rle import Runs
+from _platelet_em.rle import format_runs, parse, text_buffer
+from _platelet_em.runs import Runs, areas, boxes, cut, encode, paint, resolve, window
 from _platelet_em.spec import MAX_ID
 
 __all__ = ["LazyLabels", "touches_border"]
@@ -140,7 +140,7 @@ class LazyLabels(LazyArray):
         ['2 3']
         """
         labels = np.atleast_1d(np.asarray(a))
-        return cls.from_runs(labels.shape, *rle.encode(labels))
+        return cls.from_runs(labels.shape, *encode(labels))
 
     @classmethod
     def from_dict(cls, d: Mapping[Any, Any]) -> "LazyLabels":
@@ -221,12 +221,12 @@ class LazyLabels(LazyArray):
     @property
     def areas(self) -> NDArray[np.int64]:
         """int64 (n,): pixels or voxels of each instance."""
-        return rle.areas(self._runs, len(self._ids))
+        return areas(self._runs, len(self._ids))
 
     @property
     def bboxes(self) -> NDArray[np.int64]:
         """int64 (n, 2 * ndim): half-open boxes, `y0, x0, y1, x1` or `z0, y0, x0, z1, y1, x1`."""
-        return rle.boxes(self._runs, len(self._ids), self._shape)
+        return boxes(self._runs, len(self._ids), self._shape)
 
     @property
     def rle(self) -> list[str]:
@@ -235,7 +235,7 @@ class LazyLabels(LazyArray):
         `start length start length ...`, starts counted from 1 in the array flattened in C order,
         ascending, maximal runs.
         """
-        return rle.format_runs(self._runs, len(self._ids))
+        return format_runs(self._runs, len(self._ids))
 
     @property
     def properties(self) -> dict[str, NDArray[Any]]:
@@ -248,8 +248,8 @@ class LazyLabels(LazyArray):
             if self._buffer is None:  # pragma: no cover
                 msg = "labels have neither texts nor runs"
                 raise AssertionError(msg)
-            parsed = rle.parse(*self._buffer, self.size, lambda i: f"labels: id {self._ids[i]}")
-            self._parsed = rle.resolve(parsed)
+            parsed = parse(*self._buffer, self.size, lambda i: f"labels: id {self._ids[i]}")
+            self._parsed = resolve(parsed)
         return self._parsed
 
     def select(self, ids: ArrayLike) -> "LazyLabels":
@@ -305,7 +305,7 @@ class LazyLabels(LazyArray):
             msg = f"slices() takes labels of the axes (z, y, x), these have shape {self._shape}"
             raise ValueError(msg)
         depth, *plane = self._shape
-        page, pieces = rle.cut(self._runs, max(plane[0] * plane[1], 1))
+        page, pieces = cut(self._runs, max(plane[0] * plane[1], 1))
         bounds = np.searchsorted(page, np.arange(depth + 1))
         result = []
         for z in range(depth):
@@ -359,9 +359,9 @@ class LazyLabels(LazyArray):
         ends = (min(last[0], last[-1]), max(last[0], last[-1]) + 1) if last else (0, 0)
         whole = (*picked[:-1], range(*ends))
         if whole != tuple(map(range, self._shape)):
-            runs = rle.window(runs, self._shape, whole)
+            runs = window(runs, self._shape, whole)
         extent = [len(indices) for indices in whole]
-        painted = rle.paint(runs, self._ids, math.prod(extent)).reshape(extent)
+        painted = paint(runs, self._ids, math.prod(extent)).reshape(extent)
         return painted if last.step == 1 else painted[..., :: last.step]
 
 
@@ -369,7 +369,7 @@ def _text_buffer(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.in
     if isinstance(texts, str):
         msg = f"labels: expected a list of RLE texts, one an id, got the text {quote(texts)}"
         raise LabelFormatError(msg)
-    return rle.text_buffer(texts)
+    return text_buffer(texts)
 
 
 def _parse_ids(ids: ArrayLike) -> NDArray[np.int32]:

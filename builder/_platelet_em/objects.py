@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from _platelet_em.rle import areas, intersect
+from _platelet_em.runs import areas, intersect
 from _platelet_em.runstore import RunStore
 from _platelet_em.spec import FIRST_ORGANELLE_CLASS
 

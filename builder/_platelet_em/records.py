@@ -19,7 +19,7 @@ from _platelet_em.objects import OrganelleProperties, measure_organelles
 from _platelet_em.page import encode_page
 from _platelet_em.palette import PALETTES
 from _platelet_em.picture import draw_preview, to_png
-from _platelet_em.rle import Runs, paint
+from _platelet_em.runs import Runs, paint
 from _platelet_em.runstore import RunStore
 from _platelet_em.schema import arrow_schema
 from _platelet_em.spec import VOXEL_SIZE_NM, VolumeSpec

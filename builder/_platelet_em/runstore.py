@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from _platelet_em.files import TEMPORARY, needs_room
-from _platelet_em.rle import Runs, cut, resolve
+from _platelet_em.runs import Runs, cut, resolve
 
 __all__ = ["RunStore"]
 

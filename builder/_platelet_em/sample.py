@@ -16,7 +16,7 @@ from _platelet_em.convert import write_json, write_tif
 from _platelet_em.errors import ArgumentError
 from _platelet_em.files import new_file
 from _platelet_em.palette import PALETTES
-from _platelet_em.rle import Runs, encode
+from _platelet_em.runs import Runs, encode
 from _platelet_em.runstore import RunStore
 from _platelet_em.scene import Scene
 from _platelet_em.spec import ARCHIVES, SAMPLE_COMMENT, VOLUMES, VolumeSpec
