@@ -16,5 +16,5 @@ class FaceHook(BuildHookInterface):  # type: ignore[type-arg]  # generic in its 
         """Called by hatchling before the wheel is written; `version` names the build's kind."""
         if version == "standard":
             build_data["force_include"]["platelet_em.py"] = "platelet_em/__init__.py"
-            build_data["force_include"]["builder/_platelet_em/py.typed"] = "platelet_em/py.typed"
+            build_data["force_include"]["builder/py.typed"] = "platelet_em/py.typed"
             build_data["force_include"]["dataset_card.md"] = "_platelet_em/dataset_card.md"
