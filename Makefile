@@ -3,7 +3,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test lint types install clean
+.PHONY: demo test bench lint types install clean
 
 ## demo: build the synthetic sample, load it with plain datasets, show it
 demo: $(VENV)/runtime.stamp install
@@ -14,6 +14,10 @@ demo: $(VENV)/runtime.stamp install
 ## test: everything that CI runs
 test: $(VENV)/test.stamp install lint types
 	$(BIN)/pytest
+
+## bench: lazy labels beside the publisher's way, NumPy and the peers
+bench: $(VENV)/bench.stamp install
+	$(BIN)/python benchmarks/labels.py
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
@@ -34,6 +38,11 @@ $(VENV)/runtime.stamp: pyproject.toml
 $(VENV)/test.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install '.[test]'
+	touch $@
+
+$(VENV)/bench.stamp: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install '.[bench]'
 	touch $@
 
 clean:

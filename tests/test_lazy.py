@@ -330,7 +330,32 @@ def test_torch_takes_the_converted_array(make):
 
 @pytest.mark.parametrize("make", [labels_of, stack_of])
 def test_dask_takes_lazy_arrays(make):
-    da = pytest.importorskip("dask.array")
+    import dask.array as da
+
     lazy, dense = make((4, 3, 2))
     chunked = da.from_array(lazy, chunks=(2, 2, 2))
     np.testing.assert_array_equal(chunked[1:, ::-1].compute(), dense[1:, ::-1])
+
+
+@pytest.mark.parametrize("make", [labels_of, stack_of])
+def test_dask_reads_what_a_result_needs(make):
+    import dask.array as da
+
+    lazy, dense = make((4, 3, 2))
+    chunked = da.from_array(lazy, chunks=(1, 3, 2))
+    assert chunked.dtype == dense.dtype
+    assert int((chunked > 2).sum().compute()) == int((dense > 2).sum())
+
+
+@pytest.mark.parametrize("make", [labels_of, stack_of])
+def test_matplotlib_draws_lazy_arrays(make):
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
+
+    lazy, dense = make((4, 3, 2))
+    figure, axes = plt.subplots()
+    shown = axes.imshow(lazy[1]).get_array()
+    np.testing.assert_array_equal(np.asarray(shown), dense[1])
+    plt.close(figure)

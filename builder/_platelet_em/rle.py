@@ -30,6 +30,8 @@ __all__ = ["format_runs", "parse", "parse_chunks", "text_buffer"]
 
 _SPACE, _ZERO, _LOW_BLANK, _HIGH_BLANK = 32, 48, 9, 13
 _MAX_DIGITS = 18
+_BLOCK = 1 << 13
+"""Numbers that are read at a time."""
 _POWERS = 10 ** np.arange(1, _MAX_DIGITS + 1, dtype=np.int64)
 _KEEP_LAST = np.array([0] + [2**64 - 2 ** (8 * (8 - k)) for k in range(1, 9)], np.uint64)
 
@@ -186,10 +188,28 @@ def _read_numbers(
     padded[:16] = _ZERO
     padded[16:] = text
     eights = np.ndarray((len(padded) - 7,), np.dtype("<u8"), padded.data, strides=(1,))
-    numbers = _eight_digits(eights, ends + 8, np.minimum(widths, 8))
+    numbers = np.empty(len(ends), np.int64)
+    for begin in range(0, len(ends), _BLOCK):
+        block = slice(begin, begin + _BLOCK)
+        numbers[block] = _read_block(eights, ends[block] + 8, widths[block])
+    return numbers
+
+
+def _read_block(eights: NDArray[np.uint64], index: Int64s, widths: Int64s) -> Int64s:
+    """Values of some numbers, few enough for what is made of them to stay in the cache.
+
+    Args:
+        eights: The eight bytes that begin at each byte of the text, as one number.
+        index: Which of them ends with the number, ascending.
+        widths: Digits of each number.
+    """
+    first = max(int(index[0]) - 16, 0)
+    near = np.ascontiguousarray(eights[first : int(index[-1]) + 1])
+    index = index - first
+    numbers = _eight_digits(near, index, np.minimum(widths, 8))
     for done in (8, 16):
         if (more := np.flatnonzero(widths > done)).size:
-            rest = _eight_digits(eights, ends[more] + 8 - done, np.minimum(widths[more] - done, 8))
+            rest = _eight_digits(near, index[more] - done, np.minimum(widths[more] - done, 8))
             numbers[more] += rest * 10**done
     return numbers
 
