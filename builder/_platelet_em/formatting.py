@@ -70,15 +70,10 @@ class PlateletEMFormatter(TensorFormatter[dict[str, Any], list[Any], dict[str, A
             return [None if v is None else _image(v, name, mode) for v in _encoded(array)]
         item = getattr(feature, "feature", None)
         if _is_list(array.type) and _holds_ours(item, array.type.value_type):
-            stacked = _is_image(item, array.type.value_type)
-            return [
-                None
-                if part is None
-                else _stack(part, name)
-                if stacked
-                else self._values(name, item, part)
-                for part in _lists(array)
-            ]
+            parts = _lists(array)
+            if _is_image(item, array.type.value_type):
+                return [None if part is None else _stack(part, name) for part in parts]
+            return [None if part is None else self._values(name, item, part) for part in parts]
         values: list[Any] = array.to_pylist()
         if self.features and name in self.features:
             values = self.python_features_decoder.decode_column(values, name)

@@ -245,9 +245,8 @@ class LazyLabels(LazyArray):
     @property
     def _runs(self) -> Runs:
         if self._parsed is None:
-            if self._buffer is None:  # pragma: no cover
-                msg = "labels have neither texts nor runs"
-                raise AssertionError(msg)
+            # Labels are made with texts or with runs.
+            assert self._buffer is not None  # noqa: S101
             parsed = parse(*self._buffer, self.size, lambda i: f"labels: id {self._ids[i]}")
             self._parsed = resolve(parsed)
         return self._parsed
