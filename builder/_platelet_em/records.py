@@ -52,9 +52,12 @@ def open_images(source: Source, spec: VolumeSpec) -> TiffStack:
 
 
 def make_table(config: str, rows: list[Row]) -> pa.Table:
-    """Rows as an Arrow table of the configuration's schema."""
+    """Rows as an Arrow table of the configuration's schema.
+
+    The rows are emptied on the way: a volume's pages would lie in memory twice.
+    """
     schema = arrow_schema(config)
-    columns = [pa.array([row[field.name] for row in rows], field.type) for field in schema]
+    columns = [pa.array([row.pop(field.name) for row in rows], field.type) for field in schema]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
