@@ -451,3 +451,8 @@ def test_json_is_written_to_anything_that_can_be_written():
         store.ids = np.array([3], np.int32)
         convert_module.write_json(out, store)
     assert json.loads(out.getvalue()) == {".info": {"shape": [1, 2, 2], "dtype": "int64"}, "3": ""}
+
+
+def test_an_unknown_form_is_told_before_the_ending(instances, tmp_path):
+    with pytest.raises(ConversionError, match=r"form of json, index, rgba.*got form 'png'"):
+        convert(instances[0], tmp_path / "a.png", form="png")

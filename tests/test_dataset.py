@@ -11,6 +11,7 @@ from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 import platelet_em
 from _platelet_em import dataset as dataset_module
 from _platelet_em import fetch as fetch_module
+from _platelet_em.spec import ARCHIVES
 
 TRAIN, VALIDATION = 9, 4
 
@@ -255,6 +256,40 @@ def test_a_downloaded_archive_is_known_by_what_it_holds(publication, tmp_path):
         assert np.array_equal(loaded[1]["image"], truth.volumes["50"].images[1])
         folders.add(loaded.cache_files[0]["filename"])
     assert len(folders) == 2
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("label_source", ["json", "tif"])
+def test_a_forced_download_is_fetched_once_and_cached_as_itself(
+    tmp_path, monkeypatch, label_source, streaming
+):
+    served = [publisher.publication(seed=seed, depth=2) for seed in (1, 2)]
+    fetched = []
+
+    def download(url, file, label):
+        fetched.append(label)
+        truth = served[len(fetched) - 1]
+        file.write(truth.zip(tmp_path / "served.zip", label_source).read_bytes())
+        file.flush()
+
+    def load(mode=None):
+        options = {"label_source": label_source, "cache_dir": tmp_path / "cache", "split": "train"}
+        loaded = platelet_em.load_dataset(**options, streaming=streaming, download_mode=mode)
+        return list(loaded)[1]["image"]
+
+    monkeypatch.setattr(fetch_module, "_download", download)
+    # The published checksum is that of an archive which no test can have.
+    monkeypatch.setattr(fetch_module, "file_md5", lambda file: ARCHIVES[0].md5)
+    assert np.array_equal(load(), served[0].volumes["50"].images[1])
+    assert np.array_equal(load("force_redownload"), served[1].volumes["50"].images[1])
+    if not streaming:
+
+        def fail(*arguments):
+            raise AssertionError("the rows of the new archive lie in the old one's cache")
+
+        monkeypatch.setattr(dataset_module, "Volume", fail)
+    assert np.array_equal(load(), served[1].volumes["50"].images[1])
+    assert len(fetched) == 2
 
 
 def test_no_network_says_how_to_give_the_archives(tmp_path, monkeypatch):

@@ -335,3 +335,12 @@ def test_private_names_of_datasets_that_are_touched():
     assert callable(formatting._register_formatter)
     assert formatting._FORMAT_TYPES["platelet_em"].__mro__[1] is PlateletEMFormatter
     assert "Mapping" in datasets_features._cast_to_python_objects.__code__.co_names
+
+
+def test_a_picture_without_bytes_is_an_error():
+    table = pa.table({"image": pa.array([{"bytes": b"", "path": None}] * 2)})
+    table = table.cast(
+        pa.schema({"image": pa.struct({"bytes": pa.binary(), "path": pa.string()})})
+    )
+    with pytest.raises(platelet_em.ImageFormatError, match="column 'image': expected an encoded"):
+        PlateletEMFormatter().format_row(table)

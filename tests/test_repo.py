@@ -328,3 +328,11 @@ def test_a_full_disk_is_said_as_such(archives, tmp_path):
     assert done.returncode == 1
     assert "no room to write" in done.stderr.splitlines()[-1]
     assert "TMPDIR" in done.stderr.splitlines()[-1]
+
+
+def test_a_cache_that_cannot_hold_the_lock_is_named(archives, tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setattr(repo_module, "download_folder", lambda: tmp_path / "file" / "cache")
+    with pytest.raises(platelet_em.OutputError, match=r"file/cache/build-.*\.lock: cannot be"):
+        build(tmp_path / "repo", data_dir=archives)
+    assert not (tmp_path / "repo").exists()

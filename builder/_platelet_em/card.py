@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from _platelet_em.errors import ConversionError
 from _platelet_em.page import decode_page
 from _platelet_em.schema import yaml_features
-from _platelet_em.shards import data_files
+from _platelet_em.shards import count_files, data_files
 from _platelet_em.spec import (
     ARCHIVES,
     CITATION,
@@ -166,9 +166,9 @@ def _front_matter(folder: Path) -> str:
             size = sum(
                 p.row_group(i).total_byte_size for p in parts for i in range(p.num_row_groups)
             )
-            rows = sum(p.num_rows for p in parts)
+            rows, stored = count_files(files)
             splits.append({"name": spec.split, "num_bytes": size, "num_examples": rows})
-            download += sum(path.stat().st_size for path in files)
+            download += stored
         infos.append(
             {
                 "config_name": config.name,
@@ -238,8 +238,7 @@ def _files_table(folder: Path) -> str:
     for config in CONFIGS:
         for spec in VOLUMES:
             files = data_files(folder, config.name, spec.split)
-            count = sum(pq.read_metadata(path).num_rows for path in files)
-            megabytes = sum(path.stat().st_size for path in files) / 1e6
+            count, stored = count_files(files)
             cells = [f"`{config.name}`", f"`{spec.split}`", str(count), str(len(files))]
-            rows.append([*cells, f"{megabytes:.1f} MB"])
+            rows.append([*cells, f"{stored / 1e6:.1f} MB"])
     return _table(["config", "split", "rows", "files", "size"], rows)

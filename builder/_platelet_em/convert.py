@@ -58,14 +58,14 @@ def convert(
         form = "json" if ending == ".json" else "rgba"
     if semantic is None:
         semantic = _is_semantic(source.name)
-    if ending not in ((".json",) if form == "json" else (".tif", ".tiff")):
-        msg = f"{target}: expected the ending .json, or .tif, as the form {form!r} asks for"
-        raise ConversionError(msg)
     if form not in FORMS or palette not in PALETTES or source.resolve() == target.resolve():
         msg = (
             f"{source} to {target}: expected another file, a form of {', '.join(FORMS)}, and "
             f"palette A or B; got form {form!r}, palette {palette!r}"
         )
+        raise ConversionError(msg)
+    if ending not in ((".json",) if form == "json" else (".tif", ".tiff")):
+        msg = f"{target}: expected the ending .json, or .tif, as the form {form!r} asks for"
         raise ConversionError(msg)
     try:
         file = source.open("rb")

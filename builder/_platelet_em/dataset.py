@@ -82,7 +82,7 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
         label_source: "json" or "tif".
         data_dir: A zip of the publisher, an extracted folder, or a folder with the zips; None
             downloads the archive when it is needed. For "tif", whose checksum is not published,
-            that is at once.
+            that is at once, and it is not fetched again when a download is forced later.
         hash: Anything else that the cache folder shall depend on.
         **kwargs: As for `datasets.DatasetBuilder`.
 
@@ -148,11 +148,14 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
         )
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
+        label_source = self.config.label_source
+        # An archive without a published checksum is known by what it held when this was made.
+        known = archive_for(label_source).md5 is not None
         source = obtain(
-            self.config.label_source,
+            label_source,
             self.config.data_dir,
             self._platelet_em_cache,
-            force=_forces_download(dl_manager),
+            force=known and _forces_download(dl_manager),
         )
         config = config_named(self.config.name)
         generators = []
@@ -160,7 +163,7 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
             with open_images(source, spec) as images:
                 depth = images.shape[0]
             shards = [
-                _Shard(str(source.path), self.config.label_source, spec.name, start, stop)
+                _Shard(str(source.path), label_source, spec.name, start, stop)
                 for start, stop in shard_bounds(config, depth)
             ]
             generator = datasets.SplitGenerator(name=spec.split, gen_kwargs={"shards": shards})
@@ -270,6 +273,10 @@ def load_dataset(
         raise NotImplementedError(msg)
     mode = datasets.DownloadMode(download_mode or datasets.DownloadMode.REUSE_DATASET_IF_EXISTS)
     checks = datasets.VerificationMode.ALL_CHECKS if save_infos else verification_mode
+    if mode == datasets.DownloadMode.FORCE_REDOWNLOAD and _is_fetched_first(
+        label_source, streaming=streaming
+    ):
+        obtain(label_source, data_dir, cache_dir, force=True)
     builder = PlateletEM(
         cache_dir=cache_dir,
         config_name=name,
@@ -280,8 +287,6 @@ def load_dataset(
         storage_options=storage_options,
     )
     if streaming:
-        if mode == datasets.DownloadMode.FORCE_REDOWNLOAD:
-            obtain(label_source, data_dir, cache_dir, force=True)
         return _with_format(builder.as_streaming_dataset(split=split))
     try:
         builder.download_and_prepare(
@@ -302,6 +307,16 @@ def load_dataset(
     if keep_in_memory is None:
         keep_in_memory = datasets.utils.info_utils.is_small_dataset(builder.info.dataset_size)
     return _with_format(builder.as_dataset(split=split, in_memory=keep_in_memory))
+
+
+def _is_fetched_first(label_source: str, *, streaming: bool) -> bool:
+    """Whether a forced download comes before the builder, and not when it prepares.
+
+    Streaming prepares nothing; and where no checksum is published, the builder asks what the
+    archive holds to name its cache.
+    """
+    known = label_source not in LABEL_SOURCES or archive_for(label_source).md5 is not None
+    return streaming or not known
 
 
 def _with_format(loaded: Any) -> Any:

@@ -129,7 +129,8 @@ def _encoded(array: pa.StructArray) -> Iterator[Any]:
         if not valid:
             yield None
         elif inside[i]:
-            yield data.slice(bounds[i], bounds[i + 1] - bounds[i])
+            begin, end = bounds[i], bounds[i + 1]
+            yield data.slice(begin, end - begin) if end > begin else b""
         else:
             yield paths[i]
 

@@ -3,14 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from _platelet_em.archive import find_source, needed_files
 from _platelet_em.errors import MissingMemberError, PlateletEMError
 from _platelet_em.fetch import download_folder
 from _platelet_em.records import open_images
 from _platelet_em.repo import read_provenance
-from _platelet_em.shards import data_files
+from _platelet_em.shards import count_files, data_files
 from _platelet_em.spec import (
     ARCHIVES,
     CLASSES,
@@ -88,8 +86,6 @@ def _describe_repository(folder: Path) -> Iterator[str]:
     for config in CONFIGS:
         for spec in VOLUMES:
             shards = data_files(folder, config.name, spec.split)
-            rows = sum(pq.read_metadata(shard).num_rows for shard in shards)
-            size = sum(shard.stat().st_size for shard in shards) / 1e6
-            yield (
-                f"  {config.name}, {spec.split}: {rows} rows in {len(shards)} files, {size:.1f} MB"
-            )
+            rows, stored = count_files(shards)
+            size = f"{stored / 1e6:.1f} MB"
+            yield f"  {config.name}, {spec.split}: {rows} rows in {len(shards)} files, {size}"

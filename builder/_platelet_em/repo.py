@@ -95,14 +95,21 @@ def build(
 def _one_build_at_a_time(out: Path) -> Iterator[None]:
     """Hold a lock on a repository, which lies outside of it so that nothing stays behind there."""
     name = hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:32]
-    lock = download_folder() / f"build-{name}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    path = download_folder() / f"build-{name}.lock"
+    lock = FileLock(path)
     try:
-        with FileLock(lock, timeout=0):
-            yield
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
     except Timeout:
         msg = f"{out}: another build is at work there: wait until it has ended"
         raise OutputError(msg) from None
+    except OSError as error:
+        msg = f"{path}: cannot be written: {error.strerror}: set HF_HOME to a place that can"
+        raise OutputError(msg) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _build(out: Path, source: Source, provenance: dict[str, str]) -> None:

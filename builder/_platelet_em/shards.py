@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from _platelet_em.spec import Config
 
-__all__ = ["count_rows", "data_files", "shard_bounds", "shard_name"]
+__all__ = ["count_files", "count_rows", "data_files", "shard_bounds", "shard_name"]
 
 
 def count_rows(config: Config, depth: int) -> int:
@@ -36,3 +38,9 @@ def shard_name(config: str, split: str, index: int, count: int) -> str:
 def data_files(folder: Path, config: str, split: str = "*") -> list[Path]:
     """The Parquet files of a configuration in a repository, in the order of their rows."""
     return sorted((folder / config).glob(f"{split}-?????-of-?????.parquet"))
+
+
+def count_files(files: list[Path]) -> tuple[int, int]:
+    """Rows in Parquet files, and the bytes that they take up."""
+    rows = sum(pq.read_metadata(path).num_rows for path in files)
+    return rows, sum(path.stat().st_size for path in files)

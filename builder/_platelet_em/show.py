@@ -13,7 +13,7 @@ from _platelet_em.files import new_file
 from _platelet_em.formatting import PlateletEMFormatter
 from _platelet_em.picture import draw_panels, to_png
 from _platelet_em.records import Volume
-from _platelet_em.shards import data_files
+from _platelet_em.shards import count_files, data_files
 from _platelet_em.spec import VolumeSpec
 
 __all__ = ["show"]
@@ -60,7 +60,7 @@ def _stored(shards: list[Path], slices: Iterable[int]) -> Iterator[dict[str, Any
     for z in slices:
         table = pq.read_table(shards, filters=[("z", "==", z)])
         if not len(table):
-            raise _no_slice(z, sum(pq.read_metadata(shard).num_rows for shard in shards))
+            raise _no_slice(z, count_files(shards)[0])
         yield PlateletEMFormatter().format_row(table)
 
 
