@@ -150,8 +150,8 @@ def whole_volume(kind: str, array: np.ndarray, folder: Path) -> LazyLabels:
     assert np.array_equal(publisher_decode(labels), array)
     path = folder / f"{kind}.json"
     path.write_text(json.dumps(labels))
-    ours, memory = fresh(path, "ours", 5)
-    theirs, _ = fresh(path, "publisher", 1 if kind == "organelles" else 3)
+    ours, memory = fresh(path, "ours", 9)
+    theirs, _ = fresh(path, "publisher", 3)
     show(f"decode {kind}, fresh process", ours, "the publisher's way", theirs)
     print(f"{'':<40} peak memory above the input: {memory:.2f} x the output")
     warm = median(lambda: np.asarray(LazyLabels.from_dict(labels)))
@@ -261,9 +261,25 @@ def rows(cells: np.ndarray, organelles: np.ndarray) -> None:
     for z, dense in enumerate(cells):
         assert np.array_equal(np.asarray(formatter.format_row(tables[z])["cells"]), dense)
         assert np.array_equal(reference_row(*lists[z][0]), dense)
+
+    def from_arrow() -> None:
+        for part in tables:
+            for name in part.column_names:
+                plain = part.column(name)[0].as_py()
+                reference_row(plain["rle"], plain["id"], plain["shape"])
+
+    def in_batches() -> None:
+        for begin in range(0, len(cells), 10):
+            for labels in formatter.format_batch(table.slice(begin, 10)).values():
+                np.stack(labels)
+
     mine = median(ours) / len(tables)
     theirs = median(from_lists) / len(tables)
     show("a row's labels, from Arrow", mine, "good NumPy, from ready lists", theirs)
+    show(
+        "a row's labels, from Arrow", mine, "the same, from Arrow", median(from_arrow) / len(cells)
+    )
+    show("the same, in batches of ten", median(in_batches) / len(cells), "ready lists", theirs)
 
 
 def coco(organelles: np.ndarray) -> None:

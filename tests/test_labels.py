@@ -1,5 +1,6 @@
 import copy
 import pickle
+import tracemalloc
 
 import numpy as np
 import publisher
@@ -348,6 +349,49 @@ def test_pickles_of_parsed_labels_are_equal_to_them(lazy, dense):
     assert all(a.equals(b) for a, b in zip(again, [lazy, *slices], strict=True))
     np.testing.assert_array_equal(np.asarray(again[0]), dense)
     assert again[1].properties["name"].tolist() == slices[0].properties["name"].tolist()
+
+
+def test_workers_ship_texts_and_not_voxels(huge):
+    from torch.utils.data import DataLoader
+
+    # As voxels this would be 200 TB.
+    for shipped in DataLoader([huge, huge], batch_size=None, num_workers=2):
+        assert shipped.equals(huge)
+        assert shipped[1, -1, -3:].tolist() == [0, 5, 5]
+
+
+def test_further_columns_are_made_when_they_are_asked_for():
+    made = []
+    text, offsets = np.frombuffer(b"1 2", np.uint8), np.array([0, 3])
+
+    def further():
+        made.append(1)
+        return {"cell": [4]}
+
+    lazy = LazyLabels.from_buffer((2, 3), [7], text, offsets, further)
+    assert np.asarray(lazy).sum() == 14
+    assert not made
+    assert lazy.properties["cell"].tolist() == pickle.loads(pickle.dumps(lazy)).properties["cell"]
+    assert len(made) == 1
+    bad = LazyLabels.from_buffer((2, 3), [7], text, offsets, lambda: {"cell": [4, 5]})
+    with pytest.raises(LabelFormatError, match="property 'cell': expected 1 values"):
+        _ = bad.properties
+
+
+@pytest.mark.parametrize("side", [60, 200])
+def test_noise_takes_memory_in_proportion_to_its_runs(side):
+    # A run a voxel: the worst that labels can be.
+    noise = np.random.default_rng(side).integers(1, 50, (10, side, side), np.int32)
+    form = LazyLabels.from_array(noise).to_dict()
+    runs = 1 + np.count_nonzero(np.diff(noise.ravel()))
+    tracemalloc.start()
+    try:
+        dense = np.asarray(LazyLabels.from_dict(form))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(dense, noise)
+    assert peak - dense.nbytes < 120 * runs
 
 
 def test_a_deep_copy_shares_no_property(lazy):

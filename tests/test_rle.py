@@ -1,4 +1,6 @@
 import itertools
+import re
+from unittest import mock
 
 import numpy as np
 import publisher
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from skimage.measure import regionprops
 
+from _platelet_em import rle
 from _platelet_em.errors import LabelFormatError
 from _platelet_em.rle import format_runs, parse, parse_chunks, text_buffer
 from _platelet_em.runs import (
@@ -50,6 +53,11 @@ def sloppy_texts(draw, size=40, most=5):
             text += f"{zeros}{start}{draw(blank)}{length}{draw(blank)}"
         texts.append(draw(st.sampled_from([text, text.rstrip()])))
     return texts
+
+
+def canonical(texts):
+    """The texts with one space between numbers, and none elsewhere."""
+    return [" ".join(text.split()) for text in texts]
 
 
 def read(texts, size):
@@ -159,6 +167,26 @@ def test_a_number_of_each_width_is_read_wherever_it_stands(digits):
 
 def test_texts_end_numbers_without_a_blank_between_them():
     assert triples(read(["1 2", "", "3 4", "", ""], 9)) == [(0, 2, 0), (2, 6, 2)]
+
+
+@given(texts=st.lists(st.one_of(sloppy_texts(), sloppy_texts().map(canonical)), max_size=4))
+def test_texts_read_in_groups_mean_the_same(texts):
+    together = list(itertools.chain(*texts))
+    whole = read(together, 40)
+    with mock.patch.object(rle, "_GROUP", 4):
+        assert triples(read(together, 40)) == triples(whole)
+
+
+def test_damage_is_named_by_its_text_whatever_group_it_is_in():
+    texts = ["1 2"] * 9
+    for position in range(9):
+        damaged = [*texts[:position], "1 2 3", *texts[position:]]
+        message = re.escape(f"RLE text {position}: expected pairs of start and length, got 3")
+        with (
+            mock.patch.object(rle, "_GROUP", 4),
+            pytest.raises(LabelFormatError, match=message),
+        ):
+            read(damaged, 9)
 
 
 def test_runs_keep_the_order_of_the_text():

@@ -6,6 +6,7 @@ stays the Python value that it is. Values come straight from Arrow buffers, exce
 `datasets` hands over Python values (in streaming, after `map` or `filter`).
 """
 
+import functools
 import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,16 +19,14 @@ from numpy.typing import NDArray
 from PIL.Image import Image as Picture
 
 from _platelet_em.errors import LabelFormatError
-from _platelet_em.labels import LazyLabels
+from _platelet_em.labels import LABEL_OWN_FIELDS, LazyLabels
 from _platelet_em.page import decode_page
 from _platelet_em.stack import LazyStack
 
 __all__ = ["PlateletEMFormatter"]
 
-_LABEL_FIELDS = {"shape", "id", "rle"}
+_LABEL_FIELDS = ("shape", "id", "rle")
 _ENCODED_FIELDS = {"bytes", "path"}
-_LABEL_OTHER_FIELDS = ("shape", "rle", "area", "bbox")
-"""Fields that are read otherwise, or are worked out again from the texts."""
 
 
 class PlateletEMFormatter(TensorFormatter[dict[str, Any], list[Any], dict[str, Any]]):  # type: ignore[misc]  # datasets is untyped
@@ -85,7 +84,7 @@ class PlateletEMFormatter(TensorFormatter[dict[str, Any], list[Any], dict[str, A
 
 def _is_labels(kind: pa.DataType) -> bool:
     is_struct: bool = pa.types.is_struct(kind)
-    return is_struct and {f.name for f in kind} >= _LABEL_FIELDS
+    return is_struct and all(kind.get_field_index(name) >= 0 for name in _LABEL_FIELDS)
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -113,7 +112,7 @@ def _lists(array: pa.Array) -> Iterator[pa.Array | None]:
 
 def _valid(array: pa.Array) -> list[bool]:
     """Whether each item is there; to ask the item itself would copy it."""
-    valid: list[bool] = array.is_valid().to_pylist()
+    valid: list[bool] = array.is_valid().to_pylist() if array.null_count else [True] * len(array)
     return valid
 
 
@@ -171,32 +170,38 @@ def _decoded(page: Any) -> NDArray[Any]:
 
 
 def _labels(array: pa.StructArray) -> list[LazyLabels | None]:
-    """The labels of each row; what has a value for each instance is cut out of one array."""
-    if not len(array):
-        return []
-    fields = {field.name: array.field(field.name) for field in array.type}
-    shapes, texts = fields["shape"].to_pylist(), list(_lists(fields["rle"]))
-    columns = {
-        name: (column.offsets.to_pylist(), _numpy(column.values), _valid(column))
-        for name, column in fields.items()
-        if name not in _LABEL_OTHER_FIELDS and _is_list(column.type)
-    }
+    """The labels of each row; their texts, and the columns beside them, stay where they lie."""
+    shapes, ids, texts = (array.field(name) for name in _LABEL_FIELDS)
+    shape = shapes.to_pylist()
+    id_bounds, id_values = ids.offsets.to_pylist(), ids.values
+    text_bounds, text_values = texts.offsets.to_pylist(), texts.values
     result: list[LazyLabels | None] = []
     for i, valid in enumerate(_valid(array)):
         if not valid:
             result.append(None)
             continue
-        further = {
-            name: values[bounds[i] : bounds[i + 1]]
-            for name, (bounds, values, there) in columns.items()
-            if there[i]
-        }
-        ids, text = further.pop("id", None), texts[i]
-        if text is None or shapes[i] is None or ids is None:
+        if not (shapes[i].is_valid and ids[i].is_valid and texts[i].is_valid):
             msg = "labels: expected a struct with shape, id and rle, got one that is null"
             raise LabelFormatError(msg)
-        result.append(LazyLabels.from_buffer(shapes[i], ids, *_text_buffer(text), further))
+        begin, end = id_bounds[i : i + 2]
+        labels = _numpy(id_values.slice(begin, end - begin))
+        begin, end = text_bounds[i : i + 2]
+        text = _text_buffer(text_values.slice(begin, end - begin))
+        result.append(
+            LazyLabels.from_buffer(shape[i], labels, *text, functools.partial(_further, array, i))
+        )
     return result
+
+
+def _further(array: pa.StructArray, row: int) -> dict[str, NDArray[Any]]:
+    """The columns of a row's labels that have one value an instance."""
+    further = {}
+    for field in array.type:
+        if field.name not in LABEL_OWN_FIELDS and _is_list(field.type):
+            values = array.field(field.name)[row]
+            if values.is_valid:
+                further[field.name] = _numpy(values.values)
+    return further
 
 
 def _numpy(array: pa.Array) -> NDArray[Any]:
@@ -238,7 +243,7 @@ def _page(value: Any) -> NDArray[Any]:
 def _from_python(value: Any) -> Any:
     if _is_encoded(value):
         return _page(value)
-    if isinstance(value, Mapping) and set(value) >= _LABEL_FIELDS:
+    if isinstance(value, Mapping) and all(name in value for name in _LABEL_FIELDS):
         return LazyLabels.from_struct(value)
     if isinstance(value, list) and value and all(map(_is_encoded, value)):
         return _stack_or_list([v["bytes"] if isinstance(v, Mapping) else _page(v) for v in value])

@@ -1,7 +1,7 @@
 """`LazyLabels`: RLE texts that behave like an int32 label array and decode where one looks."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,18 @@ from _platelet_em.rle import format_runs, parse, text_buffer
 from _platelet_em.runs import Runs, areas, boxes, cut, encode, paint, resolve, window
 from _platelet_em.spec import MAX_ID
 
-__all__ = ["LazyLabels", "touches_border"]
+__all__ = ["LABEL_OWN_FIELDS", "LazyLabels", "touches_border"]
 
 _DTYPE = np.dtype(np.int32)
 _BORDER = "touches_border"
 _FIELD_DTYPES = {_BORDER: np.bool_, "class_id": np.int64, "purity": np.float32, "cell": np.int32}
 """What the further columns are in Arrow; Python values have lost it."""
 
-_OWN_FIELDS = ("shape", "id", "rle", "area", "bbox")
+LABEL_OWN_FIELDS = ("shape", "id", "rle", "area", "bbox")
+"""Fields of a row's struct that are no further column: read, or worked out from the texts."""
+
+
+_Properties = Mapping[str, ArrayLike] | Callable[[], Mapping[str, ArrayLike]]
 
 
 def touches_border(bboxes: NDArray[np.int64], shape: Sequence[int]) -> NDArray[np.bool_]:
@@ -67,24 +71,32 @@ class LazyLabels(LazyArray):
         self._start(shape, ids, properties)
         self._set_buffer(*_text_buffer(rle))
 
-    def _start(
-        self, shape: Sequence[int], ids: ArrayLike, properties: Mapping[str, ArrayLike] | None
-    ) -> None:
+    def _start(self, shape: Sequence[int], ids: ArrayLike, properties: _Properties | None) -> None:
         self._shape = parse_shape(shape, "labels")
         self._ids = _parse_ids(ids)
         self._ids.setflags(write=False)
         self._buffer: tuple[NDArray[np.uint8], NDArray[np.int64]] | None = None
         self._parsed: Runs | None = None
-        self._properties: dict[str, NDArray[Any]] = {}
-        for name, values in (properties or {}).items():
-            column = np.asarray(values)
+        self._properties: dict[str, NDArray[Any]] | Callable[[], Mapping[str, ArrayLike]] = (
+            properties if callable(properties) else self._check(properties or {})
+        )
+
+    def _check(self, properties: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+        columns = {name: np.asarray(values) for name, values in properties.items()}
+        for name, column in columns.items():
             if column.shape[:1] != self._ids.shape:
                 msg = (
                     f"labels: property {name!r}: expected {len(self._ids)} values, one an id, "
                     f"got shape {column.shape}"
                 )
                 raise LabelFormatError(msg)
-            self._properties[name] = column
+        return columns
+
+    @property
+    def _columns(self) -> dict[str, NDArray[Any]]:
+        if callable(self._properties):
+            self._properties = self._check(self._properties())
+        return self._properties
 
     def _set_buffer(self, text: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
         if len(offsets) != len(self._ids) + 1:
@@ -99,7 +111,7 @@ class LazyLabels(LazyArray):
         ids: ArrayLike,
         text: NDArray[np.uint8],
         offsets: NDArray[np.int64],
-        properties: Mapping[str, ArrayLike] | None = None,
+        properties: _Properties | None = None,
     ) -> "LazyLabels":
         """From texts that lie in one buffer, as in an Arrow string array; nothing is copied.
 
@@ -108,7 +120,7 @@ class LazyLabels(LazyArray):
             ids: Label of each instance.
             text: uint8, the texts one after the other.
             offsets: int64 (n + 1,), where each text begins and ends.
-            properties: Further columns.
+            properties: Further columns, or what gives them when they are asked for.
         """
         new = cls.__new__(cls)
         new._start(shape, ids, properties)
@@ -169,7 +181,7 @@ class LazyLabels(LazyArray):
         further = {
             name: np.asarray(values, _FIELD_DTYPES.get(name))
             for name, values in struct.items()
-            if name not in _OWN_FIELDS
+            if name not in LABEL_OWN_FIELDS
         }
         return cls(struct["shape"], struct["id"], struct["rle"], further)
 
@@ -193,7 +205,7 @@ class LazyLabels(LazyArray):
             "bbox": bboxes.tolist(),
             _BORDER: touches_border(bboxes, self._shape),
         }
-        return {**struct, **self._properties}.items()
+        return {**struct, **self._columns}.items()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -240,7 +252,7 @@ class LazyLabels(LazyArray):
     @property
     def properties(self) -> dict[str, NDArray[Any]]:
         """The further columns, each an array aligned with `ids`."""
-        return dict(self._properties)
+        return dict(self._columns)
 
     @property
     def _runs(self) -> Runs:
@@ -278,7 +290,7 @@ class LazyLabels(LazyArray):
         place[chosen] = np.arange(len(chosen))
         owners = place[runs.owners]
         held = owners >= 0
-        further = {name: column[chosen] for name, column in self._properties.items()}
+        further = {name: column[chosen] for name, column in self._columns.items()}
         kept = Runs(runs.starts[held], runs.stops[held], owners[held])
         return LazyLabels.from_runs(shape, self._ids[chosen], kept, further)
 
@@ -310,8 +322,8 @@ class LazyLabels(LazyArray):
         for z in range(depth):
             runs = pieces[slice(bounds[z], bounds[z + 1])]
             labels = self._pick(np.unique(runs.owners), tuple(plane), runs)
-            if _BORDER in labels._properties:
-                labels._properties[_BORDER] = touches_border(labels.bboxes, plane)
+            if _BORDER in labels._columns:
+                labels._columns[_BORDER] = touches_border(labels.bboxes, plane)
             result.append(labels)
         return result
 
@@ -339,7 +351,7 @@ class LazyLabels(LazyArray):
     def __reduce__(self) -> Any:
         text, offsets = self._buffer or _text_buffer(self.rle)
         text = text[offsets[0] : offsets[-1]].copy()
-        state = (self._shape, self._ids, text, offsets - offsets[0], self._properties)
+        state = (self._shape, self._ids, text, offsets - offsets[0], self._columns)
         return LazyLabels.from_buffer, state
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:

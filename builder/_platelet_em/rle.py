@@ -30,10 +30,11 @@ __all__ = ["format_runs", "parse", "parse_chunks", "text_buffer"]
 
 _SPACE, _ZERO, _LOW_BLANK, _HIGH_BLANK = 32, 48, 9, 13
 _MAX_DIGITS = 18
-_BLOCK = 1 << 13
-"""Numbers that are read at a time."""
+_PAD = 16
+_GROUP = 1 << 18
+"""Bytes of text that are read at a time, so that what is made of them stays in the cache.
+Threads do not pay: the calls into NumPy are so short that they wait for each other."""
 _POWERS = 10 ** np.arange(1, _MAX_DIGITS + 1, dtype=np.int64)
-_KEEP_LAST = np.array([0] + [2**64 - 2 ** (8 * (8 - k)) for k in range(1, 9)], np.uint64)
 
 
 def text_buffer(strings: Sequence[str]) -> tuple[NDArray[np.uint8], Int64s]:
@@ -85,46 +86,80 @@ def parse(
         LabelFormatError: names the text, the character or the run, what was expected and found.
     """
     text, offsets = text[offsets[0] : offsets[-1]], offsets - offsets[0]
-    found = _find_canonical(text, offsets)
-    if found is None:
-        found = _find_numbers(text, offsets, name)
-    ends, widths, counts = found
-    if (odd := np.flatnonzero(counts % 2)).size:
+    if len(text) <= 2 * _GROUP:
+        return _parse_group(text, offsets, size, name)
+    places = np.searchsorted(offsets, np.arange(_GROUP, len(text), _GROUP))
+    bounds = np.unique(np.concatenate([[0], places, [len(offsets) - 1]])).tolist()
+
+    parts = []
+    for begin, end in itertools.pairwise(bounds):
+        part = slice(int(offsets[begin]), int(offsets[end]))
+        local = offsets[begin : end + 1] - part.start
+        runs = _parse_group(text[part], local, size, lambda i, begin=begin: name(begin + i))  # type: ignore[misc]
+        runs.owners[:] += begin
+        parts.append(runs)
+    return Runs.join(parts)
+
+
+def _parse_group(
+    text: NDArray[np.uint8], offsets: Int64s, size: int, name: Callable[[int], str]
+) -> Runs:
+    """As `parse`, for texts so short that what is made of them stays in the cache."""
+    if not len(text):
+        return Runs.empty()
+    found = _find_canonical(text, offsets) or _find_numbers(text, offsets, name)
+    begins, ends, widths, counts = found
+    if (counts & 1).any():
+        odd = int(np.argmax(counts & 1))
         msg = (
-            f"{name(int(odd[0]))}: expected pairs of start and length, got {counts[odd[0]]} "
+            f"{name(odd)}: expected pairs of start and length, got {counts[odd]} "
             "numbers; the text is cut or damaged"
         )
         raise LabelFormatError(msg)
-    numbers = _read_numbers(text, ends, widths, offsets, name)
-    owners = np.repeat(np.arange(len(counts)), counts // 2)
-    starts, lengths = numbers[0::2] - 1, numbers[1::2]
+    if len(widths) and widths.max() > _MAX_DIGITS:
+        long = int(np.argmax(widths > _MAX_DIGITS))
+        index, character = _locate(int(ends[long] - widths[long]) + 1, offsets)
+        msg = (
+            f"{name(index)}: a number of more than {_MAX_DIGITS} digits at character "
+            f"{character}: no volume is that large"
+        )
+        raise LabelFormatError(msg)
+    fours = _join_digits(text, begins)
+    starts = _read_numbers(fours, ends[0::2], widths[0::2])
+    lengths = _read_numbers(fours, ends[1::2], widths[1::2])
+    starts -= 1
     stops = starts + lengths
+    owners = np.repeat(np.arange(len(counts)), counts >> 1)
     if len(starts) and (starts.min() < 0 or lengths.min() < 1 or stops.max() > size):
         _fail_bounds(starts, lengths, owners, size, name)
     return Runs(starts, stops, owners)
 
 
-_Numbers = tuple[Int64s, Int64s, Int64s]
-"""One past the last digit of each number, its digits, and how many numbers each text has."""
+_Numbers = tuple[NDArray[np.bool_], Int64s, Int64s, Int64s]
+"""Where in the text numbers begin, as flags; of each number the place of its last digit, and its
+digits; and how many numbers each text has."""
 
 
 def _find_canonical(text: NDArray[np.uint8], offsets: Int64s) -> _Numbers | None:
     """Where the numbers are, if there is one space between them and none elsewhere; else None."""
-    filled = np.flatnonzero(offsets[1:] > offsets[:-1])
-    stops = offsets[1:][filled]
-    spaces = np.flatnonzero(text == _SPACE)
-    # Texts follow each other without a space: their ends separate numbers, too.
-    ends = np.concatenate([spaces, stops])
-    ends.sort(kind="stable")
-    last = np.searchsorted(ends, stops)
-    widths = np.diff(ends, prepend=-1) - 1
-    widths[last[:-1] + 1] += 1
+    flags = np.empty(len(text) + 1, np.bool_)
+    spaces = np.equal(text, _SPACE, out=flags[1:])
+    stops = offsets[1:][offsets[1:] > offsets[:-1]]
     digits = np.count_nonzero((text - np.uint8(_ZERO)) < 10)
-    if digits != len(text) - len(spaces) or (len(widths) and widths.min() < 1):
+    if digits + np.count_nonzero(spaces) != len(text) or spaces[stops - 1].any():
         return None
-    counts = np.zeros(len(offsets) - 1, np.int64)
-    counts[filled] = np.diff(last, prepend=-1)
-    return ends, widths, counts
+    # Texts follow each other without a space: where one ends, the next number begins, too.
+    flags[0] = True
+    flags[stops] = True
+    begins = np.flatnonzero(flags)
+    bounds = np.searchsorted(begins, offsets)
+    ends = begins[1:] - 2
+    ends[np.searchsorted(begins, stops) - 1] += 1
+    widths = ends - begins[:-1]
+    widths += 1
+    if widths.min() < 1:
+        return None
+    return flags[:-1], ends, widths, bounds[1:] - bounds[:-1]
 
 
 def _find_numbers(
@@ -141,8 +176,8 @@ def _find_numbers(
     begins, ends = offsets[:-1][filled], offsets[1:][filled] - 1
     first[begins] = is_digit[begins]
     last[ends] = is_digit[ends]
-    begins, ends = np.flatnonzero(first), np.flatnonzero(last) + 1
-    return ends, ends - begins, np.diff(np.searchsorted(begins, offsets))
+    begins, ends = np.flatnonzero(first), np.flatnonzero(last)
+    return first, ends, ends - begins + 1, np.diff(np.searchsorted(begins, offsets))
 
 
 def _check_characters(
@@ -152,87 +187,53 @@ def _check_characters(
     name: Callable[[int], str],
 ) -> None:
     rest = ~(is_digit | (text == _SPACE))
-    if not rest.any():
-        return
     rest &= (text < _LOW_BLANK) | (text > _HIGH_BLANK)
     if (bad := np.flatnonzero(rest)).size:
         position = int(bad[0])
-        index = int(np.searchsorted(offsets, position, side="right")) - 1
+        index, character = _locate(position, offsets)
         msg = (
             f"{name(index)}: expected digits and blanks, got {chr(text[position])!r} at character "
-            f"{position - int(offsets[index]) + 1}"
+            f"{character}"
         )
         raise LabelFormatError(msg)
 
 
-def _read_numbers(
-    text: NDArray[np.uint8],
-    ends: Int64s,
-    widths: Int64s,
-    offsets: Int64s,
-    name: Callable[[int], str],
-) -> Int64s:
-    """Values of the numbers that end before `ends`, eight digits at a time."""
-    if not len(ends):
-        return np.empty(0, np.int64)
-    if widths.max() > _MAX_DIGITS:
-        long = int(np.argmax(widths > _MAX_DIGITS))
-        position = int(ends[long] - widths[long])
-        index = int(np.searchsorted(offsets, position, side="right")) - 1
-        msg = (
-            f"{name(index)}: a number of more than {_MAX_DIGITS} digits at character "
-            f"{position - int(offsets[index]) + 1}: no volume is that large"
-        )
-        raise LabelFormatError(msg)
-    padded = np.empty(len(text) + 16, np.uint8)
-    padded[:16] = _ZERO
-    padded[16:] = text
-    eights = np.ndarray((len(padded) - 7,), np.dtype("<u8"), padded.data, strides=(1,))
-    numbers = np.empty(len(ends), np.int64)
-    for begin in range(0, len(ends), _BLOCK):
-        block = slice(begin, begin + _BLOCK)
-        numbers[block] = _read_block(eights, ends[block] + 8, widths[block])
-    return numbers
+def _locate(position: int, offsets: Int64s) -> tuple[int, int]:
+    """Which text a byte lies in, from 0, and which of its characters it is, from 1."""
+    index = int(np.searchsorted(offsets, position, side="right")) - 1
+    return index, position - int(offsets[index]) + 1
 
 
-def _read_block(eights: NDArray[np.uint64], index: Int64s, widths: Int64s) -> Int64s:
-    """Values of some numbers, few enough for what is made of them to stay in the cache.
+def _join_digits(text: NDArray[np.uint8], begins: NDArray[np.bool_]) -> NDArray[np.uint16]:
+    """For each byte of the text, the value of up to four digits of its number that end with it.
 
-    Args:
-        eights: The eight bytes that begin at each byte of the text, as one number.
-        index: Which of them ends with the number, ascending.
-        widths: Digits of each number.
+    Bytes are joined to pairs and pairs to fours, all at once; what lies before the first digit of
+    a number does not count. In front of the text there are zeros.
     """
-    first = max(int(index[0]) - 16, 0)
-    near = np.ascontiguousarray(eights[first : int(index[-1]) + 1])
-    index = index - first
-    numbers = _eight_digits(near, index, np.minimum(widths, 8))
-    for done in (8, 16):
-        if (more := np.flatnonzero(widths > done)).size:
-            rest = _eight_digits(near, index[more] - done, np.minimum(widths[more] - done, 8))
-            numbers[more] += rest * 10**done
+    digits = text ^ np.uint8(_ZERO)
+    goes_on = begins.view(np.uint8) - np.uint8(1)
+    pairs = np.zeros(len(text), np.uint8)
+    np.bitwise_and(digits[:-1], goes_on[1:], out=pairs[1:])
+    pairs *= np.uint8(10)
+    pairs += digits
+    goes_on[1:] &= goes_on[:-1].copy()
+    fours = np.zeros(_PAD + len(text), np.uint16)
+    np.multiply(pairs[:-2] & goes_on[2:], np.uint16(100), out=fours[_PAD + 2 :], dtype=np.uint16)
+    fours[_PAD:] += pairs
+    return fours
+
+
+def _read_numbers(fours: NDArray[np.uint16], ends: Int64s, widths: Int64s) -> Int64s:
+    """Values of the numbers with these last digits and widths, four digits at a time."""
+    ends = ends + _PAD
+    numbers = fours.take(ends).astype(np.int64)
+    longest = int(widths.max()) if len(widths) else 0
+    for done in range(4, longest, 4):
+        more = fours.take(ends - done).astype(np.int64)
+        more[widths <= done] = 0
+        more *= 10**done
+        numbers += more
     return numbers
-
-
-def _eight_digits(eights: NDArray[np.uint64], index: Int64s, widths: Int64s) -> Int64s:
-    """Values of up to eight ASCII digits each, which end where the eight bytes at `index` end.
-
-    Digits are bytes of one 64-bit word; three multiplications join neighbours two, four and
-    eight at a time.
-    """
-    word = eights.take(index).astype(np.uint64, copy=False)
-    word ^= np.uint64(0x3030303030303030)
-    word &= _KEEP_LAST[widths]
-    for factor, shift, mask in (
-        (10, 8, 0x00FF00FF00FF00FF),
-        (100, 16, 0x0000FFFF0000FFFF),
-        (10000, 32, 0x00000000FFFFFFFF),
-    ):
-        low = word >> np.uint64(shift)
-        word *= np.uint64(factor)
-        word += low
-        word &= np.uint64(mask)
-    return word.view(np.int64)
 
 
 def _fail_bounds(

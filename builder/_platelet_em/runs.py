@@ -142,11 +142,15 @@ def resolve(runs: Runs) -> Runs:
 
     Memory and time go with the number of runs, not with their lengths.
     """
-    if (runs.starts[1:] < runs.starts[:-1]).any():
-        runs = runs[np.argsort(runs.starts, kind="stable")]
-    if (runs.starts[1:] < runs.stops[:-1]).any():
+    gaps = runs.starts[1:] - runs.stops[:-1]
+    if not len(gaps) or gaps.min() > 0:
+        return runs
+    runs = runs[np.argsort(runs.starts, kind="stable")]
+    gaps = runs.starts[1:] - runs.stops[:-1]
+    nearest = gaps.min()
+    if nearest < 0:
         runs = _win_overlaps(runs)
-    return merge_adjacent(runs)
+    return merge_adjacent(runs) if nearest <= 0 else runs
 
 
 def _win_overlaps(runs: Runs) -> Runs:
