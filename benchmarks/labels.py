@@ -239,47 +239,42 @@ def rows(cells: np.ndarray, organelles: np.ndarray) -> None:
          "organelles": dict(LazyLabels.from_array(o).items())}
         for c, o in zip(cells, organelles, strict=True)
     ]  # fmt: skip
-    columns = {name: pa.array([row[name] for row in structs]) for name in structs[0]}
-    table = pa.table(columns).combine_chunks()
+    table = pa.table({name: pa.array([row[name] for row in structs]) for name in structs[0]})
     tables = [table.slice(z, 1) for z in range(len(cells))]
+    batches = [table.slice(z, 10) for z in range(0, len(cells), 10)]
     lists = [
-        [(row[name]["rle"], list(row[name]["id"]), row[name]["shape"]) for name in row]
+        [(part["rle"], list(part["id"]), part["shape"]) for part in row.values()]
         for row in structs
     ]
     formatter = PlateletEMFormatter()
-
-    def ours() -> None:
-        for part in tables:
-            for labels in formatter.format_row(part).values():
-                np.asarray(labels)
-
-    def from_lists() -> None:
-        for row in lists:
-            for texts, ids, shape in row:
-                reference_row(texts, ids, shape)
-
     for z, dense in enumerate(cells):
         assert np.array_equal(np.asarray(formatter.format_row(tables[z])["cells"]), dense)
         assert np.array_equal(reference_row(*lists[z][0]), dense)
 
-    def from_arrow() -> None:
-        for part in tables:
-            for name in part.column_names:
-                plain = part.column(name)[0].as_py()
-                reference_row(plain["rle"], plain["id"], plain["shape"])
+    def a_row(function: Callable[[Any], Iterator[object]], inputs: list[Any]) -> float:
+        def all_of_them() -> None:
+            for one in inputs:
+                # Each array is freed before the next is made.
+                for _ in function(one):
+                    pass
 
-    def in_batches() -> None:
-        for begin in range(0, len(cells), 10):
-            for labels in formatter.format_batch(table.slice(begin, 10)).values():
-                np.stack(labels)
+        return median(all_of_them) / len(cells)
 
-    mine = median(ours) / len(tables)
-    theirs = median(from_lists) / len(tables)
-    show("a row's labels, from Arrow", mine, "good NumPy, from ready lists", theirs)
-    show(
-        "a row's labels, from Arrow", mine, "the same, from Arrow", median(from_arrow) / len(cells)
+    ours = a_row(lambda row: map(np.asarray, formatter.format_row(row).values()), tables)
+    batched = a_row(
+        lambda rows: map(LazyLabels.stack, formatter.format_batch(rows).values()), batches
     )
-    show("the same, in batches of ten", median(in_batches) / len(cells), "ready lists", theirs)
+    from_lists = a_row(lambda row: (reference_row(*part) for part in row), lists)
+    from_arrow = a_row(_reference_from_arrow, tables)
+    show("a row's labels, from Arrow", ours, "good NumPy, from ready lists", from_lists)
+    show("", ours, "good NumPy, from Arrow", from_arrow)
+    show("the same, in batches of ten", batched, "good NumPy, from ready lists", from_lists)
+
+
+def _reference_from_arrow(row: pa.Table) -> Iterator[np.ndarray]:
+    for column in row.columns:
+        plain = column[0].as_py()
+        yield reference_row(plain["rle"], plain["id"], plain["shape"])
 
 
 def coco(organelles: np.ndarray) -> None:

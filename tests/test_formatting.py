@@ -110,6 +110,7 @@ def test_columns_and_batches(train, publication):
     assert {len(values) for values in batch.values()} == {3}
     assert np.array_equal(np.stack(batch["image"]), truth.images[1:4])
     assert np.array_equal(np.stack(batch["organelles"]), truth.organelle[1:4])
+    assert np.array_equal(platelet_em.LazyLabels.stack(batch["organelles"]), truth.organelle[1:4])
     assert train[[5, 1]]["z"] == [5, 1]
 
 

@@ -400,6 +400,28 @@ def test_a_deep_copy_shares_no_property(lazy):
     assert lazy.properties["class_id"].all()
 
 
+@given(
+    st.lists(
+        hnp.arrays(np.int32, (3, 4), elements=st.sampled_from([0, 1, 2, MAX_ID])),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_stacked_labels_are_the_stack_of_their_arrays(arrays):
+    stacked = LazyLabels.stack([LazyLabels.from_array(array) for array in arrays])
+    np.testing.assert_array_equal(stacked, np.stack(arrays))
+    assert stacked.dtype == np.int32
+    stacked[0] = 0  # the array is the caller's own
+
+
+@pytest.mark.parametrize(
+    "labels", [[], [LazyLabels((2, 3), [], []), LazyLabels((3, 2), [], [])]], ids=["none", "two"]
+)
+def test_labels_of_no_one_shape_are_not_stacked(labels):
+    with pytest.raises(LabelFormatError, match="expected at least one, all of one shape, got"):
+        LazyLabels.stack(labels)
+
+
 # --- where labels come from -------------------------------------------------------------------
 
 

@@ -185,6 +185,37 @@ class LazyLabels(LazyArray):
         }
         return cls(struct["shape"], struct["id"], struct["rle"], further)
 
+    @staticmethod
+    def stack(labels: Sequence["LazyLabels"]) -> NDArray[np.int32]:
+        """Several labels of one shape as one dense array: `np.stack`, without its second copy.
+
+        Args:
+            labels: At least one, such as a column of a batch of rows; n of them.
+
+        Returns:
+            int32 (n, y, x), or (n, z, y, x).
+
+        Raises:
+            LabelFormatError: for no labels, or labels of different shapes.
+
+        >>> LazyLabels.stack([LazyLabels((3,), [4], ["1 2"]), LazyLabels((3,), [6], ["3 1"])])
+        array([[4, 4, 0],
+               [0, 0, 6]], dtype=int32)
+        """
+        shapes = {each.shape for each in labels}
+        if len(shapes) != 1:
+            msg = f"labels: expected at least one, all of one shape, got shapes {quote(shapes)}"
+            raise LabelFormatError(msg)
+        parts, begin, first = [], 0, 0
+        for each in labels:
+            runs = each._runs
+            parts.append(Runs(runs.starts + begin, runs.stops + begin, runs.owners + first))
+            begin += each.size
+            first += len(each.ids)
+        ids = np.concatenate([each.ids for each in labels])
+        painted = paint(Runs.join(parts), ids, begin)
+        return painted.reshape(len(labels), *labels[0].shape).astype(_DTYPE, copy=False)
+
     def to_dict(self) -> dict[str, Any]:
         """The publisher's JSON form, `.info` included; keys in the order of `ids`."""
         info = {"shape": list(self._shape), "dtype": "int64"}
