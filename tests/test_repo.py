@@ -7,15 +7,18 @@ import subprocess
 import sys
 
 import datasets
+import huggingface_hub
 import numpy as np
 import plain
 import publisher
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from PIL import Image
 
 import platelet_em
 from _platelet_em import repo as repo_module
+from _platelet_em.picture import draw_panels
 from _platelet_em.repo import build, read_provenance
 from _platelet_em.schema import FEATURES
 
@@ -35,6 +38,8 @@ def test_files(repository):
     assert names == sorted(
         [
             "README.md",
+            "pictures/volume-24.png",
+            "pictures/volume-50.png",
             *shards,
             *(f"slices/validation-{i:05}-of-00004.parquet" for i in range(4)),
             *(
@@ -134,11 +139,33 @@ def test_card_figures_are_those_of_the_arrays(repository, publication):
     for truth in publication.volumes.values():
         shape = " x ".join(map(str, truth.images.shape))
         cells, organelles = (len(np.unique(a)) - 1 for a in (truth.cell, truth.organelle))
-        assert f"| {shape} | {cells} | {organelles} |" in card
+        assert f"| {shape} | {truth.images.size} | {cells} | {organelles} |" in card
         low, high = truth.images.min(), truth.images.max()
         mean, std = truth.images.mean(), truth.images.std()
         assert f"{low} to {high}, mean {mean:.0f}, std {std:.0f}" in card
-        assert f"{100 * (truth.semantic == 1).mean():.3f}" in card
+        share = (truth.semantic == 1).mean()
+        assert f"| {100 * share:.3f} | {1 / (7 * share):.3g} |" in card
+
+
+def test_card_shows_the_middle_slice_of_each_volume(repository, publication):
+    card = (repository / "README.md").read_text()
+    for name, truth in publication.volumes.items():
+        z = len(truth.images) // 2
+        arrays = (getattr(truth, kind)[z] for kind in ("images", "semantic", "cell", "organelle"))
+        drawn = draw_panels(*arrays, title=f"platelet-em, volume {name}, z = {z}", width=480)
+        with Image.open(repository / "pictures" / f"volume-{name}.png") as picture:
+            assert np.array_equal(np.asarray(picture), drawn)
+        assert f"![Volume {name}, slice {z}: " in card
+        assert f"](pictures/volume-{name}.png)" in card
+
+
+def test_card_is_what_the_hub_takes(repository):
+    card = huggingface_hub.DatasetCard.load(repository / "README.md")
+    assert card.data.license == "other"
+    assert card.data.license_details == "cleared for public release"
+    assert card.data.task_categories == ["image-segmentation"]
+    assert card.data.pretty_name == "platelet-em"
+    assert "electron-microscopy" in card.data.tags
 
 
 def test_row_groups_and_order(repository):
@@ -187,7 +214,8 @@ def test_interrupted_build_leaves_nothing_and_is_taken_up(
     stop_at, first = -1, list(written)
     build(out, data_dir=archives)
     assert contents(out) == contents(repository)
-    assert len(written) == len(contents(repository)) - 1, "no finished file is made again"
+    data = [name for name in contents(repository) if name.endswith(".parquet")]
+    assert len(written) == len(data), "no finished file is made again"
     assert written[: len(first)] == first
 
 

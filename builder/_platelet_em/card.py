@@ -12,7 +12,9 @@ import yaml
 from numpy.typing import NDArray
 
 from _platelet_em.errors import ConversionError
+from _platelet_em.formatting import read_slice
 from _platelet_em.page import decode_page
+from _platelet_em.picture import draw_panels, to_png
 from _platelet_em.schema import yaml_features
 from _platelet_em.shards import count_files, data_files
 from _platelet_em.spec import (
@@ -24,9 +26,10 @@ from _platelet_em.spec import (
     LICENSE_WORDS,
     SCHEMA_VERSION,
     VOLUMES,
+    VolumeSpec,
 )
 
-__all__ = ["CARD", "SplitFigures", "measure", "render_card"]
+__all__ = ["CARD", "SplitFigures", "draw_card_picture", "measure", "picture_name", "render_card"]
 
 CARD = "README.md"
 
@@ -42,6 +45,8 @@ _IDS_ORIGIN = {
     ),
 }
 _TEMPLATE = "dataset_card.md"
+_PANEL_WIDTH = 480
+"""Pixels across a panel of the card's pictures: five of them fit a screen."""
 
 
 @dataclass(slots=True)
@@ -95,6 +100,25 @@ class SplitFigures:
         self.organelles.update(zip(organelles["id"], organelles["class_id"], strict=True))
 
 
+def picture_name(spec: VolumeSpec) -> str:
+    """Path in the repository of the picture that the card shows of a volume."""
+    return f"pictures/volume-{spec.name}.png"
+
+
+def draw_card_picture(folder: Path, spec: VolumeSpec) -> bytes:
+    """The middle slice of a volume with its labels, as PNG, from the repository's files."""
+    files = data_files(folder, "slices", spec.split)
+    z = count_files(files)[0] // 2
+    row = read_slice(files, z)
+    if row is None:
+        msg = f"{folder}: slice {z} of volume {spec.name} is missing: build it again"
+        raise ConversionError(msg)
+    labels = np.asarray(row["cells"]), np.asarray(row["organelles"])
+    title = f"platelet-em, volume {spec.name}, z = {z}"
+    panels = draw_panels(row["image"], row["semantic"], *labels, title=title, width=_PANEL_WIDTH)
+    return to_png(panels)
+
+
 def measure(files: list[Path]) -> SplitFigures:
     """Read the files of a split of `slices`, a row group at a time."""
     figures = SplitFigures()
@@ -124,6 +148,7 @@ def render_card(folder: Path, provenance: dict[str, str]) -> str:
         "front_matter": _front_matter(folder).rstrip(),
         "volumes_table": _volumes_table(figures),
         "classes_table": _classes_table(figures),
+        "pictures": _pictures(figures),
         "files_table": _files_table(folder),
         "archive": provenance["archive"],
         "archive_md5": provenance["archive_md5"],
@@ -192,6 +217,8 @@ def _front_matter(folder: Path) -> str:
     head = {
         "pretty_name": "platelet-em",
         "license": LICENSE,
+        # The Hub's own field for a licence in words.
+        "license_details": LICENSE_WORDS,
         "task_categories": ["image-segmentation"],
         "tags": ["biology", "medical", "electron-microscopy", "SBF-SEM", "platelets", "3D"],
         "size_categories": ["n<1K"],
@@ -206,6 +233,15 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def _pictures(figures: dict[str, SplitFigures]) -> str:
+    lines = []
+    for spec in VOLUMES:
+        about = f"Volume {spec.name}, slice {figures[spec.split].rows // 2}"
+        shown = "image, contours, semantic classes, cells, organelles, shares of classes"
+        lines.append(f"![{about}: {shown}]({picture_name(spec)})")
+    return "\n\n".join(lines)
+
+
 def _volumes_table(figures: dict[str, SplitFigures]) -> str:
     rows = []
     for spec in VOLUMES:
@@ -214,21 +250,24 @@ def _volumes_table(figures: dict[str, SplitFigures]) -> str:
         shape = f"{f.rows} x {f.plane[0]} x {f.plane[1]}"
         grey = f"{low} to {high}, mean {mean:.0f}, std {std:.0f}"
         counts = [str(len(f.cells)), str(len(f.organelles))]
-        rows.append([spec.name, f"`{spec.split}`", shape, *counts, grey])
-    header = ["volume", "split", "shape (z, y, x)", "cells", "organelles", "grey values"]
+        voxels = str(int(f.class_voxels.sum()))
+        rows.append([spec.name, f"`{spec.split}`", shape, voxels, *counts, grey])
+    header = ["volume", "split", "shape (z, y, x)", "voxels", "cells", "organelles", "grey values"]
     return _table(header, rows)
 
 
 def _classes_table(figures: dict[str, SplitFigures]) -> str:
     header = ["index", "class"]
     for spec in VOLUMES:
-        header += [f"% of volume {spec.name}", f"organelles in {spec.name}"]
+        header += [f"% of {spec.name}", f"weight in {spec.name}", f"organelles in {spec.name}"]
     rows = []
     for index, name in enumerate(CLASS_NAMES):
         row = [str(index), name]
         for f in figures.values():
-            share = 100 * f.class_voxels[index] / max(int(f.class_voxels.sum()), 1)
-            row += [f"{share:.3f}", str(f.organelles_of_class[index])]
+            voxels, total = int(f.class_voxels[index]), int(f.class_voxels.sum())
+            share = f"{100 * voxels / total:.3f}" if total else "0"
+            weight = f"{total / (len(CLASS_NAMES) * voxels):.3g}" if voxels else "none there"
+            row += [share, weight, str(f.organelles_of_class[index])]
         rows.append(row)
     return _table(header, rows)
 

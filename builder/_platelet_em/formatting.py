@@ -9,10 +9,12 @@ stays the Python value that it is. Values come straight from Arrow buffers, exce
 import functools
 import itertools
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from datasets.features import Image
 from datasets.formatting.formatting import TensorFormatter
 from numpy.typing import NDArray
@@ -23,7 +25,7 @@ from _platelet_em.labels import LABEL_OWN_FIELDS, LazyLabels
 from _platelet_em.page import decode_page
 from _platelet_em.stack import LazyStack
 
-__all__ = ["PlateletEMFormatter"]
+__all__ = ["PlateletEMFormatter", "read_slice"]
 
 _LABEL_FIELDS = ("shape", "id", "rle")
 _ENCODED_FIELDS = {"bytes", "path"}
@@ -77,6 +79,12 @@ class PlateletEMFormatter(TensorFormatter[dict[str, Any], list[Any], dict[str, A
         if self.features and name in self.features:
             values = self.python_features_decoder.decode_column(values, name)
         return values
+
+
+def read_slice(files: list[Path], z: int) -> dict[str, Any] | None:
+    """The formatted row of a slice from Parquet files of `slices`; None if they do not hold it."""
+    table = pq.read_table(files, filters=[("z", "==", z)])
+    return PlateletEMFormatter().format_row(table) if len(table) else None
 
 
 # --- from Arrow -------------------------------------------------------------------------------

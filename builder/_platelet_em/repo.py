@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from _platelet_em import __version__
 from _platelet_em.archive import Source, needed_files
-from _platelet_em.card import CARD, render_card
+from _platelet_em.card import CARD, draw_card_picture, picture_name, render_card
 from _platelet_em.dataset import code_digest
 from _platelet_em.errors import OutputError
 from _platelet_em.fetch import download_folder, obtain
@@ -31,7 +31,7 @@ from _platelet_em.schema import METADATA_KEY, arrow_schema, parquet_metadata
 from _platelet_em.shards import data_files, shard_bounds, shard_name
 from _platelet_em.spec import CONFIG_NAMES, CONFIGS, SAMPLE_COMMENT, VOLUMES, VolumeSpec
 
-__all__ = ["build", "read_provenance"]
+__all__ = ["build", "read_provenance", "repository_files"]
 
 _STAGING = ".platelet-em-build"
 _ROWS_PER_GROUP = 10
@@ -56,6 +56,13 @@ def read_provenance(path: Path) -> dict[str, Any] | None:
     except (KeyError, ValueError, OSError, pa.ArrowException):
         return None
     return record if isinstance(record, dict) else None
+
+
+def repository_files(folder: Path) -> list[Path]:
+    """The files that make up a built repository, as far as they are there; no others."""
+    data = [path for config in CONFIG_NAMES for path in data_files(folder, config)]
+    beside = [folder / CARD, *(folder / picture_name(spec) for spec in VOLUMES)]
+    return [path for path in beside if path.is_file()] + data
 
 
 def build(
@@ -118,9 +125,13 @@ def _build(out: Path, source: Source, provenance: dict[str, str]) -> None:
     for spec in VOLUMES:
         files += _write_volume(staging, source, spec, provenance)
     _publish(out, staging, files)
-    with new_file(staging / CARD) as card:
-        card.write(render_card(out, provenance).encode())
-    (staging / CARD).replace(out / CARD)
+    pictures = {picture_name(spec): draw_card_picture(out, spec) for spec in VOLUMES}
+    # The card is the last: where it lies, all of the repository does.
+    for name, content in {**pictures, CARD: render_card(out, provenance).encode()}.items():
+        with new_file(staging / name) as file:
+            file.write(content)
+        (out / name).parent.mkdir(exist_ok=True)
+        (staging / name).replace(out / name)
     shutil.rmtree(staging.parent)
 
 
@@ -140,21 +151,20 @@ def _provenance(source: Source, label_source: str) -> dict[str, str]:
 
 def _refuse_foreign(out: Path) -> None:
     """Stop before anything is overwritten or deleted that this project did not write."""
-    places = [out, *(out / config for config in CONFIG_NAMES)]
-    for place in places:
+    pictures = [out / picture_name(spec) for spec in VOLUMES]
+    for place in (out, *(out / config for config in CONFIG_NAMES), pictures[0].parent):
         if place.exists() and not place.is_dir():
             msg = f"{place}: expected a folder, or nothing there yet: choose another place"
             raise OutputError(msg)
-    found = [path for config in CONFIG_NAMES for path in data_files(out, config)]
-    if (card := out / CARD).exists():
-        found.append(card)
+    found = repository_files(out)
     # One file of ours makes it our repository, and what is damaged there is made again.
     if found and not (out / _STAGING).is_dir() and not any(map(read_provenance, found)):
         msg = f"{found[0]}: was not written by platelet-em build: choose another folder"
         raise OutputError(msg)
-    if card.is_dir():
-        msg = f"{card}: expected a file, or nothing there yet: choose another place"
-        raise OutputError(msg)
+    for path in (out / CARD, *pictures):
+        if path.is_dir():
+            msg = f"{path}: expected a file, or nothing there yet: choose another place"
+            raise OutputError(msg)
 
 
 def _open_staging(out: Path, fingerprint: str) -> Path:
@@ -221,9 +231,8 @@ def _publish(out: Path, staging: Path, files: list[str]) -> None:
     What was there goes first, the card before all: files of two builds never stand side by side.
     """
     (out / CARD).unlink(missing_ok=True)
-    for config in CONFIG_NAMES:
-        for path in data_files(out, config):
-            path.unlink()
+    for path in repository_files(out):
+        path.unlink()
     for name in files:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (staging / name).replace(out / name)

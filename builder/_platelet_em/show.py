@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from _platelet_em.archive import find_source
 from _platelet_em.errors import MissingMemberError
 from _platelet_em.files import new_file
-from _platelet_em.formatting import PlateletEMFormatter
+from _platelet_em.formatting import read_slice
 from _platelet_em.picture import draw_panels, to_png
 from _platelet_em.records import Volume
 from _platelet_em.shards import count_files, data_files
@@ -58,10 +57,10 @@ def show(
 
 def _stored(shards: list[Path], slices: Iterable[int]) -> Iterator[dict[str, Any]]:
     for z in slices:
-        table = pq.read_table(shards, filters=[("z", "==", z)])
-        if not len(table):
+        row = read_slice(shards, z)
+        if row is None:
             raise _no_slice(z, count_files(shards)[0])
-        yield PlateletEMFormatter().format_row(table)
+        yield row
 
 
 def _made(
