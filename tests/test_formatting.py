@@ -314,6 +314,12 @@ def test_undecoded_images_stay_as_they_are(loaded):
     assert set(raw.with_format("platelet_em")[0]["image"]) == {"bytes", "path"}
 
 
+def test_structs_of_other_types_stay_as_they_are():
+    rows = [{"shape": [3], "id": 1, "rle": "1 1"}]
+    table = pa.table({"labels": pa.array(rows)})
+    assert PlateletEMFormatter().format_batch(table)["labels"] == rows
+
+
 def test_labels_with_null_texts_are_an_error(loaded):
     struct = {"shape": [2, 2], "id": [1], "rle": [None]}
     table = pa.table({"cells": pa.array([struct])})

@@ -1,6 +1,8 @@
 import copy
 import pickle
+import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import publisher
@@ -125,10 +127,10 @@ def test_repr_tells_shape_and_count_without_parsing():
     assert repr(lazy) == "LazyLabels(shape=(2, 3), 2 instances)"
 
 
-def test_nbytes_counts_texts_and_ids():
+def test_nbytes_counts_ids_and_texts_or_runs():
     lazy = LazyLabels((2, 3), [7, 9], ["1 2", "5 2 "])
     assert lazy.nbytes == 2 * 4 + 3 + 4
-    assert LazyLabels.from_array([[7, 7, 0], [0, 9, 9]]).nbytes == 2 * 4 + 3 + 3
+    assert LazyLabels.from_array([[7, 7, 0], [0, 9, 9]]).nbytes == 2 * 4 + 2 * 3 * 8
     buffer = np.frombuffer(b"xx1 2yy", np.uint8)
     assert LazyLabels.from_buffer((2, 3), [7], buffer, np.array([2, 5])).nbytes == 4 + 3
 
@@ -378,6 +380,59 @@ def test_further_columns_are_made_when_they_are_asked_for():
         _ = bad.properties
 
 
+def test_a_mask_needs_no_further_column():
+    text, offsets = np.frombuffer(b"1 2", np.uint8), np.array([0, 3])
+    lazy = LazyLabels.from_buffer((2, 3), [7], text, offsets, lambda: pytest.fail("was read"))
+    assert lazy.mask(7).tolist() == [[True, True, False], [False, False, False]]
+
+
+def test_columns_that_another_thread_made_meanwhile_are_taken():
+    text, offsets = np.frombuffer(b"1 2", np.uint8), np.array([0, 3])
+
+    def further():
+        # What another thread does between our question and its answer.
+        lazy._properties = {"cell": np.array([4])}
+        return {"cell": [4]}
+
+    lazy = LazyLabels.from_buffer((2, 3), [7], text, offsets, further)
+    assert lazy.properties["cell"].tolist() == [4]
+    start = threading.Barrier(4)
+
+    def read(lazy):
+        start.wait()
+        return list(lazy.properties)
+
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(50):
+            lazy = LazyLabels.from_buffer((2, 3), [7], text, offsets, lambda: {"cell": [4]})
+            assert list(pool.map(read, [lazy] * 4)) == [["cell"]] * 4
+
+
+@pytest.mark.parametrize("name", ["shape", "id", "rle", "area", "bbox"])
+def test_what_labels_have_themselves_is_no_property(name):
+    with pytest.raises(LabelFormatError, match=f"a property cannot be called '{name}'"):
+        LazyLabels((2, 3), [7], ["1 2"], {name: [1]})
+
+
+@pytest.mark.parametrize("step", [1, 2, 32, 33, 799, -1, -5, -33, -500])
+def test_steps_along_the_last_axis_hold_no_more_than_is_picked(step):
+    dense = np.random.default_rng(3).integers(0, 3, (4, 5, 800), np.int32)
+    read = LazyLabels.from_array(dense)[1:, :, ::step]
+    np.testing.assert_array_equal(read, dense[1:, :, ::step])
+    held = read
+    while isinstance(held.base, np.ndarray):
+        held = held.base
+    assert held.nbytes == read.nbytes
+
+
+def test_wide_steps_and_empty_windows_of_huge_labels_take_no_memory():
+    line = LazyLabels((2**40,), [3], [f"1 5 {2**39 + 1} 1"])
+    assert line[:: 2**39].tolist() == [3, 3]
+    assert line[2**39 :: -(2**38)].tolist() == [3, 0, 3]
+    assert LazyLabels((2**40, 5), [1], ["1 5"])[:, 0:0].shape == (2**40, 0)
+    assert LazyLabels((2**40, 0), [], [])[::2].shape == (2**39, 0)
+
+
 @pytest.mark.parametrize("side", [60, 200])
 def test_noise_takes_memory_in_proportion_to_its_runs(side):
     # A run a voxel: the worst that labels can be.
@@ -414,11 +469,24 @@ def test_stacked_labels_are_the_stack_of_their_arrays(arrays):
     stacked[0] = 0  # the array is the caller's own
 
 
+def test_any_iterable_of_labels_is_stacked(lazy, dense):
+    np.testing.assert_array_equal(LazyLabels.stack(iter([lazy, lazy])), [dense, dense])
+
+
 @pytest.mark.parametrize(
-    "labels", [[], [LazyLabels((2, 3), [], []), LazyLabels((3, 2), [], [])]], ids=["none", "two"]
+    ("labels", "message"),
+    [
+        ([], r"expected at least one, all of one shape, got \[\]"),
+        (
+            [LazyLabels((3, 2), [], []), LazyLabels((2, 3), [], [])],
+            r"expected at least one, all of one shape, got \[\(2, 3\), \(3, 2\)\]",
+        ),
+        ([LazyLabels((2,), [], []), None], "expected LazyLabels, got None"),
+    ],
+    ids=["none", "two shapes", "null"],
 )
-def test_labels_of_no_one_shape_are_not_stacked(labels):
-    with pytest.raises(LabelFormatError, match="expected at least one, all of one shape, got"):
+def test_what_is_no_stack_of_labels_is_refused(labels, message):
+    with pytest.raises(LabelFormatError, match=message):
         LazyLabels.stack(labels)
 
 
@@ -481,7 +549,7 @@ def test_arrays_that_hold_no_ids_are_refused(labels, message):
         (((2, 3), [1], ["1 2", "3 1"]), r"^labels: 1 ids, but 2 RLE texts"),
         (((2, 3), [1, 2], ["1 2"]), r"^labels: 2 ids, but 1 RLE texts"),
         (((2, 3), [1], "1 2"), r"^labels: expected a list of RLE texts, .* the text '1 2'"),
-        (((2, 3), [1], [None]), r"^RLE text 0: expected a string .* got None"),
+        (((2, 3), [1], [None]), r"^labels: id 1: expected a string .* got None"),
         (((2, 3), [0], [""]), r"^labels: id 0: expected ids from 1 to 2147483647"),
         (((2, 3), [1, 2**31], ["", ""]), r"^labels: id 2147483648: expected ids from 1"),
         (((2, 3), [1, 2**70], ["", ""]), r"^labels: expected a list of integer ids, got \[1, 118"),
@@ -519,7 +587,7 @@ def test_a_damaged_text_is_named_by_its_id_when_it_is_parsed():
         ({".info": {"shape": [2, 3]}, "one": "1 2"}, r"key 'one': expected a label from 1 to"),
         ({".info": {"shape": [2, 3]}, "0": "1 2"}, r"key '0': expected a label from 1 to"),
         ({".info": {"shape": [2, 3]}, "1": "1 2", 1: "3 1"}, r"two keys stand for the same label"),
-        ({".info": {"shape": [2, 3]}, "1": None}, r"RLE text 0: expected a string .* got None"),
+        ({".info": {"shape": [2, 3]}, "1": None}, r"labels: id 1: expected a string .* got None"),
     ],
 )
 def test_dictionaries_of_another_form_are_refused(form, message):
@@ -546,6 +614,19 @@ def test_a_struct_without_a_field_is_refused(field):
             LazyLabels.from_struct(broken)
 
 
+@pytest.mark.parametrize("value", [None, "a", 3])
+def test_fields_of_a_struct_that_are_no_lists_are_left_out(value):
+    struct = {"shape": [4], "id": [1], "rle": ["1 1"], "class_id": value, "name": value}
+    assert LazyLabels.from_struct(struct).properties == {}
+
+
+@pytest.mark.parametrize("values", [[None], [[1], [2, 3]]], ids=["null", "ragged"])
+def test_fields_of_a_struct_without_a_value_an_id_are_refused(values):
+    struct = {"shape": [4], "id": [1], "rle": ["1 1"], "class_id": values}
+    with pytest.raises(LabelFormatError, match="property 'class_id': expected a value for each"):
+        LazyLabels.from_struct(struct)
+
+
 @pytest.mark.parametrize("ids", [[True, True], np.array([True, False]), 1 + 0j, [1.0], "1"])
 def test_what_are_no_ids_is_not_selected(ids):
     labels = LazyLabels((10,), [1, 5], ["1 3", "5 2"])
@@ -557,7 +638,7 @@ def test_a_mask_is_that_of_one_id():
     labels = LazyLabels((10,), [1, 5], ["1 3", "5 2"])
     with pytest.raises(LabelFormatError, match="mask takes one id"):
         labels.mask([1, 5])
-    with pytest.raises(LabelFormatError, match="select takes ids"):
+    with pytest.raises(LabelFormatError, match="mask takes one id"):
         labels.mask(True)
 
 

@@ -91,8 +91,10 @@ def read_slice(files: list[Path], z: int) -> dict[str, Any] | None:
 
 
 def _is_labels(kind: pa.DataType) -> bool:
-    is_struct: bool = pa.types.is_struct(kind)
-    return is_struct and all(kind.get_field_index(name) >= 0 for name in _LABEL_FIELDS)
+    if not pa.types.is_struct(kind):
+        return False
+    places = [kind.get_field_index(name) for name in _LABEL_FIELDS]
+    return min(places) >= 0 and all(_is_list(kind[place].type) for place in places)
 
 
 def _is_list(kind: pa.DataType) -> bool:

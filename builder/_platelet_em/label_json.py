@@ -74,7 +74,7 @@ def parse_id(key: object, name: str) -> int:
 
 
 def parse_shape(shape: object, name: str) -> tuple[int, ...]:
-    """A shape with at least one axis, no negative extent, and at most 2**61 voxels.
+    """A shape with at least one axis, no negative extent, and less than 2**61 voxels.
 
     Raises:
         LabelFormatError: for anything else.
@@ -91,7 +91,7 @@ def parse_shape(shape: object, name: str) -> tuple[int, ...]:
         except TypeError:
             raise LabelFormatError(msg) from None
         size *= max(extents[-1], 1)
-        if extents[-1] < 0 or size > 2**61 or len(extents) > 8:
+        if extents[-1] < 0 or size >= 2**61 or len(extents) > 8:
             raise LabelFormatError(msg)
     if not extents:
         raise LabelFormatError(msg)

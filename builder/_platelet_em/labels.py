@@ -21,6 +21,10 @@ _BORDER = "touches_border"
 _FIELD_DTYPES = {_BORDER: np.bool_, "class_id": np.int64, "purity": np.float32, "cell": np.int32}
 """What the further columns are in Arrow; Python values have lost it."""
 
+_WIDE_STEP = 32
+"""Steps along the last axis beyond which elements are read one by one: about as much memory as
+what lies between them takes."""
+
 LABEL_OWN_FIELDS = ("shape", "id", "rle", "area", "bbox")
 """Fields of a row's struct that are no further column: read, or worked out from the texts."""
 
@@ -69,7 +73,7 @@ class LazyLabels(LazyArray):
         properties: Mapping[str, ArrayLike] | None = None,
     ) -> None:
         self._start(shape, ids, properties)
-        self._set_buffer(*_text_buffer(rle))
+        self._set_buffer(*_text_buffer(rle, self._ids))
 
     def _start(self, shape: Sequence[int], ids: ArrayLike, properties: _Properties | None) -> None:
         self._shape = parse_shape(shape, "labels")
@@ -84,6 +88,9 @@ class LazyLabels(LazyArray):
     def _check(self, properties: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
         columns = {name: np.asarray(values) for name, values in properties.items()}
         for name, column in columns.items():
+            if name in LABEL_OWN_FIELDS:
+                msg = f"labels: a property cannot be called {name!r}: labels have that themselves"
+                raise LabelFormatError(msg)
             if column.shape[:1] != self._ids.shape:
                 msg = (
                     f"labels: property {name!r}: expected {len(self._ids)} values, one an id, "
@@ -94,9 +101,11 @@ class LazyLabels(LazyArray):
 
     @property
     def _columns(self) -> dict[str, NDArray[Any]]:
-        if callable(self._properties):
-            self._properties = self._check(self._properties())
-        return self._properties
+        # Read once: another thread may put the columns there in between.
+        columns = self._properties
+        if callable(columns):
+            self._properties = columns = self._check(columns())
+        return columns
 
     def _set_buffer(self, text: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
         if len(offsets) != len(self._ids) + 1:
@@ -173,21 +182,24 @@ class LazyLabels(LazyArray):
 
     @classmethod
     def from_struct(cls, struct: Mapping[str, Any]) -> "LazyLabels":
-        """From a row's struct as plain Python values: what `datasets` gives without our format."""
+        """From a row's struct as plain Python values: what `datasets` gives without our format.
+
+        Further fields become properties if they are lists; others are left out.
+        """
         missing = [field for field in ("shape", "id", "rle") if struct.get(field) is None]
         if missing:
             msg = f"labels: expected a struct with shape, id and rle; {missing} missing"
             raise LabelFormatError(msg)
         further = {
-            name: np.asarray(values, _FIELD_DTYPES.get(name))
+            name: _column(name, values)
             for name, values in struct.items()
-            if name not in LABEL_OWN_FIELDS
+            if name not in LABEL_OWN_FIELDS and isinstance(values, (list, tuple, np.ndarray))
         }
         return cls(struct["shape"], struct["id"], struct["rle"], further)
 
     @staticmethod
-    def stack(labels: Sequence["LazyLabels"]) -> NDArray[np.int32]:
-        """Several labels of one shape as one dense array: `np.stack`, without its second copy.
+    def stack(labels: Iterable["LazyLabels"]) -> NDArray[np.int32]:
+        """Several labels of one shape as one dense array, as `np.stack` makes of them.
 
         Args:
             labels: At least one, such as a column of a batch of rows; n of them.
@@ -202,9 +214,13 @@ class LazyLabels(LazyArray):
         array([[4, 4, 0],
                [0, 0, 6]], dtype=int32)
         """
+        labels = list(labels)
+        if odd := [each for each in labels if not isinstance(each, LazyLabels)]:
+            msg = f"labels: expected LazyLabels, got {quote(odd[0])}"
+            raise LabelFormatError(msg)
         shapes = {each.shape for each in labels}
         if len(shapes) != 1:
-            msg = f"labels: expected at least one, all of one shape, got shapes {quote(shapes)}"
+            msg = f"labels: expected at least one, all of one shape, got {quote(sorted(shapes))}"
             raise LabelFormatError(msg)
         parts, begin, first = [], 0, 0
         for each in labels:
@@ -250,9 +266,10 @@ class LazyLabels(LazyArray):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the stored texts and ids."""
+        """Bytes of the stored texts, or runs where they came without texts, and ids."""
         if self._buffer is None:
-            return self._ids.nbytes + sum(map(len, self.rle))
+            runs = self._runs
+            return self._ids.nbytes + runs.starts.nbytes + runs.stops.nbytes + runs.owners.nbytes
         _, offsets = self._buffer
         return self._ids.nbytes + int(offsets[-1] - offsets[0])
 
@@ -309,9 +326,11 @@ class LazyLabels(LazyArray):
             )
             raise LabelFormatError(msg)
         if len(unknown := np.setdiff1d(wanted, self._ids)):
-            msg = f"no instance has the id {unknown[0]}; there are {quote(self._ids.tolist())}"
-            raise KeyError(msg)
+            raise self._unknown(unknown[0])
         return self._pick(np.flatnonzero(np.isin(self._ids, wanted)), self._shape, self._runs)
+
+    def _unknown(self, id: int) -> KeyError:  # noqa: A002  # as in mask
+        return KeyError(f"no instance has the id {id}; there are {quote(self._ids.tolist())}")
 
     def _pick(
         self, chosen: NDArray[np.integer], shape: tuple[int, ...], runs: Runs
@@ -331,11 +350,15 @@ class LazyLabels(LazyArray):
         Raises:
             KeyError: for an id that is not there.
         """
-        if np.ndim(id):
+        if np.ndim(id) or isinstance(id, (bool, np.bool_)):
             msg = f"mask takes one id, got {quote(id)}"
             raise LabelFormatError(msg)
-        mask: NDArray[np.bool_] = np.asarray(self.select(id)) != 0
-        return mask
+        place = np.flatnonzero(self._ids == id)
+        if not len(place):
+            raise self._unknown(id)
+        runs = self._runs[self._runs.owners == place[0]]
+        painted = paint(runs, np.ones_like(self._ids), self.size, np.bool_)
+        return painted.reshape(self._shape).astype(np.bool_, copy=False)
 
     def slices(self) -> list["LazyLabels"]:
         """The z slices of a volume, each with the ids that it cuts, without making voxels.
@@ -380,7 +403,7 @@ class LazyLabels(LazyArray):
         return f"LazyLabels(shape={self._shape}, {len(self._ids)} instances)"
 
     def __reduce__(self) -> Any:
-        text, offsets = self._buffer or _text_buffer(self.rle)
+        text, offsets = self._buffer or text_buffer(self.rle)
         text = text[offsets[0] : offsets[-1]].copy()
         state = (self._shape, self._ids, text, offsets - offsets[0], self._columns)
         return LazyLabels.from_buffer, state
@@ -396,22 +419,42 @@ class LazyLabels(LazyArray):
         return super().__array__(dtype, copy)
 
     def _read(self, picked: tuple[range, ...]) -> NDArray[Any]:
-        runs, last = self._runs, picked[-1]
-        # Along the last axis runs go on: it is painted from end to end, and then thinned out.
-        ends = (min(last[0], last[-1]), max(last[0], last[-1]) + 1) if last else (0, 0)
-        whole = (*picked[:-1], range(*ends))
-        if whole != tuple(map(range, self._shape)):
-            runs = window(runs, self._shape, whole)
-        extent = [len(indices) for indices in whole]
-        painted = paint(runs, self._ids, math.prod(extent)).reshape(extent)
-        return painted if last.step == 1 else painted[..., :: last.step]
+        runs, shape, last = self._runs, self._shape, picked[-1]
+        if abs(last.step) > _WIDE_STEP:
+            # Each element is a window of its own.
+            shape, picked = (*shape, 1), (*picked, range(1))
+        elif last:
+            # Along the last axis runs go on: it is painted from end to end, then thinned out.
+            ends = min(last[0], last[-1]), max(last[0], last[-1]) + 1
+            picked = (*picked[:-1], range(*ends))
+        if picked != tuple(map(range, shape)):
+            runs = window(runs, shape, picked)
+        extent = [len(indices) for indices in picked]
+        painted: NDArray[Any] = paint(runs, self._ids, math.prod(extent)).reshape(extent)
+        if last and abs(last.step) <= _WIDE_STEP and last.step != 1:
+            # A copy, for a view would hold all that was painted.
+            painted = painted[..., :: last.step].copy()
+        return painted
 
 
-def _text_buffer(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _text_buffer(
+    texts: Sequence[str], ids: NDArray[np.int32]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     if isinstance(texts, str):
         msg = f"labels: expected a list of RLE texts, one an id, got the text {quote(texts)}"
         raise LabelFormatError(msg)
-    return text_buffer(texts)
+    if len(texts) != len(ids):
+        msg = f"labels: {len(ids)} ids, but {len(texts)} RLE texts"
+        raise LabelFormatError(msg)
+    return text_buffer(texts, lambda i: f"labels: id {ids[i]}")
+
+
+def _column(name: str, values: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(values, _FIELD_DTYPES.get(name))
+    except (TypeError, ValueError) as error:
+        msg = f"labels: property {name!r}: expected a value for each id, got {quote(values)}"
+        raise LabelFormatError(msg) from error
 
 
 def _parse_ids(ids: ArrayLike) -> NDArray[np.int32]:

@@ -37,10 +37,20 @@ Threads do not pay: the calls into NumPy are so short that they wait for each ot
 _POWERS = 10 ** np.arange(1, _MAX_DIGITS + 1, dtype=np.int64)
 
 
-def text_buffer(strings: Sequence[str]) -> tuple[NDArray[np.uint8], Int64s]:
+def _name_by_position(index: int) -> str:
+    return f"RLE text {index}"
+
+
+def text_buffer(
+    strings: Sequence[str], name: Callable[[int], str] = _name_by_position
+) -> tuple[NDArray[np.uint8], Int64s]:
     """The strings as one buffer of bytes, uint8, and n + 1 offsets into it, int64.
 
     Arrow's string arrays have this form already and need no call.
+
+    Args:
+        strings: The texts.
+        name: What to call text `i` in a message.
 
     Raises:
         LabelFormatError: for what is no string, or has characters beyond ASCII.
@@ -51,18 +61,12 @@ def text_buffer(strings: Sequence[str]) -> tuple[NDArray[np.uint8], Int64s]:
     except (TypeError, UnicodeEncodeError):
         for index, string in enumerate(strings):
             if not isinstance(string, str) or not string.isascii():
-                msg = (
-                    f"RLE text {index}: expected a string of decimal numbers, got {quote(string)}"
-                )
+                msg = f"{name(index)}: expected a string of decimal numbers, got {quote(string)}"
                 raise LabelFormatError(msg) from None
         raise
     offsets = np.zeros(len(strings) + 1, np.int64)
     np.cumsum(np.fromiter(map(len, strings), np.int64, len(strings)), out=offsets[1:])
     return text, offsets
-
-
-def _name_by_position(index: int) -> str:
-    return f"RLE text {index}"
 
 
 def parse(

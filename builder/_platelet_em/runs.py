@@ -203,6 +203,8 @@ def window(runs: Runs, shape: tuple[int, ...], picked: Sequence[range]) -> Runs:
         Runs of the flattened part, sorted and disjoint; a run that goes on over several rows of
         the array has a piece in each row of the part. Only runs that lie in it are touched.
     """
+    if not len(runs) or not all(map(len, picked)):
+        return Runs.empty()
     # Trailing axes that are picked whole are contiguous with the axis before them.
     axis = len(shape) - 1
     while axis > 0 and picked[axis] == range(shape[axis]):
@@ -218,9 +220,6 @@ def window(runs: Runs, shape: tuple[int, ...], picked: Sequence[range]) -> Runs:
     if together:
         begins = begins * shape[axis] + picked[axis].start * inner
         width *= len(picked[axis])
-    if not len(begins) or not width or not len(runs):
-        return Runs.empty()
-
     low = np.searchsorted(runs.stops, begins, side="right")
     high = np.searchsorted(runs.starts, begins + width, side="left")
     rows, index = _expand(low, high)
