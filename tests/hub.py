@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
-LFS_SUFFIXES = (".parquet", ".zip", ".tif", ".arrow")
+LFS_SUFFIXES = (".parquet", ".zip", ".tif", ".arrow", ".png")
 CHUNK = 2**16
 
 
