@@ -88,6 +88,20 @@ def repository(archives, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def full_archives(tmp_path_factory):
+    """Archives of a sample with slices of the published size; slice 10 is the last one."""
+    folder = tmp_path_factory.mktemp("full-archives")
+    platelet_em.write_sample(folder, depth=11, size=800)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def full_size(full_archives, tmp_path_factory):
+    """The repository built from it."""
+    return build(tmp_path_factory.mktemp("full-size") / "repo", data_dir=full_archives)
+
+
+@pytest.fixture(scope="session")
 def loaded(repository, cache):
     """The repository's slices as plain datasets loads them: a DatasetDict without format."""
     return datasets.load_dataset(str(repository), "slices", cache_dir=str(cache))
