@@ -1,16 +1,20 @@
 """The README is true: its commands and its Python are run as they stand."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import plain
+import publisher
 import pytest
+from skimage.measure import regionprops
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -57,6 +61,44 @@ def test_readme_runs(tmp_path, monkeypatch):
     assert ran.count("python") >= 4
     assert ran.count("sh") >= 4
     assert (tmp_path / "pictures" / "platelet-em-50-z002.png").is_file()
+
+
+def test_the_three_queries_agree_with_what_the_archive_holds(
+    full_archives, full_size, tmp_path, monkeypatch
+):
+    (tmp_path / "repo").symlink_to(full_size)
+    monkeypatch.chdir(tmp_path)
+    section = (ROOT / "README.md").read_text("utf-8").split("## Query it without us\n")[1]
+    answers = {}
+    for _, code in BLOCK.findall(section.split("\n## ")[0]):
+        names = {}
+        exec(compile(code, "README.md", "exec"), names)
+        found = names["large"]
+        library = next(name for name in ("pandas", "polars", "duckdb") if name in code)
+        answers[library] = sorted(zip(found["id"].to_list(), found["area"].to_list(), strict=True))
+    expected = large_organelles(full_archives, z=10, class_id=3, area=500)
+    assert len(expected) > 5
+    assert answers == dict.fromkeys(["pandas", "polars", "duckdb"], expected)
+
+
+def large_organelles(archives, z, class_id, area):
+    """(id, area) of the organelles of a class in a slice of volume 50, from dense arrays."""
+    arrays = {}
+    with zipfile.ZipFile(archives / "images_and_labels_json.zip") as archive:
+        for kind in ("semantic", "organelle"):
+            path = f"platelet-em/{publisher.FILES[kind].format('50')}.json"
+            labels = json.loads(archive.read(path))
+            shape = labels.pop(".info")["shape"]
+            flat = np.zeros(np.prod(shape), np.int64)
+            for label, text in labels.items():
+                for start, length in np.array(text.split(), int).reshape(-1, 2):
+                    flat[start - 1 : start - 1 + length] = int(label)
+            arrays[kind] = flat.reshape(shape)
+    votes = np.zeros((arrays["organelle"].max() + 1, 7), int)
+    np.add.at(votes, (arrays["organelle"], arrays["semantic"]), 1)
+    winners = votes[:, 2:].argmax(axis=1) + 2
+    regions = regionprops(arrays["organelle"][z])
+    return [(r.label, r.area) for r in regions if winners[r.label] == class_id and r.area > area]
 
 
 def test_card_names_every_column_and_class(repository):
