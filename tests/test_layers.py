@@ -13,7 +13,7 @@ LAYERS = (
     "errors", "spec",
     "runs", "rle", "palette", "page", "picture", "label_json", "lazy", "labels", "stack",
     "files", "archive", "fetch", "tiff", "runstore", "label_files", "objects",
-    "schema", "shards", "records",
+    "schema", "shards", "provenance", "records",
     "formatting", "hf",
     "dataset", "card", "repo",
     "convert", "anatomy", "scene", "sample", "info", "show", "cli",

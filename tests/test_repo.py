@@ -19,7 +19,8 @@ from PIL import Image
 import platelet_em
 from _platelet_em import repo as repo_module
 from _platelet_em.picture import draw_panels
-from _platelet_em.repo import build, read_provenance
+from _platelet_em.provenance import read_provenance
+from _platelet_em.repo import build
 from _platelet_em.schema import FEATURES
 
 

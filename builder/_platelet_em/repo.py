@@ -6,7 +6,6 @@ up by the next one, if it is made from the same archive by the same code.
 """
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets.utils import tqdm
 from filelock import FileLock, Timeout
@@ -26,12 +24,13 @@ from _platelet_em.dataset import code_digest
 from _platelet_em.errors import OutputError
 from _platelet_em.fetch import download_folder, obtain
 from _platelet_em.files import new_file
+from _platelet_em.provenance import read_provenance
 from _platelet_em.records import Volume, make_table
-from _platelet_em.schema import METADATA_KEY, arrow_schema, parquet_metadata
+from _platelet_em.schema import arrow_schema, parquet_metadata
 from _platelet_em.shards import data_files, shard_bounds, shard_name
 from _platelet_em.spec import CONFIG_NAMES, CONFIGS, SAMPLE_COMMENT, VOLUMES, VolumeSpec
 
-__all__ = ["build", "read_provenance", "repository_files"]
+__all__ = ["build", "repository_files"]
 
 _STAGING = ".platelet-em-build"
 _ROWS_PER_GROUP = 10
@@ -46,16 +45,6 @@ class _DataFile:
     config: str
     start: int
     stop: int
-
-
-def read_provenance(path: Path) -> dict[str, Any] | None:
-    """Our own record in the metadata of a Parquet file; None if it has none, or is none."""
-    try:
-        metadata = pq.read_schema(path).metadata or {}
-        record = json.loads(metadata[METADATA_KEY.encode()])
-    except (KeyError, ValueError, OSError, pa.ArrowException):
-        return None
-    return record if isinstance(record, dict) else None
 
 
 def repository_files(folder: Path) -> list[Path]:
@@ -87,7 +76,8 @@ def build(
 
     Raises:
         PlateletEMError: for archives that cannot be had or read, or a place that cannot be
-            written to, or holds somebody else's data under our names.
+            written to, holds somebody else's data under our names, or a repository of a newer
+            schema.
     """
     out = Path(out).expanduser()
     _refuse_foreign(out)
@@ -157,8 +147,10 @@ def _refuse_foreign(out: Path) -> None:
             msg = f"{place}: expected a folder, or nothing there yet: choose another place"
             raise OutputError(msg)
     found = repository_files(out)
-    # One file of ours makes it our repository, and what is damaged there is made again.
-    if found and not (out / _STAGING).is_dir() and not any(map(read_provenance, found)):
+    # One file of ours makes it our repository, and what is damaged there is made again. All are
+    # read: any of them may be of a newer schema.
+    ours = [read_provenance(path) for path in found]
+    if found and not (out / _STAGING).is_dir() and not any(ours):
         msg = f"{found[0]}: was not written by platelet-em build: choose another folder"
         raise OutputError(msg)
     for path in (out / CARD, *pictures):
