@@ -15,7 +15,7 @@ LAYERS = (
     "files", "archive", "fetch", "tiff", "runstore", "label_files", "objects",
     "schema", "shards", "provenance", "records",
     "formatting", "hf",
-    "dataset", "card", "repo",
+    "dataset", "card", "croissant", "repo",
     "convert", "anatomy", "scene", "sample", "info", "show", "cli",
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The Hub repository: rows of all configurations as Parquet files, and the card beside them.
+"""The Hub repository: Parquet files of all configurations, their description, and the card.
 
 A build works in a folder of its own inside the repository, file by file, and moves the files into
 place when all of them are there, the card last. What an interrupted build has finished is taken
@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from _platelet_em import __version__
 from _platelet_em.archive import Source, needed_files
 from _platelet_em.card import CARD, draw_card_picture, picture_name, render_card
+from _platelet_em.croissant import CROISSANT, render_croissant
 from _platelet_em.dataset import code_digest
 from _platelet_em.errors import OutputError
 from _platelet_em.fetch import download_folder, obtain
@@ -50,8 +51,8 @@ class _DataFile:
 def repository_files(folder: Path) -> list[Path]:
     """The files that make up a built repository, as far as they are there; no others."""
     data = [path for config in CONFIG_NAMES for path in data_files(folder, config)]
-    beside = [folder / CARD, *(folder / picture_name(spec) for spec in VOLUMES)]
-    return [path for path in beside if path.is_file()] + data
+    beside = [CARD, CROISSANT, *map(picture_name, VOLUMES)]
+    return [path for name in beside if (path := folder / name).is_file()] + data
 
 
 def build(
@@ -61,7 +62,7 @@ def build(
     label_source: str = "json",
     cache_dir: str | Path | None = None,
 ) -> Path:
-    """Write a complete Hub repository: Parquet for every configuration, and the card.
+    """Write a complete Hub repository: Parquet for every configuration, croissant.json, the card.
 
     Args:
         out: The repository's folder; it is made, or brought up to date. Files of other names
@@ -115,9 +116,11 @@ def _build(out: Path, source: Source, provenance: dict[str, str]) -> None:
     for spec in VOLUMES:
         files += _write_volume(staging, source, spec, provenance)
     _publish(out, staging, files)
-    pictures = {picture_name(spec): draw_card_picture(out, spec) for spec in VOLUMES}
+    contents = {picture_name(spec): draw_card_picture(out, spec) for spec in VOLUMES}
+    contents[CROISSANT] = render_croissant(out, provenance).encode()
     # The card is the last: where it lies, all of the repository does.
-    for name, content in {**pictures, CARD: render_card(out, provenance).encode()}.items():
+    contents[CARD] = render_card(out, provenance).encode()
+    for name, content in contents.items():
         with new_file(staging / name) as file:
             file.write(content)
         (out / name).parent.mkdir(exist_ok=True)
@@ -153,7 +156,7 @@ def _refuse_foreign(out: Path) -> None:
     if found and not (out / _STAGING).is_dir() and not any(ours):
         msg = f"{found[0]}: was not written by platelet-em build: choose another folder"
         raise OutputError(msg)
-    for path in (out / CARD, *pictures):
+    for path in (out / CARD, out / CROISSANT, *pictures):
         if path.is_dir():
             msg = f"{path}: expected a file, or nothing there yet: choose another place"
             raise OutputError(msg)
