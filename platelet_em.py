@@ -22,6 +22,7 @@ from _platelet_em.errors import (
     MissingMemberError,
     OutputError,
     PlateletEMError,
+    SchemaVersionError,
 )
 from _platelet_em.hf import FORMAT, register_format
 from _platelet_em.labels import LazyLabels
@@ -48,6 +49,7 @@ __all__ = [
     "PlateletEM",
     "PlateletEMConfig",
     "PlateletEMError",
+    "SchemaVersionError",
     "convert",
     "load_dataset",
     "write_sample",

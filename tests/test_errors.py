@@ -16,6 +16,7 @@ BUILTINS = {
     "LabelRangeError": OverflowError,
     "MissingMemberError": FileNotFoundError,
     "OutputError": OSError,
+    "SchemaVersionError": ValueError,
 }
 
 

@@ -13,9 +13,9 @@ LAYERS = (
     "errors", "spec",
     "runs", "rle", "palette", "page", "picture", "label_json", "lazy", "labels", "stack",
     "files", "archive", "fetch", "tiff", "runstore", "label_files", "objects",
-    "schema", "shards", "records",
+    "schema", "shards", "provenance", "records",
     "formatting", "hf",
-    "dataset", "card", "repo",
+    "dataset", "card", "croissant", "repo",
     "convert", "anatomy", "scene", "sample", "info", "show", "cli",
 )  # fmt: skip
 

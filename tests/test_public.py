@@ -30,6 +30,7 @@ PUBLIC = [
     "PlateletEM",
     "PlateletEMConfig",
     "PlateletEMError",
+    "SchemaVersionError",
     "convert",
     "load_dataset",
     "write_sample",

@@ -19,7 +19,8 @@ from PIL import Image
 import platelet_em
 from _platelet_em import repo as repo_module
 from _platelet_em.picture import draw_panels
-from _platelet_em.repo import build, read_provenance
+from _platelet_em.provenance import read_provenance
+from _platelet_em.repo import build
 from _platelet_em.schema import FEATURES
 
 
@@ -38,6 +39,7 @@ def test_files(repository):
     assert names == sorted(
         [
             "README.md",
+            "croissant.json",
             "pictures/volume-24.png",
             "pictures/volume-50.png",
             *shards,
@@ -251,11 +253,12 @@ def test_another_archive_replaces_everything(repository, archives, tmp_path):
 def test_foreign_files_are_never_overwritten(archives, tmp_path):
     out = tmp_path / "repo"
     out.mkdir()
-    (out / "README.md").write_text("mine")
-    with pytest.raises(platelet_em.OutputError, match=r"README\.md: was not written by"):
-        build(out, data_dir=archives)
-    assert contents(out) == {"README.md": b"mine"}
-    (out / "README.md").unlink()
+    for name in ("README.md", "croissant.json"):
+        (out / name).write_text("mine")
+        with pytest.raises(platelet_em.OutputError, match=f"{name}: was not written by"):
+            build(out, data_dir=archives)
+        assert contents(out) == {name: b"mine"}
+        (out / name).unlink()
     (out / "slices").mkdir()
     (out / "slices" / "train-00000-of-00001.parquet").write_bytes(b"mine")
     with pytest.raises(platelet_em.OutputError, match=r"train-00000-of-00001\.parquet: was not"):
@@ -303,6 +306,29 @@ def test_builds_of_two_archives_never_stand_side_by_side(
     ]
     assert {record["label_source"] for record in records} == {"tif"}
     assert not (out / "README.md").exists()
+    assert not (out / "croissant.json").exists()
+
+
+@pytest.mark.parametrize("last", ["croissant.json", "README.md"])
+def test_interrupted_before_the_last_files_is_taken_up(
+    last, repository, archives, tmp_path, monkeypatch
+):
+    out = shutil.copytree(repository, tmp_path / "repo")
+    new_file = repo_module.new_file
+
+    def stop(path):
+        if path.name == last:
+            raise Interrupted
+        return new_file(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(repo_module, "new_file", stop)
+        with pytest.raises(Interrupted):
+            build(out, data_dir=archives, label_source="tif")
+    beside = {path.name for path in out.iterdir() if path.is_file()}
+    assert beside == ({"croissant.json"} if last == "README.md" else set())
+    build(out, data_dir=archives)
+    assert contents(out) == contents(repository)
 
 
 def test_a_second_build_at_the_same_time_says_so(repository, archives, tmp_path, monkeypatch):
@@ -322,7 +348,7 @@ def test_a_second_build_at_the_same_time_says_so(repository, archives, tmp_path,
     assert contents(out) == contents(repository)
 
 
-@pytest.mark.parametrize("obstacle", ["slices", "README.md"])
+@pytest.mark.parametrize("obstacle", ["slices", "README.md", "croissant.json"])
 def test_obstacles_are_found_before_the_work(obstacle, archives, tmp_path):
     out = tmp_path / "repo"
     out.mkdir()

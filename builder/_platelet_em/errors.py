@@ -17,6 +17,7 @@ __all__ = [
     "MissingMemberError",
     "OutputError",
     "PlateletEMError",
+    "SchemaVersionError",
     "quote",
 ]
 
@@ -63,6 +64,10 @@ class ConversionError(PlateletEMError, ValueError):
 
 class OutputError(PlateletEMError, OSError):
     """A place that cannot be written to, or that holds somebody else's files."""
+
+
+class SchemaVersionError(PlateletEMError, ValueError):
+    """A file of a newer schema than this version knows, or whose record of it is damaged."""
 
 
 def quote(value: object, limit: int = 80) -> str:

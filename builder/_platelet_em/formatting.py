@@ -4,6 +4,10 @@ Columns are recognised by what they are, not by their names: a struct with `shap
 becomes `LazyLabels`, an image a NumPy array, a list of images a `LazyStack`; everything else
 stays the Python value that it is. Values come straight from Arrow buffers, except where
 `datasets` hands over Python values (in streaming, after `map` or `filter`).
+
+Of which schema a file is cannot be told here: `datasets` keeps the features of a Parquet file and
+drops our record beside them. Rows of a newer schema are read by what their columns are: further
+lists of a labels' struct become properties, and a field that is no list is left aside.
 """
 
 import functools

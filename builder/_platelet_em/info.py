@@ -6,8 +6,8 @@ from pathlib import Path
 from _platelet_em.archive import find_source, needed_files
 from _platelet_em.errors import MissingMemberError, PlateletEMError
 from _platelet_em.fetch import download_folder
+from _platelet_em.provenance import check_readable, read_provenance
 from _platelet_em.records import open_images
-from _platelet_em.repo import read_provenance
 from _platelet_em.shards import count_files, data_files
 from _platelet_em.spec import (
     ARCHIVES,
@@ -29,6 +29,7 @@ def describe(path: str | Path | None = None) -> Iterator[str]:
 
     Raises:
         MissingMemberError: if there is neither at `path`.
+        SchemaVersionError: for a repository of a newer schema.
     """
     if path is None:
         return _describe_dataset()
@@ -79,8 +80,9 @@ def _describe_archives(path: Path) -> Iterator[str]:
 
 
 def _describe_repository(folder: Path) -> Iterator[str]:
-    yield f"{folder}: a built repository"
     files = [path for config in CONFIGS for path in data_files(folder, config.name)]
+    check_readable(files)
+    yield f"{folder}: a built repository"
     for key, value in (read_provenance(files[0]) or {}).items():
         yield f"  {key.replace('_', ' ')}: {value}"
     for config in CONFIGS:

@@ -450,6 +450,12 @@ def _text_buffer(
 
 
 def _column(name: str, values: Any) -> NDArray[Any]:
+    """A further column of Python values, as Arrow gives it: a text or a list is one object."""
+    if name not in _FIELD_DTYPES and any(isinstance(value, (list, str)) for value in values):
+        column = np.empty(len(values), object)
+        for i, value in enumerate(values):
+            column[i] = np.asarray(value) if isinstance(value, list) else value
+        return column
     try:
         return np.asarray(values, _FIELD_DTYPES.get(name))
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The Hub repository: rows of all configurations as Parquet files, and the card beside them.
+"""The Hub repository: Parquet files of all configurations, their description, and the card.
 
 A build works in a folder of its own inside the repository, file by file, and moves the files into
 place when all of them are there, the card last. What an interrupted build has finished is taken
@@ -6,7 +6,6 @@ up by the next one, if it is made from the same archive by the same code.
 """
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets.utils import tqdm
 from filelock import FileLock, Timeout
@@ -22,16 +20,18 @@ from filelock import FileLock, Timeout
 from _platelet_em import __version__
 from _platelet_em.archive import Source, needed_files
 from _platelet_em.card import CARD, draw_card_picture, picture_name, render_card
+from _platelet_em.croissant import CROISSANT, render_croissant
 from _platelet_em.dataset import code_digest
 from _platelet_em.errors import OutputError
 from _platelet_em.fetch import download_folder, obtain
 from _platelet_em.files import new_file
+from _platelet_em.provenance import read_provenance
 from _platelet_em.records import Volume, make_table
-from _platelet_em.schema import METADATA_KEY, arrow_schema, parquet_metadata
+from _platelet_em.schema import arrow_schema, parquet_metadata
 from _platelet_em.shards import data_files, shard_bounds, shard_name
 from _platelet_em.spec import CONFIG_NAMES, CONFIGS, SAMPLE_COMMENT, VOLUMES, VolumeSpec
 
-__all__ = ["build", "read_provenance", "repository_files"]
+__all__ = ["build", "repository_files"]
 
 _STAGING = ".platelet-em-build"
 _ROWS_PER_GROUP = 10
@@ -48,21 +48,11 @@ class _DataFile:
     stop: int
 
 
-def read_provenance(path: Path) -> dict[str, Any] | None:
-    """Our own record in the metadata of a Parquet file; None if it has none, or is none."""
-    try:
-        metadata = pq.read_schema(path).metadata or {}
-        record = json.loads(metadata[METADATA_KEY.encode()])
-    except (KeyError, ValueError, OSError, pa.ArrowException):
-        return None
-    return record if isinstance(record, dict) else None
-
-
 def repository_files(folder: Path) -> list[Path]:
     """The files that make up a built repository, as far as they are there; no others."""
     data = [path for config in CONFIG_NAMES for path in data_files(folder, config)]
-    beside = [folder / CARD, *(folder / picture_name(spec) for spec in VOLUMES)]
-    return [path for path in beside if path.is_file()] + data
+    beside = [CARD, CROISSANT, *map(picture_name, VOLUMES)]
+    return [path for name in beside if (path := folder / name).is_file()] + data
 
 
 def build(
@@ -72,7 +62,7 @@ def build(
     label_source: str = "json",
     cache_dir: str | Path | None = None,
 ) -> Path:
-    """Write a complete Hub repository: Parquet for every configuration, and the card.
+    """Write a complete Hub repository: Parquet for every configuration, croissant.json, the card.
 
     Args:
         out: The repository's folder; it is made, or brought up to date. Files of other names
@@ -87,7 +77,8 @@ def build(
 
     Raises:
         PlateletEMError: for archives that cannot be had or read, or a place that cannot be
-            written to, or holds somebody else's data under our names.
+            written to, holds somebody else's data under our names, or a repository of a newer
+            schema.
     """
     out = Path(out).expanduser()
     _refuse_foreign(out)
@@ -125,9 +116,11 @@ def _build(out: Path, source: Source, provenance: dict[str, str]) -> None:
     for spec in VOLUMES:
         files += _write_volume(staging, source, spec, provenance)
     _publish(out, staging, files)
-    pictures = {picture_name(spec): draw_card_picture(out, spec) for spec in VOLUMES}
+    contents = {picture_name(spec): draw_card_picture(out, spec) for spec in VOLUMES}
+    contents[CROISSANT] = render_croissant(out, provenance).encode()
     # The card is the last: where it lies, all of the repository does.
-    for name, content in {**pictures, CARD: render_card(out, provenance).encode()}.items():
+    contents[CARD] = render_card(out, provenance).encode()
+    for name, content in contents.items():
         with new_file(staging / name) as file:
             file.write(content)
         (out / name).parent.mkdir(exist_ok=True)
@@ -157,11 +150,13 @@ def _refuse_foreign(out: Path) -> None:
             msg = f"{place}: expected a folder, or nothing there yet: choose another place"
             raise OutputError(msg)
     found = repository_files(out)
-    # One file of ours makes it our repository, and what is damaged there is made again.
-    if found and not (out / _STAGING).is_dir() and not any(map(read_provenance, found)):
+    # One file of ours makes it our repository, and what is damaged there is made again. All are
+    # read: any of them may be of a newer schema.
+    ours = [read_provenance(path) for path in found]
+    if found and not (out / _STAGING).is_dir() and not any(ours):
         msg = f"{found[0]}: was not written by platelet-em build: choose another folder"
         raise OutputError(msg)
-    for path in (out / CARD, *pictures):
+    for path in (out / CARD, out / CROISSANT, *pictures):
         if path.is_dir():
             msg = f"{path}: expected a file, or nothing there yet: choose another place"
             raise OutputError(msg)

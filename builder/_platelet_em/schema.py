@@ -12,7 +12,14 @@ import pyarrow as pa
 
 from _platelet_em.spec import CLASS_NAMES, SCHEMA_VERSION
 
-__all__ = ["FEATURES", "METADATA_KEY", "arrow_schema", "parquet_metadata", "yaml_features"]
+__all__ = [
+    "FEATURES",
+    "METADATA_KEY",
+    "Feature",
+    "arrow_schema",
+    "parquet_metadata",
+    "yaml_features",
+]
 
 Feature = dict[str, Any]
 

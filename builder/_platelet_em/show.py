@@ -11,6 +11,7 @@ from _platelet_em.errors import MissingMemberError
 from _platelet_em.files import new_file
 from _platelet_em.formatting import read_slice
 from _platelet_em.picture import draw_panels, to_png
+from _platelet_em.provenance import check_readable
 from _platelet_em.records import Volume
 from _platelet_em.shards import count_files, data_files
 from _platelet_em.spec import VolumeSpec
@@ -41,6 +42,7 @@ def show(
 
     Raises:
         MissingMemberError: for a slice, or files, that are not there.
+        SchemaVersionError: for a repository of a newer schema.
     """
     source = Path(source).expanduser()
     shards = data_files(source, "slices", spec.split)
@@ -56,6 +58,7 @@ def show(
 
 
 def _stored(shards: list[Path], slices: Iterable[int]) -> Iterator[dict[str, Any]]:
+    check_readable(shards)
     for z in slices:
         row = read_slice(shards, z)
         if row is None:

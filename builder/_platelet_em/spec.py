@@ -15,12 +15,14 @@ __all__ = [
     "CONFIG_NAMES",
     "DESCRIPTION",
     "DOI",
+    "FIRST_AUTHOR",
     "FIRST_ORGANELLE_CLASS",
     "HOMEPAGE_PAPER",
     "LABEL_SOURCES",
     "LICENSE",
     "LICENSE_WORDS",
     "MAX_ID",
+    "PUBLISHED",
     "SAMPLE_COMMENT",
     "SCHEMA_VERSION",
     "TOP_FOLDER",
@@ -180,6 +182,9 @@ DESCRIPTION = (
 )
 DOI = "10.1038/s41598-021-81590-0"
 HOMEPAGE_PAPER = f"https://doi.org/{DOI}"
+FIRST_AUTHOR = "Matthew D. Guay"
+PUBLISHED = "2021"
+"""Year of the paper; the dataset page gives no date."""
 CITATION = """\
 @article{guay2021dense,
   title   = {Dense cellular segmentation for EM using 2D-3D neural network ensembles},
