@@ -23,7 +23,7 @@ from _platelet_em.errors import (
     OutputError,
     PlateletEMError,
 )
-from _platelet_em.hf import FORMAT, register_format
+from _platelet_em.hf import FORMAT, register, register_format
 from _platelet_em.labels import LazyLabels
 from _platelet_em.sample import write_sample
 from _platelet_em.spec import CLASS_NAMES, VOLUMES
@@ -50,6 +50,7 @@ __all__ = [
     "PlateletEMError",
     "convert",
     "load_dataset",
+    "register",
     "write_sample",
 ]
 

@@ -32,6 +32,7 @@ PUBLIC = [
     "PlateletEMError",
     "convert",
     "load_dataset",
+    "register",
     "write_sample",
 ]
 
