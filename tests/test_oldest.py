@@ -137,16 +137,21 @@ def test_a_streaming_filter_after_the_format_keeps_values_but_no_dtypes(
     ends.run(oldest, code, truth, repository, cwd=tmp_path)
 
 
-LOAD = """
-import platelet_em
-from _platelet_em import dataset
+NO_LOCK = """
+from importlib.util import find_spec
 from pathlib import Path
-lock = str(Path(platelet_em.__file__).resolve().parents[1]) + ".lock"
+lock = str(Path(find_spec("platelet_em").origin).resolve().parents[1]) + ".lock"
 
 def no_lock_beside_site_packages(event, arguments):
     assert event != "open" or arguments[0] != lock, "many may not write there"
 
 sys.addaudithook(no_lock_beside_site_packages)
+"""
+
+LOAD = """
+import pickle
+import platelet_em
+from _platelet_em import dataset
 archives = dict(data_dir=sys.argv[2])
 for options in ({}, {"num_proc": 2, "cache_dir": "workers"}, {"streaming": True}):
     for label_source in ("json", "tif"):
@@ -164,12 +169,23 @@ def fail(*arguments):
 
 dataset.Volume = fail
 assert check_lazy(platelet_em.load_dataset(split="train", **archives)) == list(range(9))
+stream = platelet_em.load_dataset(split="train", streaming=True, **archives)
+Path(sys.argv[3]).write_bytes(pickle.dumps(stream))
+print("ok")
+"""
+
+UNPICKLE = """
+import pickle
+stream = pickle.loads(Path(sys.argv[3]).read_bytes())
+assert check_lazy(stream) == list(range(9))
 print("ok")
 """
 
 
 def test_load_dataset(oldest, archives, truth, tmp_path):
-    ends.run(oldest, ends.CHECK_LAZY + LOAD, truth, archives, cwd=tmp_path)
+    start = ends.CHECK_LAZY + NO_LOCK
+    for code in (LOAD, UNPICKLE):
+        ends.run(oldest, start + code, truth, archives, tmp_path / "pickle", cwd=tmp_path)
 
 
 # A process that has not imported the plug-in, in the folder of the script.
