@@ -2,8 +2,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# Where tests/ends.py looks for the oldest datasets that is supported.
+OLDEST := $(VENV)/datasets-3.6/bin/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test bench lint types install clean
+.PHONY: demo test bench lint types install install-oldest clean
 
 ## demo: build the synthetic sample, load it with plain datasets, show it
 demo: $(VENV)/runtime.stamp install
@@ -12,7 +14,7 @@ demo: $(VENV)/runtime.stamp install
 	$(BIN)/python -I examples/demo.py demo/repo
 
 ## test: everything that CI runs
-test: $(VENV)/test.stamp install lint types
+test: $(VENV)/test.stamp install install-oldest lint types
 	$(BIN)/pytest
 
 ## bench: lazy labels beside the publisher's way, NumPy and the peers
@@ -30,6 +32,9 @@ types: $(VENV)/test.stamp
 install: $(VENV)/runtime.stamp
 	$(PIP) install --no-deps --force-reinstall .
 
+install-oldest: $(VENV)/datasets-3.6.stamp
+	$(OLDEST) install --no-deps --force-reinstall .
+
 $(VENV)/runtime.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install .
@@ -38,6 +43,11 @@ $(VENV)/runtime.stamp: pyproject.toml
 $(VENV)/test.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install '.[test]'
+	touch $@
+
+$(VENV)/datasets-3.6.stamp: pyproject.toml
+	test -x $(VENV)/datasets-3.6/bin/python || $(PYTHON) -m venv $(VENV)/datasets-3.6
+	$(OLDEST) install . datasets==3.6.0
 	touch $@
 
 $(VENV)/bench.stamp: pyproject.toml

@@ -24,7 +24,7 @@ from _platelet_em.errors import (
     PlateletEMError,
     SchemaVersionError,
 )
-from _platelet_em.hf import FORMAT, register_format
+from _platelet_em.hf import FORMAT, register, register_format
 from _platelet_em.labels import LazyLabels
 from _platelet_em.sample import write_sample
 from _platelet_em.spec import CLASS_NAMES, VOLUMES
@@ -52,6 +52,7 @@ __all__ = [
     "SchemaVersionError",
     "convert",
     "load_dataset",
+    "register",
     "write_sample",
 ]
 

@@ -10,6 +10,7 @@ os.environ.update(HF_HOME=_HOME, HF_HUB_OFFLINE="1", HF_DATASETS_DISABLE_PROGRES
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import datasets
+import ends
 import numpy as np
 import plain
 import publisher
@@ -49,6 +50,16 @@ def publication():
 
 
 @pytest.fixture(scope="session")
+def truth(publication, tmp_path_factory):
+    """The voxels in a file, for processes that check rows."""
+    volumes = publication.volumes.items()
+    arrays = {f"{name}_{kind}": getattr(v, kind) for name, v in volumes for kind in plain.KINDS}
+    path = tmp_path_factory.mktemp("truth") / "truth.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+@pytest.fixture(scope="session")
 def archives(publication, tmp_path_factory):
     """A folder with the two zips of the publisher."""
     folder = tmp_path_factory.mktemp("archives")
@@ -73,6 +84,18 @@ def same_partition():
 def plain_packages(tmp_path_factory):
     """Everything that is installed but this project, see plain.py."""
     return plain.site_packages_without_us(tmp_path_factory.mktemp("site-packages"))
+
+
+@pytest.fixture(scope="session")
+def oldest():
+    """The interpreter that has the oldest `datasets` that is supported, see ends.py."""
+    return ends.oldest()
+
+
+@pytest.fixture(params=["newest", "oldest"])
+def end(request):
+    """Either end of what is supported: the interpreter of the tests, and that of `oldest`."""
+    return ends.NEWEST if request.param == "newest" else request.getfixturevalue("oldest")
 
 
 @pytest.fixture(scope="session")

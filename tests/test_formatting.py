@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+from inspect import signature
 
 import datasets
 import numpy as np
@@ -337,11 +338,19 @@ def test_registering_twice_changes_nothing(caplog):
 
 def test_private_names_of_datasets_that_are_touched():
     """A release of `datasets` that moves one of these fails here first."""
-    from datasets import formatting
+    from datasets import formatting, inspect, load, streaming
 
     assert callable(formatting._register_formatter)
     assert formatting._FORMAT_TYPES["platelet_em"].__mro__[1] is PlateletEMFormatter
     assert "Mapping" in datasets_features._cast_to_python_objects.__code__.co_names
+    for module in (load, inspect):
+        assert "path" in signature(module.dataset_module_factory).parameters
+    for caller in (load.load_dataset_builder, inspect.get_dataset_config_names):
+        assert "dataset_module_factory" in caller.__code__.co_names
+    fields = ("module_path", "hash", "builder_kwargs")
+    assert tuple(signature(load.DatasetModule).parameters)[:3] == fields
+    major = int(datasets.__version__.split(".")[0])
+    assert hasattr(streaming, "lock_importable_file") == (major < 4)
 
 
 def test_a_picture_without_bytes_is_an_error():

@@ -8,74 +8,17 @@ import sys
 import urllib.error
 import urllib.request
 
-import numpy as np
 import plain
 import pyarrow.parquet as pq
 import pytest
 from hub import File, Hub, Repository
-
-KINDS = ("images", "semantic", "cell", "organelle")
-PLAIN_FEATURES = ("Value", "Image", "List", "ClassLabel")
-
-# What a process without this project starts with: comparing rows with the truth.
-CHECK = f"KINDS, PLAIN_FEATURES = {KINDS}, {PLAIN_FEATURES}"
-CHECK += """
-import datasets, huggingface_hub, numpy as np, sys
-datasets.config.USE_PARQUET_EXPORT = False  # there is no datasets-server on loopback
-SPLITS = (("train", "50"), ("validation", "24"))
-
-def check_split(ds, truth, volume):
-    check_features(ds.features)
-    rows = list(ds)
-    assert [row["z"] for row in rows] == list(range(len(truth[volume + "_images"])))
-    for row in rows:
-        check(row, {kind: truth[f"{volume}_{kind}"][row["z"]] for kind in KINDS})
-    return rows
-
-def check_volume(ds, truth, volume):
-    check_features(ds.features)
-    [row] = ds
-    check(row, {kind: truth[f"{volume}_{kind}"] for kind in KINDS})
-
-def check(row, truth):
-    for column, kind in (("image", "images"), ("semantic", "semantic")):
-        pages = row[column] if isinstance(row[column], list) else [row[column]]
-        assert {page.mode for page in pages} == {"I;16" if column == "image" else "P"}
-        array = np.stack([np.asarray(page) for page in pages])
-        assert np.array_equal(array.reshape(truth[kind].shape), truth[kind])
-    for column, kind in (("cells", "cell"), ("organelles", "organelle")):
-        labels = row[column]
-        mask = np.zeros(np.prod(labels["shape"]), np.int32)
-        for label, text in zip(labels["id"], labels["rle"], strict=True):
-            for start, length in np.array(text.split(), int).reshape(-1, 2):
-                mask[start - 1 : start - 1 + length] = label
-        assert np.array_equal(mask.reshape(labels["shape"]), truth[kind])
-        assert row["n_" + column] == len(labels["id"]) == len(np.unique(truth[kind])) - 1
-
-def check_features(feature):
-    if isinstance(feature, dict):
-        for part in feature.values():
-            check_features(part)
-    else:
-        assert type(feature).__name__ in PLAIN_FEATURES, feature
-        if isinstance(feature, datasets.List):
-            check_features(feature.feature)
-"""
+from plain import CHECK, PLAIN_FEATURES
 
 
 @pytest.fixture
 def hub():
     with Hub({"hf_user": "user", "hf_other": "other"}) as hub:
         yield hub
-
-
-@pytest.fixture
-def truth(publication, tmp_path):
-    """The voxels, in a file."""
-    volumes = publication.volumes.items()
-    arrays = {f"{name}_{kind}": getattr(v, kind) for name, v in volumes for kind in KINDS}
-    np.savez(tmp_path / "truth.npz", **arrays)
-    return tmp_path / "truth.npz"
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ PUBLIC = [
     "SchemaVersionError",
     "convert",
     "load_dataset",
+    "register",
     "write_sample",
 ]
 

@@ -17,7 +17,7 @@ import tifffile
 from _platelet_em.archive import needed_files, open_source
 from _platelet_em.errors import ArgumentError, PlateletEMError
 from _platelet_em.fetch import obtain
-from _platelet_em.hf import FORMAT
+from _platelet_em.hf import FORMAT, prepare_for_builder
 from _platelet_em.records import Volume, make_table, open_images
 from _platelet_em.schema import FEATURES
 from _platelet_em.shards import count_rows, shard_bounds
@@ -84,10 +84,11 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
             downloads the archive when it is needed. For "tif", whose checksum is not published,
             that is at once, and it is not fetched again when a download is forced later.
         hash: Anything else that the cache folder shall depend on.
+        data_files: Must be None: which files are read is the publisher's matter.
         **kwargs: As for `datasets.DatasetBuilder`.
 
     Raises:
-        ArgumentError: for an unknown label source.
+        ArgumentError: for an unknown label source, or `data_files`.
         ArchiveError: for a `data_dir` without the files, or damaged.
     """
 
@@ -112,8 +113,13 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
         label_source: str = "json",
         data_dir: str | Path | None = None,
         hash: str | None = None,  # noqa: A002  # datasets' name
+        data_files: Any = None,
         **kwargs: Any,
     ) -> None:
+        prepare_for_builder()
+        if data_files is not None:
+            msg = f"data_files: expected none, got {data_files!r:.80}; give archives as data_dir"
+            raise ArgumentError(msg)
         if label_source not in LABEL_SOURCES:
             msg = f"label_source: expected one of {LABEL_SOURCES}, got {label_source!r}"
             raise ArgumentError(msg)
@@ -204,6 +210,10 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None, "_lock": None, "_pid": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        prepare_for_builder()
+        super().__setstate__(state)
 
 
 def _forces_download(dl_manager: Any) -> bool:

@@ -1,16 +1,29 @@
 """The one module that touches private names of `datasets`."""
 
+import functools
+import importlib
+import threading
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
-from datasets import formatting
+from datasets import formatting, inspect, load, streaming
 from datasets.features import features
 
 from _platelet_em.formatting import PlateletEMFormatter
 from _platelet_em.labels import LazyLabels
 
-__all__ = ["FORMAT", "register_format"]
+__all__ = ["FORMAT", "prepare_for_builder", "register", "register_format"]
+
+_FACE = "platelet_em"
+"""The module that holds the builder, and the name under which `datasets` finds it."""
+
+_WRAPPING = threading.Lock()
+_WRAPPED = "_wrapped_by_platelet_em"
+
+
+# --- the format -------------------------------------------------------------------------------
 
 
 class _MappingOrLabels(ABC):  # noqa: B024  # classes are registered with it, not derived
@@ -58,3 +71,60 @@ def register_format() -> str:
     if FORMAT not in formatting._FORMAT_TYPES:
         formatting._register_formatter(_Formatter, FORMAT)
     return FORMAT
+
+
+# --- the builder ------------------------------------------------------------------------------
+
+
+def register() -> None:
+    """Let `datasets.load_dataset("platelet_em", "slices", ...)` find the builder (experimental).
+
+    So do `load_dataset_builder`, `get_dataset_config_names` and their like; they all take the
+    keywords `data_dir` and `label_source`. Rows come without format, as from any dataset.
+
+    `datasets` has no entry point for plug-ins, so this wraps the function with which it finds
+    datasets, for the process that calls it; calling it again changes nothing. As with the names
+    of its own builders ("csv", "parquet"), the name then goes before a folder of that name in
+    the current one, which `"./platelet_em"` still loads; every other name is found as before.
+    """
+    for module in (load, inspect):
+        _wrap(module, "dataset_module_factory", _finding_ours)
+
+
+def _finding_ours(find: Callable[..., Any]) -> Callable[..., Any]:
+    def find_also_ours(path: Any, *args: Any, **kwargs: Any) -> Any:
+        if path != _FACE:
+            return find(path, *args, **kwargs)
+        # The builder hashes its own code; datasets takes the keywords out of their dictionary.
+        return load.DatasetModule(_FACE, hash="", builder_kwargs={"dataset_name": _FACE})
+
+    return find_also_ours
+
+
+def prepare_for_builder() -> None:
+    """What `datasets` 3 wants of the world before our builder is made.
+
+    It looks for the builder's module among the imported ones. And it locks its source, as if it
+    were a script in its own cache, by a file two folders higher: that is beside site-packages,
+    where many may not write. Nothing replaces our source, so it needs no lock.
+    """
+    importlib.import_module(_FACE)
+    if hasattr(streaming, "lock_importable_file"):
+        _wrap(streaming, "lock_importable_file", _sparing_ours)
+
+
+def _sparing_ours(lock: Callable[[str], Any]) -> Callable[[str], Any]:
+    def lock_unless_ours(file: str) -> Any:
+        return nullcontext() if file == importlib.import_module(_FACE).__file__ else lock(file)
+
+    return lock_unless_ours
+
+
+def _wrap(module: Any, name: str, wrapper: Callable[..., Any]) -> None:
+    """Put a wrapper around a function of a module, once."""
+    with _WRAPPING:
+        function = getattr(module, name)
+        if not hasattr(function, _WRAPPED):
+            wrapped = functools.wraps(function)(wrapper(function))
+            setattr(wrapped, _WRAPPED, True)
+            setattr(module, name, wrapped)
