@@ -14,7 +14,8 @@ from skimage.measure import regionprops
 
 from _platelet_em import labels as labels_module
 from _platelet_em.errors import LabelFormatError, LabelRangeError
-from _platelet_em.labels import LazyLabels, touches_border
+from _platelet_em.label_fields import touches_border
+from _platelet_em.labels import LazyLabels
 from _platelet_em.spec import MAX_ID
 
 HUGE = (5_000, 100_000, 100_000)

@@ -11,7 +11,8 @@ import platelet_em
 
 LAYERS = (
     "errors", "spec",
-    "runs", "rle", "palette", "page", "picture", "label_json", "lazy", "labels", "stack",
+    "runs", "rle", "palette", "page", "picture",
+    "label_json", "lazy", "label_fields", "labels", "stack",
     "files", "archive", "fetch", "tiff", "runstore", "label_files", "objects",
     "schema", "shards", "provenance", "records",
     "formatting", "hf",

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from PIL.Image import Image as Picture
 
 from _platelet_em.errors import LabelFormatError
-from _platelet_em.labels import LABEL_OWN_FIELDS, LazyLabels
+from _platelet_em.label_fields import OWN_FIELDS
+from _platelet_em.labels import LazyLabels
 from _platelet_em.page import decode_page
 from _platelet_em.stack import LazyStack
 
@@ -211,7 +212,7 @@ def _further(array: pa.StructArray, row: int) -> dict[str, NDArray[Any]]:
     """The columns of a row's labels that have one value an instance."""
     further = {}
     for field in array.type:
-        if field.name not in LABEL_OWN_FIELDS and _is_list(field.type):
+        if field.name not in OWN_FIELDS and _is_list(field.type):
             values = array.field(field.name)[row]
             if values.is_valid:
                 further[field.name] = _numpy(values.values)

@@ -8,37 +8,26 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from _platelet_em.errors import LabelFormatError, LabelRangeError, quote
+from _platelet_em.label_fields import (
+    BORDER,
+    Properties,
+    check_columns,
+    further_columns,
+    join_texts,
+    parse_ids,
+    touches_border,
+)
 from _platelet_em.label_json import INFO, parse_id, parse_shape
 from _platelet_em.lazy import LazyArray
 from _platelet_em.rle import format_runs, parse, text_buffer
 from _platelet_em.runs import Runs, areas, boxes, cut, encode, paint, resolve, window
-from _platelet_em.spec import MAX_ID
 
-__all__ = ["LABEL_OWN_FIELDS", "LazyLabels", "touches_border"]
+__all__ = ["LazyLabels"]
 
 _DTYPE = np.dtype(np.int32)
-_BORDER = "touches_border"
-_FIELD_DTYPES = {_BORDER: np.bool_, "class_id": np.int64, "purity": np.float32, "cell": np.int32}
-"""What the further columns are in Arrow; Python values have lost it."""
-
 _WIDE_STEP = 32
 """Steps along the last axis beyond which elements are read one by one: about as much memory as
 what lies between them takes."""
-
-LABEL_OWN_FIELDS = ("shape", "id", "rle", "area", "bbox")
-"""Fields of a row's struct that are no further column: read, or worked out from the texts."""
-
-
-_Properties = Mapping[str, ArrayLike] | Callable[[], Mapping[str, ArrayLike]]
-
-
-def touches_border(bboxes: NDArray[np.int64], shape: Sequence[int]) -> NDArray[np.bool_]:
-    """Whether, bool (n,), a half-open box reaches the border of an array of `shape`."""
-    ndim = len(shape)
-    reaches = (bboxes[:, :ndim] == 0) | (bboxes[:, ndim:] == np.asarray(shape))
-    held = (bboxes[:, ndim:] > bboxes[:, :ndim]).all(axis=1)
-    touches: NDArray[np.bool_] = reaches.any(axis=1) & held
-    return touches
 
 
 class LazyLabels(LazyArray):
@@ -73,38 +62,24 @@ class LazyLabels(LazyArray):
         properties: Mapping[str, ArrayLike] | None = None,
     ) -> None:
         self._start(shape, ids, properties)
-        self._set_buffer(*_text_buffer(rle, self._ids))
+        self._set_buffer(*join_texts(rle, self._ids))
 
-    def _start(self, shape: Sequence[int], ids: ArrayLike, properties: _Properties | None) -> None:
+    def _start(self, shape: Sequence[int], ids: ArrayLike, properties: Properties | None) -> None:
         self._shape = parse_shape(shape, "labels")
-        self._ids = _parse_ids(ids)
+        self._ids = parse_ids(ids)
         self._ids.setflags(write=False)
         self._buffer: tuple[NDArray[np.uint8], NDArray[np.int64]] | None = None
         self._parsed: Runs | None = None
         self._properties: dict[str, NDArray[Any]] | Callable[[], Mapping[str, ArrayLike]] = (
-            properties if callable(properties) else self._check(properties or {})
+            properties if callable(properties) else check_columns(properties or {}, len(self._ids))
         )
-
-    def _check(self, properties: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
-        columns = {name: np.asarray(values) for name, values in properties.items()}
-        for name, column in columns.items():
-            if name in LABEL_OWN_FIELDS:
-                msg = f"labels: a property cannot be called {name!r}: labels have that themselves"
-                raise LabelFormatError(msg)
-            if column.shape[:1] != self._ids.shape:
-                msg = (
-                    f"labels: property {name!r}: expected {len(self._ids)} values, one an id, "
-                    f"got shape {column.shape}"
-                )
-                raise LabelFormatError(msg)
-        return columns
 
     @property
     def _columns(self) -> dict[str, NDArray[Any]]:
         # Read once: another thread may put the columns there in between.
         columns = self._properties
         if callable(columns):
-            self._properties = columns = self._check(columns())
+            self._properties = columns = check_columns(columns(), len(self._ids))
         return columns
 
     def _set_buffer(self, text: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
@@ -120,7 +95,7 @@ class LazyLabels(LazyArray):
         ids: ArrayLike,
         text: NDArray[np.uint8],
         offsets: NDArray[np.int64],
-        properties: _Properties | None = None,
+        properties: Properties | None = None,
     ) -> "LazyLabels":
         """From texts that lie in one buffer, as in an Arrow string array; nothing is copied.
 
@@ -190,12 +165,7 @@ class LazyLabels(LazyArray):
         if missing:
             msg = f"labels: expected a struct with shape, id and rle; {missing} missing"
             raise LabelFormatError(msg)
-        further = {
-            name: _column(name, values)
-            for name, values in struct.items()
-            if name not in LABEL_OWN_FIELDS and isinstance(values, (list, tuple, np.ndarray))
-        }
-        return cls(struct["shape"], struct["id"], struct["rle"], further)
+        return cls(struct["shape"], struct["id"], struct["rle"], further_columns(struct))
 
     @staticmethod
     def stack(labels: Iterable["LazyLabels"]) -> NDArray[np.int32]:
@@ -250,7 +220,7 @@ class LazyLabels(LazyArray):
             "rle": self.rle,
             "area": self.areas,
             "bbox": bboxes.tolist(),
-            _BORDER: touches_border(bboxes, self._shape),
+            BORDER: touches_border(bboxes, self._shape),
         }
         return {**struct, **self._columns}.items()
 
@@ -376,8 +346,8 @@ class LazyLabels(LazyArray):
         for z in range(depth):
             runs = pieces[slice(bounds[z], bounds[z + 1])]
             labels = self._pick(np.unique(runs.owners), tuple(plane), runs)
-            if _BORDER in labels._columns:
-                labels._columns[_BORDER] = touches_border(labels.bboxes, plane)
+            if BORDER in labels._columns:
+                labels._columns[BORDER] = touches_border(labels.bboxes, plane)
             result.append(labels)
         return result
 
@@ -435,47 +405,3 @@ class LazyLabels(LazyArray):
             # A copy, for a view would hold all that was painted.
             painted = painted[..., :: last.step].copy()
         return painted
-
-
-def _text_buffer(
-    texts: Sequence[str], ids: NDArray[np.int32]
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    if isinstance(texts, str):
-        msg = f"labels: expected a list of RLE texts, one an id, got the text {quote(texts)}"
-        raise LabelFormatError(msg)
-    if len(texts) != len(ids):
-        msg = f"labels: {len(ids)} ids, but {len(texts)} RLE texts"
-        raise LabelFormatError(msg)
-    return text_buffer(texts, lambda i: f"labels: id {ids[i]}")
-
-
-def _column(name: str, values: Any) -> NDArray[Any]:
-    """A further column of Python values, as Arrow gives it: a text or a list is one object."""
-    if name not in _FIELD_DTYPES and any(isinstance(value, (list, str)) for value in values):
-        column = np.empty(len(values), object)
-        for i, value in enumerate(values):
-            column[i] = np.asarray(value) if isinstance(value, list) else value
-        return column
-    try:
-        return np.asarray(values, _FIELD_DTYPES.get(name))
-    except (TypeError, ValueError) as error:
-        msg = f"labels: property {name!r}: expected a value for each id, got {quote(values)}"
-        raise LabelFormatError(msg) from error
-
-
-def _parse_ids(ids: ArrayLike) -> NDArray[np.int32]:
-    values = np.asarray(ids)
-    if values.size == 0 and values.ndim <= 1:
-        return np.empty(0, np.int32)
-    if values.ndim != 1 or values.dtype.kind not in "iu":
-        msg = f"labels: expected a list of integer ids, got {quote(ids)}"
-        raise LabelFormatError(msg)
-    ordered = np.sort(values)
-    if ordered[0] < 1 or ordered[-1] > MAX_ID:
-        wrong = ordered[0] if ordered[0] < 1 else ordered[-1]
-        msg = f"labels: id {wrong}: expected ids from 1 to {MAX_ID}"
-        raise LabelFormatError(msg)
-    if (again := ordered[1:][ordered[1:] == ordered[:-1]]).size:
-        msg = f"labels: id {again[0]} comes twice: which one is meant is not known"
-        raise LabelFormatError(msg)
-    return values.astype(np.int32)

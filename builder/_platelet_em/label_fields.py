@@ -1,0 +1,129 @@
+"""The fields of labels, each checked: ids, RLE texts, and what else there is for an instance."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from _platelet_em.errors import LabelFormatError, quote
+from _platelet_em.rle import text_buffer
+from _platelet_em.spec import MAX_ID
+
+__all__ = [
+    "BORDER",
+    "OWN_FIELDS",
+    "Properties",
+    "check_columns",
+    "further_columns",
+    "join_texts",
+    "parse_ids",
+    "touches_border",
+]
+
+BORDER = "touches_border"
+OWN_FIELDS = ("shape", "id", "rle", "area", "bbox")
+"""Fields of a row's struct that are no further column: read, or worked out from the texts."""
+
+_DTYPES = {BORDER: np.bool_, "class_id": np.int64, "purity": np.float32, "cell": np.int32}
+"""What the further columns are in Arrow; Python values have lost it."""
+
+Properties = Mapping[str, ArrayLike] | Callable[[], Mapping[str, ArrayLike]]
+"""Further columns, or what gives them when they are asked for."""
+
+
+def parse_ids(ids: ArrayLike) -> NDArray[np.int32]:
+    """The ids as int32 (n,), all different, 1 to 2**31 - 1.
+
+    Raises:
+        LabelFormatError: for anything else.
+    """
+    values = np.asarray(ids)
+    if values.size == 0 and values.ndim <= 1:
+        return np.empty(0, np.int32)
+    if values.ndim != 1 or values.dtype.kind not in "iu":
+        msg = f"labels: expected a list of integer ids, got {quote(ids)}"
+        raise LabelFormatError(msg)
+    ordered = np.sort(values)
+    if ordered[0] < 1 or ordered[-1] > MAX_ID:
+        wrong = ordered[0] if ordered[0] < 1 else ordered[-1]
+        msg = f"labels: id {wrong}: expected ids from 1 to {MAX_ID}"
+        raise LabelFormatError(msg)
+    if (again := ordered[1:][ordered[1:] == ordered[:-1]]).size:
+        msg = f"labels: id {again[0]} comes twice: which one is meant is not known"
+        raise LabelFormatError(msg)
+    return values.astype(np.int32)
+
+
+def join_texts(
+    texts: Sequence[str], ids: NDArray[np.int32]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The RLE texts as `rle.text_buffer` joins them, one an id.
+
+    Raises:
+        LabelFormatError: for another number of texts, or what is no text of digits.
+    """
+    if isinstance(texts, str):
+        msg = f"labels: expected a list of RLE texts, one an id, got the text {quote(texts)}"
+        raise LabelFormatError(msg)
+    if len(texts) != len(ids):
+        msg = f"labels: {len(ids)} ids, but {len(texts)} RLE texts"
+        raise LabelFormatError(msg)
+    return text_buffer(texts, lambda i: f"labels: id {ids[i]}")
+
+
+def check_columns(properties: Mapping[str, ArrayLike], count: int) -> dict[str, NDArray[Any]]:
+    """Further columns as arrays.
+
+    Raises:
+        LabelFormatError: for a column that has not one value for each of `count` ids, or is
+            called as what labels have themselves.
+    """
+    columns = {name: np.asarray(values) for name, values in properties.items()}
+    for name, column in columns.items():
+        if name in OWN_FIELDS:
+            msg = f"labels: a property cannot be called {name!r}: labels have that themselves"
+            raise LabelFormatError(msg)
+        if column.shape[:1] != (count,):
+            msg = (
+                f"labels: property {name!r}: expected {count} values, one an id, "
+                f"got shape {column.shape}"
+            )
+            raise LabelFormatError(msg)
+    return columns
+
+
+def further_columns(struct: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """The further columns of a row's struct of Python values: those of its fields that are lists.
+
+    Raises:
+        LabelFormatError: for a list that has no value for each id.
+    """
+    return {
+        name: _column(name, values)
+        for name, values in struct.items()
+        if name not in OWN_FIELDS and isinstance(values, (list, tuple, np.ndarray))
+    }
+
+
+def _column(name: str, values: Any) -> NDArray[Any]:
+    """A further column of Python values, as Arrow gives it: a text or a list is one object."""
+    if name not in _DTYPES and any(isinstance(value, (list, str)) for value in values):
+        column = np.empty(len(values), object)
+        for i, value in enumerate(values):
+            column[i] = np.asarray(value) if isinstance(value, list) else value
+        return column
+    try:
+        return np.asarray(values, _DTYPES.get(name))
+    except (TypeError, ValueError) as error:
+        msg = f"labels: property {name!r}: expected a value for each id, got {quote(values)}"
+        raise LabelFormatError(msg) from error
+
+
+def touches_border(bboxes: NDArray[np.int64], shape: Sequence[int]) -> NDArray[np.bool_]:
+    """Whether, bool (n,), a half-open box reaches the border of an array of `shape`."""
+    ndim = len(shape)
+    reaches = (bboxes[:, :ndim] == 0) | (bboxes[:, ndim:] == np.asarray(shape))
+    held = (bboxes[:, ndim:] > bboxes[:, :ndim]).all(axis=1)
+    touches: NDArray[np.bool_] = reaches.any(axis=1) & held
+    return touches
