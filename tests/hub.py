@@ -1,8 +1,9 @@
 """A Hub on loopback, for the real clients: repositories of datasets, in memory.
 
 It answers what `huggingface_hub` and `datasets` ask when they create, upload, list, download and
-stream. Every request goes through `Hub.answer`, which finds the method by its `route`, and every
-body leaves through `_Handler._send`: a new call is a new route, a new way to fail is one of those.
+stream, over LFS, or over the real Xet client where it has a storage (xet.py). Every request goes
+through `Hub.answer`, which finds the method by its `route`: a new call is a new route. What goes
+on between the Hub and the socket stands in hub_http.py; what shall fail is in `Hub.troubles`.
 """
 
 import base64
@@ -12,12 +13,15 @@ import re
 import threading
 import traceback
 from collections import Counter
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, unquote, urlencode, urlsplit
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import ThreadingHTTPServer
+from urllib.parse import parse_qs, unquote, urlencode
+
+from hub_http import Handler, Refusal, Reply
+from xet import XetStorage
 
 LFS_SUFFIXES = (".parquet", ".zip", ".tif", ".arrow", ".png")
-CHUNK = 2**16
 
 
 def git_oid(kind, content):
@@ -27,10 +31,11 @@ def git_oid(kind, content):
 
 @dataclass(frozen=True)
 class File:
-    """A file of a commit, kept in LFS or in git."""
+    """A file of a commit, kept in LFS or in git; in LFS, it may have come through Xet."""
 
     content: bytes
     lfs: bool
+    xet: str | None = None
 
     @property
     def oid(self):
@@ -44,7 +49,8 @@ class File:
         """How a listing tells of it."""
         size = len(self.content)
         lfs = {"lfs": {"oid": self.etag, "size": size, "pointerSize": 134}} if self.lfs else {}
-        return {"type": "file", "path": path, "oid": self.oid, "size": size, **lfs}
+        xet = {"xetHash": self.xet} if self.xet else {}
+        return {"type": "file", "path": path, "oid": self.oid, "size": size, **lfs, **xet}
 
 
 class Repository:
@@ -52,7 +58,7 @@ class Repository:
 
     def __init__(self, name, private):
         self.name, self.owner, self.private = name, name.split("/")[0], private
-        self.commits, self.branches = {}, {}
+        self.commits, self.branches, self.tags = {}, {}, {}
         attributes = "".join(f"*{s} filter=lfs diff=lfs merge=lfs -text\n" for s in LFS_SUFFIXES)
         self.commit("main", "initial commit", {".gitattributes": File(attributes.encode(), False)})
 
@@ -86,41 +92,6 @@ class Repository:
         return dict(sorted(entries.items()))
 
 
-@dataclass
-class Request:
-    """What a client sent; the user is the one whose token it carries, or None."""
-
-    method: str
-    path: str
-    query: dict
-    headers: dict
-    body: bytes
-    user: str | None = None
-
-    def json(self):
-        return json.loads(self.body)
-
-
-@dataclass
-class Reply:
-    """What the client gets; the bytes of a file are counted under `counted`."""
-
-    body: bytes | dict | list = b""
-    status: int = 200
-    headers: dict = field(default_factory=dict)
-    counted: str | None = None
-
-
-class Refusal(Exception):  # noqa: N818  # an answer, not a mistake
-    """A reply that is an error, with the code that tells clients which one."""
-
-    def __init__(self, status, code, message, headers=()):
-        super().__init__(message)
-        headers = {**dict(headers), "X-Error-Message": message}
-        headers |= {"X-Error-Code": code} if code else {}
-        self.reply = Reply({"error": message}, status, headers)
-
-
 ROUTES = []
 
 
@@ -144,17 +115,24 @@ class Hub:
         page_size: Entries in a page of a listing.
         repositories: Name -> Repository.
         objects: SHA-256 -> content that was uploaded to LFS.
+        xet: The storage that clients upload to instead, or None.
         served: "user/name/path" -> bytes of that file that were sent.
-        requests: Method, path and status of each request.
+        received: Path of a request -> bytes of bodies that came for it, whole or not.
+        requests: Method, path and status of each request; status 0 is a cut connection.
+        troubles: What shall fail.
+        heard: Called with method and path of each request as it comes.
         failures: Requests that nothing here knows, or that something here failed on.
     """
 
-    def __init__(self, users=None, page_size=1000):
+    def __init__(self, users=None, page_size=1000, xet=None):
         self.users, self.page_size = users or {"hf_user": "user"}, page_size
         self.repositories, self.objects = {}, {}
-        self.served, self.requests, self.failures = Counter(), [], []
-        self.lock = threading.Lock()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self.xet = None if xet is None else XetStorage(xet)
+        self.served, self.received = Counter(), Counter()
+        self.requests, self.failures, self.troubles = [], [], []
+        self.heard = lambda method, path: None
+        self.lock, self.busy, self.idle = threading.Lock(), 0, threading.Event()
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.hub = self
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
@@ -174,17 +152,37 @@ class Hub:
             "HF_TOKEN": token,
             "HF_HOME": str(home),
             "HF_HUB_OFFLINE": "0",
-            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_XET": "0" if self.xet else "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_UPDATE_DOWNLOAD_COUNTS": "0",
             "NO_PROXY": "127.0.0.1",
         }
 
-    def answer(self, request):
+    def trouble(self, method, path):
+        """The trouble that a request that has come runs into, or None."""
+        self.heard(method, path)
+        with self.lock:
+            return next(iter([t for t in self.troubles if t.strikes(method, path)]), None)
+
+    @contextmanager
+    def at_work(self):
+        """For as long as a request is worked on; when there is none, `idle` is set."""
+        with self.lock:
+            self.busy += 1
+            self.idle.clear()
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.busy -= 1
+                if not self.busy:
+                    self.idle.set()
+
+    def answer(self, request, trouble=None):
         """The reply to a request."""
         try:
             request.user = self._user(request.headers.get("Authorization", ""))
-            reply = self._dispatch(request)
+            reply = self._dispatch(request, trouble)
         except Refusal as refusal:
             reply = refusal.reply
         except Exception:  # noqa: BLE001  # the test shall hear of it, whatever it is
@@ -194,7 +192,9 @@ class Hub:
         self.requests.append((request.method, request.path, reply.status))
         return reply
 
-    def _dispatch(self, request):
+    def _dispatch(self, request, trouble):
+        if trouble:
+            raise Refusal(trouble.status, None, "trouble", trouble.headers)
         wanted = "GET" if request.method == "HEAD" else request.method
         for method, pattern, function in ROUTES:
             match = pattern.fullmatch(request.path)
@@ -257,7 +257,20 @@ class Hub:
             {"name": name, "ref": f"refs/heads/{name}", "targetCommit": sha}
             for name, sha in self._find(request, repo).branches.items()
         ]
-        return Reply({"branches": branches, "tags": [], "converts": [], "pullRequests": []})
+        tags = [
+            {"name": name, "ref": f"refs/tags/{name}", "targetCommit": sha}
+            for name, sha in self._find(request, repo).tags.items()
+        ]
+        return Reply({"branches": branches, "tags": tags, "converts": [], "pullRequests": []})
+
+    @route("POST", "/api/datasets/{repo}/branch/{rev}")
+    def create_branch(self, request, repo, rev):
+        found = self._find(request, repo, write=True)
+        with self.lock:
+            if rev in found.branches:
+                raise Refusal(409, None, "Reference already exists")
+            found.branches[rev] = found.sha(request.json().get("startingPoint", "main"))
+        return Reply({})
 
     # --- listings -----------------------------------------------------------------------------
 
@@ -268,7 +281,7 @@ class Hub:
             raise Refusal(404, "EntryNotFound", "There is no such folder")
         prefix = f"{path}/" if path else ""
         below = [entry for name, entry in entries.items() if name.startswith(prefix)]
-        if request.query.get("recursive") != ["true"]:
+        if request.query.get("recursive", [""])[0].lower() != "true":  # clients before 1.0: True
             below = [entry for entry in below if "/" not in entry["path"][len(prefix) :]]
         start = int(request.query.get("cursor", ["0"])[0])
         stop, headers = start + self.page_size, {}
@@ -299,6 +312,17 @@ class Hub:
             oid = there[path].etag if path in there else None
             files.append({"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": oid})
         return Reply({"files": files})
+
+    @route("GET", "/api/datasets/{repo}/xet-read-token/{rev}")
+    def xet_read_token(self, request, repo, rev):
+        self._find(request, repo)
+        body, headers = self.xet.token()
+        return Reply(body, headers=headers)
+
+    @route("GET", "/api/datasets/{repo}/xet-write-token/{rev}")
+    def xet_write_token(self, request, repo, rev):
+        self._find(request, repo, write=True)
+        return self.xet_read_token(request, repo, rev)
 
     @route("POST", r"/datasets/{repo}\.git/info/lfs/objects/batch")
     def lfs_batch(self, request, repo):
@@ -337,9 +361,7 @@ class Hub:
         if kind == "file":
             files[path] = File(base64.b64decode(value["content"], validate=True), lfs=False)
         elif kind == "lfsFile":
-            if value["oid"] not in self.objects:
-                raise Refusal(400, None, f"{path}: its content is not in LFS")
-            files[path] = File(self.objects[value["oid"]], lfs=True)
+            files[path] = self._stored(path, value["oid"])
         elif kind in ("deletedFile", "deletedFolder"):
             start = f"{path}/" if kind == "deletedFolder" else None
             gone = [p for p in files if (p.startswith(start) if start else p == path)]
@@ -349,6 +371,14 @@ class Hub:
                 del files[name]
         else:
             raise LookupError(f"unknown operation {kind!r}")
+
+    def _stored(self, path, sha256):
+        if sha256 in self.objects:
+            return File(self.objects[sha256], lfs=True)
+        found = self.xet and self.xet.read(sha256)
+        if not found:
+            raise Refusal(400, None, f"{path}: its content has not been uploaded")
+        return File(found[1], lfs=True, xet=found[0])
 
     # --- downloads ----------------------------------------------------------------------------
 
@@ -363,6 +393,9 @@ class Hub:
         headers["ETag"], size = f'"{file.etag}"', len(file.content)
         if file.lfs:
             headers |= {"X-Linked-ETag": headers["ETag"], "X-Linked-Size": str(size)}
+        if file.xet:
+            token = f"{self.url}/api/datasets/{repo}/xet-read-token/{sha}"
+            headers |= {"X-Xet-Hash": file.xet, "Link": f'<{token}>; rel="xet-auth"'}
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)|bytes=-(\d+)", request.headers.get("Range", ""))
         if wanted is None:
             return Reply(file.content, 200, headers, counted=f"{repo}/{path}")
@@ -373,42 +406,3 @@ class Hub:
             return Reply(b"", 416, {**headers, "Content-Range": f"bytes */{size}"})
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
         return Reply(file.content[start:stop], 206, headers, counted=f"{repo}/{path}")
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """Between the socket and the Hub."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else a body waits 40 ms for its headers' acknowledgement
-
-    def _serve(self):
-        url = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        request = Request(self.command, url.path, parse_qs(url.query), self.headers, body)
-        try:
-            self._send(self.server.hub.answer(request))
-        except ConnectionError:  # a client may leave what it streams
-            self.close_connection = True
-
-    do_GET = do_HEAD = do_POST = do_PUT = _serve  # noqa: N815  # names of http.server
-
-    def _send(self, reply):
-        body, headers = reply.body, reply.headers
-        if not isinstance(body, bytes):
-            body = json.dumps(body).encode()
-            headers = {**headers, "Content-Type": "application/json"}
-        self.send_response(reply.status)
-        for name, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "HEAD":
-            return
-        for start in range(0, len(body), CHUNK):
-            chunk = body[start : start + CHUNK]
-            if reply.counted:  # before it is sent: who has got it may look at the count
-                with self.server.hub.lock:
-                    self.server.hub.served[reply.counted] += len(chunk)
-            self.wfile.write(chunk)
-
-    def log_message(self, *arguments):
-        """Say nothing: what goes wrong is in the failures."""
