@@ -11,6 +11,7 @@ BUILTINS = {
     "ArgumentError": ValueError,
     "ConversionError": ValueError,
     "DownloadError": ConnectionError,
+    "HubError": ConnectionError,
     "ImageFormatError": ValueError,
     "LabelFormatError": ValueError,
     "LabelRangeError": OverflowError,

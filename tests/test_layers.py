@@ -16,7 +16,7 @@ LAYERS = (
     "files", "archive", "fetch", "tiff", "runstore", "label_files", "objects",
     "schema", "shards", "provenance", "records",
     "formatting", "hf",
-    "dataset", "card", "croissant", "repo",
+    "dataset", "card", "croissant", "repo", "remote", "push",
     "convert", "anatomy", "scene", "sample", "info", "show", "cli",
 )  # fmt: skip
 

@@ -20,6 +20,7 @@ PUBLIC = [
     "ChecksumError",
     "ConversionError",
     "DownloadError",
+    "HubError",
     "ImageFormatError",
     "LabelFormatError",
     "LabelRangeError",

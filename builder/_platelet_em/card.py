@@ -29,9 +29,19 @@ from _platelet_em.spec import (
     VolumeSpec,
 )
 
-__all__ = ["CARD", "SplitFigures", "draw_card_picture", "measure", "picture_name", "render_card"]
+__all__ = [
+    "CARD",
+    "CARD_MARK",
+    "SplitFigures",
+    "draw_card_picture",
+    "measure",
+    "picture_name",
+    "render_card",
+]
 
 CARD = "README.md"
+CARD_MARK = "Made by `platelet-em build`"
+"""What every card says, and no other README does: by this a repository is known as ours."""
 
 _SYNTHETIC = (
     "\n**This repository is made from the synthetic sample of the tool, not from data.** Images "

@@ -3,7 +3,8 @@
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -11,6 +12,7 @@ from _platelet_em import __version__
 from _platelet_em.convert import FORMS, convert
 from _platelet_em.errors import PlateletEMError
 from _platelet_em.info import describe
+from _platelet_em.push import push
 from _platelet_em.repo import build
 from _platelet_em.sample import write_sample
 from _platelet_em.show import show
@@ -55,12 +57,19 @@ def _given_size(options: argparse.Namespace) -> dict[str, int]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _build(options: argparse.Namespace) -> None:
+@contextmanager
+def _archives(options: argparse.Namespace) -> Iterator[Path | None]:
+    """Where the archives are: what the user says, or a sample for as long as it is needed."""
+    if not options.sample:
+        yield options.data_dir
+        return
     with tempfile.TemporaryDirectory(prefix="platelet-em-") as folder:
-        data_dir = options.data_dir
-        if options.sample:
-            data_dir = folder
-            write_sample(folder, **_given_size(options))
+        write_sample(folder, **_given_size(options))
+        yield Path(folder)
+
+
+def _build(options: argparse.Namespace) -> None:
+    with _archives(options) as data_dir:
         out = build(
             options.out,
             data_dir=data_dir,
@@ -68,6 +77,22 @@ def _build(options: argparse.Namespace) -> None:
             cache_dir=options.cache_dir,
         )
     _say(f"{out} is complete. Load it: datasets.load_dataset({str(out)!r}, 'slices')")
+
+
+def _push(options: argparse.Namespace) -> None:
+    with _archives(options) as data_dir:
+        done = push(
+            options.repo_id,
+            options.folder,
+            private=options.private,
+            revision=options.revision,
+            dry_run=options.dry_run,
+            data_dir=data_dir,
+            label_source=options.label_source,
+            cache_dir=options.cache_dir,
+        )
+    for line in done.describe():
+        _say(line)
 
 
 def _sample(options: argparse.Namespace) -> None:
@@ -112,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_build(commands)
+    _add_push(commands)
     _add_sample(commands)
     _add_info(commands)
     _add_show(commands)
@@ -164,11 +190,46 @@ def _add_build(commands: _Commands) -> None:
     )
     command.set_defaults(run=_build)
     command.add_argument("out", type=Path, help="the repository's folder")
+    _add_archives(command)
+
+
+def _add_archives(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data-dir", type=Path, help=_DATA_DIR)
     command.add_argument("--cache-dir", type=Path, help="where downloads are kept")
     command.add_argument("--sample", action="store_true", help="build the synthetic sample")
     _add_label_source(command)
     _add_size(command)
+
+
+def _add_push(commands: _Commands) -> None:
+    command = _add(
+        commands,
+        "push",
+        "put a built repository on the Hugging Face Hub, after building it if need be",
+        "push user/platelet-em repo --dry-run      # says what would be sent",
+        "push user/platelet-em repo",
+        "push user/platelet-em                     # downloads the archive, builds, uploads",
+        "push user/my-test --sample --private",
+        "push user/platelet-em --data-dir archives --label-source tif --revision rgba",
+    )
+    command.add_argument("repo_id", metavar="REPO_ID", help="USER/NAME; made if it is not there")
+    command.add_argument(
+        "folder",
+        metavar="FOLDER",
+        type=Path,
+        nargs="?",
+        help="a built repository, or where to build it (default: in the cache)",
+    )
+    command.add_argument(
+        "--private", action="store_true", help="make a private repository, if it is made"
+    )
+    command.add_argument("--revision", help="the branch, made if it is not there (default: main)")
+    command.add_argument(
+        "--dry-run", action="store_true", help="change nothing there, say what would be"
+    )
+    _add_archives(command)
+    # A folder that is complete has labels of one source already.
+    command.set_defaults(run=_push, label_source=None)
 
 
 def _add_sample(commands: _Commands) -> None:

@@ -11,6 +11,7 @@ __all__ = [
     "ChecksumError",
     "ConversionError",
     "DownloadError",
+    "HubError",
     "ImageFormatError",
     "LabelFormatError",
     "LabelRangeError",
@@ -40,6 +41,10 @@ class ChecksumError(ArchiveError):
 
 class DownloadError(PlateletEMError, ConnectionError):
     """An archive that could not be fetched."""
+
+
+class HubError(PlateletEMError, ConnectionError):
+    """A repository on the Hub that could not be read or written."""
 
 
 class MissingMemberError(ArchiveError, FileNotFoundError):

@@ -28,12 +28,22 @@ from _platelet_em.files import new_file
 from _platelet_em.provenance import read_provenance
 from _platelet_em.records import Volume, make_table
 from _platelet_em.schema import arrow_schema, parquet_metadata
-from _platelet_em.shards import data_files, shard_bounds, shard_name
+from _platelet_em.shards import data_files, is_data_file, shard_bounds, shard_name
 from _platelet_em.spec import CONFIG_NAMES, CONFIGS, SAMPLE_COMMENT, VOLUMES, VolumeSpec
 
-__all__ = ["build", "repository_files"]
+__all__ = [
+    "build",
+    "build_fingerprint",
+    "is_repository_file",
+    "one_build_at_a_time",
+    "read_build",
+    "repository_files",
+]
 
 _STAGING = ".platelet-em-build"
+_BESIDE_DATA = (CARD, CROISSANT, *map(picture_name, VOLUMES))
+"""What a build writes beside the data files."""
+
 _ROWS_PER_GROUP = 10
 """The viewer fetches rows by group, and must not fetch more than it can hold."""
 
@@ -50,9 +60,45 @@ class _DataFile:
 
 def repository_files(folder: Path) -> list[Path]:
     """The files that make up a built repository, as far as they are there; no others."""
-    data = [path for config in CONFIG_NAMES for path in data_files(folder, config)]
-    beside = [CARD, CROISSANT, *map(picture_name, VOLUMES)]
-    return [path for name in beside if (path := folder / name).is_file()] + data
+    places = [(config, spec.split) for config in CONFIG_NAMES for spec in VOLUMES]
+    data = [path for place in places for path in data_files(folder, *place)]
+    beside = [folder / name for name in _BESIDE_DATA]
+    return [path for path in beside if path.is_file()] + data
+
+
+def is_repository_file(name: str) -> bool:
+    """Whether builds write a file of this path in a repository: see `repository_files`."""
+    return name in _BESIDE_DATA or is_data_file(name)
+
+
+def read_build(folder: Path) -> dict[str, Any] | None:
+    """The record of the complete build that a folder holds; None if it holds none.
+
+    A build that was interrupted is none, nor is one with a file that cannot be read or is
+    missing, or files of two builds side by side.
+
+    Raises:
+        SchemaVersionError: for data files of a newer schema.
+    """
+    if (folder / _STAGING).exists() or not all((folder / f).is_file() for f in _BESIDE_DATA):
+        return None
+    records = []
+    for config in CONFIG_NAMES:
+        for spec in VOLUMES:
+            files = data_files(folder, config, spec.split)
+            names = [shard_name(config, spec.split, i, len(files)) for i in range(len(files))]
+            if not files or files != [folder / name for name in names]:
+                return None
+            records += [read_provenance(path) for path in files]
+    return records[0] if all(record == records[0] for record in records) else None
+
+
+def build_fingerprint(
+    data_dir: str | Path | None, label_source: str, cache_dir: str | Path | None
+) -> str:
+    """What the record of a build from these arguments has as `fingerprint`; see `build`."""
+    source = obtain(label_source, data_dir, cache_dir)
+    return _provenance(source, label_source)["fingerprint"]
 
 
 def build(
@@ -84,14 +130,18 @@ def build(
     _refuse_foreign(out)
     source = obtain(label_source, data_dir, cache_dir)
     provenance = _provenance(source, label_source)
-    with _one_build_at_a_time(out):
+    with one_build_at_a_time(out):
         _build(out, source, provenance)
     return out
 
 
 @contextmanager
-def _one_build_at_a_time(out: Path) -> Iterator[None]:
-    """Hold a lock on a repository, which lies outside of it so that nothing stays behind there."""
+def one_build_at_a_time(out: Path) -> Iterator[None]:
+    """Hold a lock on a repository, which lies outside of it so that nothing stays behind there.
+
+    Raises:
+        OutputError: if another build, or a push, holds it.
+    """
     name = hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:32]
     path = download_folder() / f"build-{name}.lock"
     lock = FileLock(path)
@@ -99,7 +149,7 @@ def _one_build_at_a_time(out: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
-        msg = f"{out}: another build is at work there: wait until it has ended"
+        msg = f"{out}: another build is at work there, or a push: wait until it has ended"
         raise OutputError(msg) from None
     except OSError as error:
         msg = f"{path}: cannot be written: {error.strerror}: set HF_HOME to a place that can"

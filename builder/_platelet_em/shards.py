@@ -1,12 +1,14 @@
 """How rows are shared out over shards, and what the files of shards are called."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pyarrow.parquet as pq
 
-from _platelet_em.spec import Config
+from _platelet_em.spec import CONFIG_NAMES, VOLUMES, Config
 
-__all__ = ["count_files", "count_rows", "data_files", "shard_bounds", "shard_name"]
+__all__ = ["count_files", "count_rows", "data_files", "is_data_file", "shard_bounds", "shard_name"]
+
+_NUMBERS = "-?????-of-?????.parquet"
 
 
 def count_rows(config: Config, depth: int) -> int:
@@ -37,7 +39,19 @@ def shard_name(config: str, split: str, index: int, count: int) -> str:
 
 def data_files(folder: Path, config: str, split: str = "*") -> list[Path]:
     """The Parquet files of a configuration in a repository, in the order of their rows."""
-    return sorted((folder / config).glob(f"{split}-?????-of-?????.parquet"))
+    return sorted((folder / config).glob(f"{split}{_NUMBERS}"))
+
+
+def is_data_file(name: str) -> bool:
+    """Whether a path in a repository is one of a shard: a `shard_name` of our splits.
+
+    >>> is_data_file("slices/train-00000-of-00008.parquet"), is_data_file("slices/mine.parquet")
+    (True, False)
+    """
+    path = PurePosixPath(name)
+    return str(path.parent) in CONFIG_NAMES and any(
+        path.match(f"{spec.split}{_NUMBERS}") for spec in VOLUMES
+    )
 
 
 def count_files(files: list[Path]) -> tuple[int, int]:
