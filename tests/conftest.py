@@ -15,6 +15,7 @@ import numpy as np
 import plain
 import publisher
 import pytest
+from clients import hub, with_us, without_us  # noqa: F401  # fixtures for all modules
 from hypothesis import HealthCheck, settings
 
 import platelet_em

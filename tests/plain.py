@@ -14,15 +14,16 @@ PLAIN_FEATURES = ("Value", "Image", "List", "Sequence", "ClassLabel")
 CHECK = f"KINDS, PLAIN_FEATURES = {KINDS}, {PLAIN_FEATURES}"
 CHECK += """
 import datasets, huggingface_hub, numpy as np, sys
+from PIL.Image import Image as Picture
 datasets.config.USE_PARQUET_EXPORT = False  # there is no datasets-server on loopback
 SPLITS = (("train", "50"), ("validation", "24"))
 
 def check_split(ds, truth, volume):
     check_features(ds.features)
     rows = list(ds)
-    assert [row["z"] for row in rows] == list(range(len(truth[volume + "_images"])))
+    assert [int(row["z"]) for row in rows] == list(range(len(truth[volume + "_images"])))
     for row in rows:
-        check(row, {kind: truth[f"{volume}_{kind}"][row["z"]] for kind in KINDS})
+        check(row, {kind: truth[f"{volume}_{kind}"][int(row["z"])] for kind in KINDS})
     return rows
 
 def check_volume(ds, truth, volume):
@@ -30,19 +31,33 @@ def check_volume(ds, truth, volume):
     [row] = ds
     check(row, {kind: truth[f"{volume}_{kind}"] for kind in KINDS})
 
+def check_preview(ds, truth, volume):
+    check_features(ds.features)
+    rows = list(ds)
+    assert [int(row["z"]) for row in rows] == list(range(len(truth[volume + "_images"])))
+    for row in rows:
+        assert row["volume"] == volume
+        picture = np.asarray(row["preview"])
+        assert picture.dtype == np.uint8
+        assert 3 in (picture.shape[0], picture.shape[2])  # channels come first under "torch"
+
 def check(row, truth):
     for column, kind in (("image", "images"), ("semantic", "semantic")):
         pages = row[column] if isinstance(row[column], list) else [row[column]]
-        assert {page.mode for page in pages} == {"I;16" if column == "image" else "P"}
+        modes = {page.mode for page in pages if isinstance(page, Picture)}
+        assert modes in (set(), {"I;16" if column == "image" else "P"})
         array = np.stack([np.asarray(page) for page in pages])
+        assert array.dtype == truth[kind].dtype
+        # The format "torch" gives each page an axis of channels.
         assert np.array_equal(array.reshape(truth[kind].shape), truth[kind])
     for column, kind in (("cells", "cell"), ("organelles", "organelle")):
         labels = row[column]
-        mask = np.zeros(np.prod(labels["shape"]), np.int32)
+        shape = tuple(map(int, labels["shape"]))
+        mask = np.zeros(np.prod(shape), np.int32)
         for label, text in zip(labels["id"], labels["rle"], strict=True):
             for start, length in np.array(text.split(), int).reshape(-1, 2):
-                mask[start - 1 : start - 1 + length] = label
-        assert np.array_equal(mask.reshape(labels["shape"]), truth[kind])
+                mask[start - 1 : start - 1 + length] = int(label)
+        assert np.array_equal(mask.reshape(shape), truth[kind])
         assert row["n_" + column] == len(labels["id"]) == len(np.unique(truth[kind])) - 1
 
 def check_features(feature):

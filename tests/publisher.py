@@ -92,7 +92,7 @@ class Volume:
     cell: np.ndarray
     organelle: np.ndarray
 
-    def files(self, name, source, palette=JET):
+    def files(self, name, source, palette=JET, encode=encode):
         """Path below the top folder -> bytes, as the publisher ships them."""
         files = {FILES["images"].format(name): tif(self.images)}
         for kind in ("semantic", "cell", "organelle"):

@@ -1,52 +1,14 @@
 """Upload and download: the real clients with a Hub on loopback, with and without this project."""
 
 import io
-import os
 import re
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 
-import plain
 import pyarrow.parquet as pq
 import pytest
 from hub import File, Hub, Repository
-from plain import CHECK, PLAIN_FEATURES
-
-
-@pytest.fixture
-def hub():
-    with Hub({"hf_user": "user", "hf_other": "other"}) as hub:
-        yield hub
-
-
-@pytest.fixture
-def with_us(hub, tmp_path):
-    """Run code that has this project, and takes the test Hub for the real one."""
-
-    def run(code, *arguments):
-        environment = {**os.environ, **hub.environment(tmp_path / "home-with-us")}
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-        command = [sys.executable, "-c", code, *map(str, arguments)]
-        done = subprocess.run(
-            command, check=False, capture_output=True, text=True, env=environment
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.split()
-
-    return run
-
-
-@pytest.fixture
-def without_us(hub, plain_packages, tmp_path):
-    """Run code that does not have this project, and takes the test Hub for the real one."""
-
-    def run(code, *arguments, token="hf_user"):
-        environment = hub.environment(tmp_path / "home-without-us", token)
-        return plain.run(plain_packages, CHECK + code, *arguments, **environment).split()
-
-    return run
+from plain import PLAIN_FEATURES
 
 
 def contents(folder):
@@ -143,17 +105,16 @@ LOAD_BUILT = """
 truth = np.load(sys.argv[1])
 assert datasets.get_dataset_config_names("user/platelet-em") == ["slices", "volumes", "preview"]
 assert datasets.get_dataset_split_names("user/platelet-em", "slices") == ["train", "validation"]
-for streaming in (False, True):
-    load = dict(streaming=streaming)
-    slices = datasets.load_dataset("user/platelet-em", **load)
-    volumes = datasets.load_dataset("user/platelet-em", "volumes", **load)
-    preview = datasets.load_dataset("user/platelet-em", "preview", **load)
-    for loaded in (slices, volumes, preview):
+CHECKS = {"slices": check_split, "volumes": check_volume, "preview": check_preview}
+for config, check_rows in CHECKS.items():
+    for streaming in (False, True):
+        loaded = datasets.load_dataset("user/platelet-em", config, streaming=streaming)
         assert list(loaded) == ["train", "validation"]
-    for split, volume in SPLITS:
-        check_split(slices[split], truth, volume)
-        check_volume(volumes[split], truth, volume)
-        assert next(iter(preview[split]))["preview"].mode == "RGB"
+        for split, volume in SPLITS:
+            for format in (None, "numpy", "torch"):
+                check_rows(loaded[split].with_format(format), truth, volume)
+default = datasets.load_dataset("user/platelet-em", split="train")
+assert default.config_name == "slices"
 print("ok")
 """
 
