@@ -7,14 +7,9 @@ import urllib.request
 
 import pyarrow.parquet as pq
 import pytest
+from folders import contents
 from hub import File, Hub, Repository
 from plain import PLAIN_FEATURES
-
-
-def contents(folder):
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-
 
 # --- what people push, and others load --------------------------------------------------------
 

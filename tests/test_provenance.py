@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from folders import contents
 
 import platelet_em
 from _platelet_em.cli import main
@@ -25,11 +26,6 @@ DAMAGED = [
     b'{"schema_version": ' + b"9" * 5_000 + b"}",
 ]  # fmt: skip
 NEWER = r"{}: is of schema 2, and .* knows schemas up to 1: upgrade it"
-
-
-def contents(folder):
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def put_record(path, stored):

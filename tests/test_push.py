@@ -10,11 +10,12 @@ import plain
 import publisher
 import pyarrow.parquet as pq
 import pytest
+from folders import contents
 from hub import File, Hub, Repository
 from hub_http import Trouble
 from plain import CHECK
 from pusher import Pusher
-from test_hub import LOAD_BUILT, contents
+from test_hub import LOAD_BUILT
 
 import platelet_em
 from _platelet_em.cli import main
@@ -366,6 +367,7 @@ def test_a_foreign_repository_is_refused(path, message, lfs, repository):
     [
         ("platelet-em.py", "which `datasets` takes for a loading script: delete it there"),
         ("slices/train-mine.parquet", "which readers would take for data: delete it there"),
+        (".huggingface.yaml", "which `datasets` takes for the description of this one: delete"),
         (".gitignore", "by which the Hub leaves files out of a commit: delete it there"),
     ],
 )
@@ -376,6 +378,46 @@ def test_files_that_spoil_ours_are_named(path, message, lfs, repository, other):
     there.commit("main", "mine", {**there.files, path: File(b"mine", lfs=False)})
     assert f"{NAME}: holds {path}, {message}" in run(NAME, other).error
     assert held(hub) == contents(repository)
+
+
+def test_the_sample_does_not_take_the_place_of_data(lfs, repository, tmp_path):
+    hub, run = lfs
+    assert run(NAME, repository).code == 0
+    before = held(hub)
+    done = run(NAME, tmp_path / "sample", "--sample", "--depth", 2, "--size", 32)
+    assert done.code == 1
+    assert "holds the publisher's data, and this is the synthetic sample" in done.err
+    assert held(hub) == before
+    assert run("user/sample", tmp_path / "sample").code == 0
+    assert run("user/sample", repository).code == 0, "data may take the place of the sample"
+
+
+def test_a_dry_run_replaces_no_build(lfs, repository, tmp_path):
+    _, run = lfs
+    folder = shutil.copytree(repository, tmp_path / "repo")
+    done = run(NAME, folder, "--sample", "--depth", 2, "--size", 32, "--dry-run")
+    assert done.code == 1
+    assert "holds a build of other files, which a dry run does not replace" in done.err
+    assert contents(folder) == contents(repository)
+
+
+def test_a_newer_schema_there_is_not_overwritten(lfs, repository, other):
+    hub, run = lfs
+    assert run(NAME, repository).code == 0
+    files = dict(hub.repositories[NAME].files)
+    card = files["README.md"].content.replace(b"(schema 1)", b"(schema 2)")
+    hub.repositories[NAME].commit("main", "newer", {**files, "README.md": File(card, False)})
+    before = held(hub)
+    done = run(NAME, other)
+    assert done.code == 1
+    assert "holds files of schema 2, and this version of platelet-em writes schema 1" in done.err
+    assert held(hub) == before
+
+
+@pytest.mark.parametrize("branch", ["", "..", "a/../b", "/a", "refs/heads/main"])
+def test_what_is_no_branch_is_refused(branch, repository):
+    with pytest.raises(platelet_em.ArgumentError, match="expected the name of a branch"):
+        push(NAME, repository, revision=branch, dry_run=True)
 
 
 def test_an_empty_repository_with_a_licence_becomes_ours(lfs, repository):

@@ -13,7 +13,7 @@ import plain
 import publisher
 import pyarrow.parquet as pq
 import pytest
-import yaml
+from folders import contents, front_matter
 from PIL import Image
 
 import platelet_em
@@ -22,15 +22,6 @@ from _platelet_em.picture import draw_panels
 from _platelet_em.provenance import read_provenance
 from _platelet_em.repo import build
 from _platelet_em.schema import FEATURES
-
-
-def contents(folder):
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-
-
-def front_matter(folder):
-    return yaml.safe_load((folder / "README.md").read_text().split("---\n")[1])
 
 
 def test_files(repository):

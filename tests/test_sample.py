@@ -1,4 +1,4 @@
-"""The synthetic archives: the publisher's layout, and what FACTS says about its labels."""
+"""The synthetic archives: the publisher's layout, and what is known of its labels."""
 
 import io
 import json

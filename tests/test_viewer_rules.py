@@ -1,15 +1,14 @@
-"""The files of a built repository, rule by rule, as HUB.md (the project's notes) counts them.
+"""The files of a built repository, rule by rule, as the project's notes on the Hub count them.
 
 A test is named for the section and the number of its rule. Two repositories are looked at: one
 of small odd volumes, and one of slices of the published size.
 
 Rules of the section on `datasets` that are about code, and where they are tested: 2, the cache of
-the builder, in test_dataset; 3 and 11, finding the builder by name and the script for 3.x, with
-those doors; 4, the format, in test_formatting. Of rule 6, what lazy values do under other formats
+the builder, in test_dataset; 3 and 11, finding the builder by name and the script for 3.x, in
+test_register and test_oldest; 4, the format, in test_formatting. Of rule 6, what lazy values do under other formats
 is in test_lazy; of rule 8, how the builder streams is in test_dataset; of rule 10, that 3.6 reads
-the files is tested in an environment of its own; of rule 12, what moves over HTTP is measured at
-the test Hub. Every rule of the section on the viewer is about files. The section on uploading is
-tested with `push`.
+the files is tested in test_oldest; of rule 12, what moves over HTTP is measured in test_stream. Every rule of the section on the viewer is about files. The section on uploading is
+tested in test_push.
 """
 
 import io
@@ -26,6 +25,7 @@ import viewer
 import yaml
 from datasets.data_files import resolve_pattern
 from datasets.info import DatasetInfosDict
+from folders import front_matter
 from huggingface_hub import DatasetCard
 from PIL import Image
 
@@ -79,10 +79,6 @@ def in_card(folder, config):
     """The features that `datasets` and the viewer find in the card."""
     card = DatasetCard.load(folder / "README.md")
     return DatasetInfosDict.from_dataset_card_data(card.data)[config].features
-
-
-def front_matter(folder):
-    return yaml.safe_load((folder / "README.md").read_text().split("---\n")[1])
 
 
 def leaves(feature):

@@ -32,6 +32,7 @@ from _platelet_em.spec import (
 __all__ = [
     "CARD",
     "CARD_MARK",
+    "SYNTHETIC_MARK",
     "SplitFigures",
     "draw_card_picture",
     "measure",
@@ -43,15 +44,22 @@ CARD = "README.md"
 CARD_MARK = "Made by `platelet-em build`"
 """What every card says, and no other README does: by this a repository is known as ours."""
 
+SYNTHETIC_MARK = "made from the synthetic sample of the tool, not from data"
+"""What the cards of such repositories say, and no other card does."""
+
 _SYNTHETIC = (
-    "\n**This repository is made from the synthetic sample of the tool, not from data.** Images "
-    "and labels\nare drawn; what follows describes the dataset that they stand for.\n"
+    f"\n**This repository is {SYNTHETIC_MARK}.** Images and labels\nare drawn; what follows "
+    "describes the dataset that they stand for.\n"
 )
 _IDS_ORIGIN = {
-    "json": "Ids are those of the publisher's JSON labels.",
+    "json": (
+        "Ids are those of the publisher's JSON labels. Ids made from the RGBA labels are others."
+    ),
     "tif": (
-        "Ids are made here: the RGBA labels hold colours, which are numbered in the order in "
-        "which they\n  first appear in (z, y, x)."
+        "Ids are made here, and are not those of the JSON labels: the RGBA labels hold colours,\n"
+        "  which are numbered in the order in which they first appear in (z, y, x). Where their "
+        "writer\n  gave two objects one colour, they are one object here: the JSON labels are "
+        "the truth."
     ),
 }
 _TEMPLATE = "dataset_card.md"
@@ -161,8 +169,7 @@ def render_card(folder: Path, provenance: dict[str, str]) -> str:
         "pictures": _pictures(figures),
         "files_table": _files_table(folder),
         "archive": provenance["archive"],
-        "archive_md5": provenance["archive_md5"],
-        "published_md5": published[label_source] or "not published",
+        "checksum": _checksum(provenance, published[label_source]),
         "label_source": label_source,
         "tool_version": provenance["tool_version"],
         "schema_version": str(SCHEMA_VERSION),
@@ -227,7 +234,7 @@ def _front_matter(folder: Path) -> str:
     head = {
         "pretty_name": "platelet-em",
         "license": LICENSE,
-        # The Hub's own field for a licence in words.
+        # The Hub's field for what a licence says in words.
         "license_details": LICENSE_WORDS,
         "task_categories": ["image-segmentation"],
         "tags": ["biology", "medical", "electron-microscopy", "SBF-SEM", "platelets", "3D"],
@@ -241,6 +248,15 @@ def _front_matter(folder: Path) -> str:
 def _table(header: list[str], rows: list[list[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _checksum(provenance: dict[str, str], published: str | None) -> str:
+    md5 = f"`{provenance['archive_md5']}`"
+    if not provenance["archive"].endswith(".zip"):
+        return f"MD5 of the MD5s of its files: {md5}"
+    if published is None:
+        return f"MD5 {md5} (none is published)"
+    return f"MD5 {md5} (published: `{published}`)"
 
 
 def _pictures(figures: dict[str, SplitFigures]) -> str:

@@ -27,7 +27,7 @@ from _platelet_em.spec import (
     Config,
 )
 
-__all__ = ["CROISSANT", "render_croissant"]
+__all__ = ["CROISSANT", "read_sums", "render_croissant", "sha256"]
 
 CROISSANT = "croissant.json"
 
@@ -173,13 +173,29 @@ def _distribution(folder: Path, config: Config) -> list[Node]:
                 "contentUrl": place,
                 "contentSize": f"{path.stat().st_size} B",
                 "encodingFormat": _PARQUET,
-                "sha256": _sha256(path),
+                "sha256": sha256(path),
             }
         )
     return files
 
 
-def _sha256(path: Path) -> str:
+def read_sums(folder: Path) -> dict[str, str]:
+    """Path and SHA-256 of each data file, as the description of a built repository has them.
+
+    Raises:
+        ValueError: for what is no such description.
+        OSError: if it cannot be read.
+    """
+    try:
+        nodes = json.loads((folder / CROISSANT).read_text("utf-8"))["distribution"]
+        return {n["contentUrl"]: n["sha256"] for n in nodes if n["@type"] == "cr:FileObject"}
+    except (KeyError, TypeError, RecursionError) as error:
+        msg = f"{folder / CROISSANT}: expected the description of a built repository"
+        raise ValueError(msg) from error
+
+
+def sha256(path: Path) -> str:
+    """The sum of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):

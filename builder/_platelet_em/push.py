@@ -8,6 +8,7 @@ not mix.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from huggingface_hub import CommitOperationAdd
 from huggingface_hub.hf_api import RepoFile
 
 from _platelet_em import __version__
-from _platelet_em.errors import ArgumentError
+from _platelet_em.errors import ArgumentError, OutputError
 from _platelet_em.fetch import download_folder
 from _platelet_em.remote import MAIN, Remote, State
 from _platelet_em.repo import (
@@ -137,16 +138,20 @@ def push(
         msg = f"label_source: expected one of {LABEL_SOURCES}, got {label_source!r}"
         raise ArgumentError(msg)
     # The Hub is asked first: a wrong token or name shall not wait for the end of a build.
-    remote = Remote(repo_id, revision or MAIN, token, may_be_anonymous=dry_run)
+    remote = Remote(
+        repo_id, MAIN if revision is None else revision, token, may_be_anonymous=dry_run
+    )
     state = _look_and_check(remote, private=private)
     is_new = state is None
-    built = _ensure_built(folder, data_dir, label_source, cache_dir)
+    built = _ensure_built(folder, data_dir, label_source, cache_dir, dry_run=dry_run)
     with one_build_at_a_time(built):
+        additions = _read_additions(built)
+        if state is not None:
+            remote.check_origin(state, _origin(built))
         if state is None and not dry_run:
             remote.create(private=private)
             state = _look_and_check(remote, private=private)
         has_branch = remote.branch == MAIN if state is None else state.has_branch
-        additions = _read_additions(built)
         changes = _compare(additions, {} if state is None else state.files)
         commit = None
         if state is not None and not dry_run:
@@ -175,10 +180,16 @@ def _ensure_built(
     data_dir: str | Path | None,
     label_source: str | None,
     cache_dir: str | Path | None,
+    *,
+    dry_run: bool,
 ) -> Path:
     """The folder of a complete build, which is made unless it is there."""
     if folder is not None:
         folder = Path(folder).expanduser()
+        for path in repository_files(folder):
+            if not os.access(path, os.R_OK):
+                msg = f"{path}: cannot be read: check who may read it"
+                raise OutputError(msg)
         record = read_build(folder)
         if record is not None and data_dir is None:
             if label_source not in (None, record["label_source"]):
@@ -195,7 +206,21 @@ def _ensure_built(
         record = read_build(folder)
         if record is not None and record["fingerprint"] == fingerprint:
             return folder
+        if record is not None and dry_run:
+            msg = (
+                f"{folder}: holds a build of other files, which a dry run does not replace: name "
+                "another folder, or leave out the archives to compare what is there"
+            )
+            raise OutputError(msg)
     return build(folder, data_dir=data_dir, label_source=label_source, cache_dir=cache_dir)
+
+
+def _origin(folder: Path) -> str:
+    record = read_build(folder)
+    if record is None:
+        msg = f"{folder}: has changed while it was to be sent: run the same command again"
+        raise OutputError(msg)
+    return str(record["origin"])
 
 
 def _read_additions(folder: Path) -> list[CommitOperationAdd]:

@@ -4,10 +4,12 @@ A repository is taken for ours if its card says so, which costs a few kB to read
 nothing but its settings and a licence may become ours.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from urllib.parse import quote
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import (
@@ -20,10 +22,16 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 
 from _platelet_em import __version__
-from _platelet_em.card import CARD, CARD_MARK
-from _platelet_em.errors import ArgumentError, HubError, OutputError, PlateletEMError
+from _platelet_em.card import CARD, CARD_MARK, SYNTHETIC_MARK
+from _platelet_em.errors import (
+    ArgumentError,
+    HubError,
+    OutputError,
+    PlateletEMError,
+    SchemaVersionError,
+)
 from _platelet_em.repo import is_repository_file
-from _platelet_em.spec import CONFIG_NAMES, VOLUMES
+from _platelet_em.spec import CONFIG_NAMES, SCHEMA_VERSION, VOLUMES
 
 __all__ = ["MAIN", "Remote", "State"]
 
@@ -33,6 +41,9 @@ MAIN = "main"
 _KIND = "dataset"
 _HARMLESS = (".gitattributes", "LICENSE", "LICENSE.md", "LICENSE.txt")
 """What may lie in a repository that is not ours yet."""
+
+_SCHEMA = re.compile(r"\(schema (\d{1,9})\)")
+"""How the card tells the schema."""
 
 _AGAIN = "run the same command again, what has been uploaded is not sent twice"
 _LOG_IN = "log in with `hf auth login`, or set HF_TOKEN to a token that may write there"
@@ -83,6 +94,9 @@ class Remote:
     ) -> None:
         self._api = HfApi(token=token, library_name="platelet-em", library_version=__version__)
         self.repo_id, self.branch = repo_id, branch
+        if not branch or ".." in branch or branch.startswith(("/", "refs/")):
+            msg = f"revision: expected the name of a branch, such as main, got {branch!r}"
+            raise ArgumentError(msg)
         if not may_be_anonymous or "/" not in repo_id:
             with self._client_errors():
                 user = self._api.whoami()["name"]
@@ -91,7 +105,7 @@ class Remote:
     @property
     def address(self) -> str:
         """Its web page."""
-        tree = "" if self.branch == MAIN else f"/tree/{self.branch}"
+        tree = "" if self.branch == MAIN else f"/tree/{quote(self.branch)}"
         return f"{self._api.endpoint}/datasets/{self.repo_id}{tree}"
 
     def look(self) -> State | None:
@@ -110,7 +124,11 @@ class Remote:
                 msg = f"{self.repo_id}: {self.branch} is a tag, expected a branch or a new name"
                 raise ArgumentError(msg)
             heads = {head.name: head.target_commit for head in refs.branches}
-            commit = heads.get(self.branch, heads[MAIN])
+            if (commit := heads.get(self.branch) or heads.get(MAIN)) is None:
+                msg = (
+                    f"{self.repo_id}: has no branch {MAIN}: make it there, or choose another name"
+                )
+                raise OutputError(msg)
             info = self._api.dataset_info(self.repo_id, revision=commit)
             tree = self._api.list_repo_tree(
                 self.repo_id, recursive=True, revision=commit, repo_type=_KIND
@@ -138,6 +156,13 @@ class Remote:
             )
             raise OutputError(msg)
         is_ours = CARD_MARK in state.card
+        if is_ours and (schema := _SCHEMA.search(state.card)) and int(schema[1]) > SCHEMA_VERSION:
+            msg = (
+                f"{self.repo_id}: holds files of schema {schema[1]}, and this version of "
+                f"platelet-em writes schema {SCHEMA_VERSION}: upgrade it (pip install -U "
+                "platelet-em)"
+            )
+            raise SchemaVersionError(msg)
         for name in state.files:
             if not is_ours and name not in _HARMLESS:
                 msg = (
@@ -149,6 +174,19 @@ class Remote:
                 msg = f"{self.repo_id}: holds {name}, {trouble}: delete it there, then push again"
                 raise OutputError(msg)
 
+    def check_origin(self, state: State, origin: str) -> None:
+        """Stop before the synthetic sample takes the place of the publisher's data.
+
+        Raises:
+            OutputError: if it would.
+        """
+        if origin == "synthetic" and CARD_MARK in state.card and SYNTHETIC_MARK not in state.card:
+            msg = (
+                f"{self.repo_id}: holds the publisher's data, and this is the synthetic sample: "
+                "choose another name"
+            )
+            raise OutputError(msg)
+
     def _trouble_with(self, name: str) -> str | None:
         """Why a file that is not ours must not stay beside ours."""
         path = PurePosixPath(name)
@@ -156,6 +194,8 @@ class Remote:
             return "which `datasets` takes for a loading script"
         if name == ".gitignore":
             return "by which the Hub leaves files out of a commit"
+        if name in (".huggingface.yaml", "dataset_infos.json"):
+            return "which `datasets` takes for the description of this one"
         # The card names data files by such patterns: config/split-*.parquet.
         named = str(path.parent) in CONFIG_NAMES and any(
             path.match(f"{spec.split}-*.parquet") for spec in VOLUMES
@@ -232,6 +272,8 @@ def _explain(error: BaseException) -> str:
             return f"{_one_line(link)}: give it as USER/NAME"
         if isinstance(link, LocalTokenNotFoundError):
             return f"there is no token: {_LOG_IN}"
+        if isinstance(link, PermissionError):
+            return f"{link.filename}: {link.strerror}: set HF_HOME to a place that can be written"
         if isinstance(link, OfflineModeIsEnabled):
             return "HF_HUB_OFFLINE is set: unset it"
     said = _one_line(chain[-1])

@@ -16,17 +16,18 @@ from typing import Any
 import pyarrow.parquet as pq
 from datasets.utils import tqdm
 from filelock import FileLock, Timeout
+from PIL import Image
 
 from _platelet_em import __version__
 from _platelet_em.archive import Source, needed_files
-from _platelet_em.card import CARD, draw_card_picture, picture_name, render_card
-from _platelet_em.croissant import CROISSANT, render_croissant
+from _platelet_em.card import CARD, CARD_MARK, draw_card_picture, picture_name, render_card
+from _platelet_em.croissant import CROISSANT, read_sums, render_croissant, sha256
 from _platelet_em.dataset import code_digest
 from _platelet_em.errors import OutputError
 from _platelet_em.fetch import download_folder, obtain
 from _platelet_em.files import new_file
 from _platelet_em.provenance import read_provenance
-from _platelet_em.records import Volume, make_table
+from _platelet_em.records import Volume, make_table, open_images
 from _platelet_em.schema import arrow_schema, parquet_metadata
 from _platelet_em.shards import data_files, is_data_file, shard_bounds, shard_name
 from _platelet_em.spec import CONFIG_NAMES, CONFIGS, SAMPLE_COMMENT, VOLUMES, VolumeSpec
@@ -44,6 +45,7 @@ _STAGING = ".platelet-em-build"
 _BESIDE_DATA = (CARD, CROISSANT, *map(picture_name, VOLUMES))
 """What a build writes beside the data files."""
 
+_RECORD_KEYS = {"fingerprint", "label_source", "origin"}
 _ROWS_PER_GROUP = 10
 """The viewer fetches rows by group, and must not fetch more than it can hold."""
 
@@ -74,8 +76,8 @@ def is_repository_file(name: str) -> bool:
 def read_build(folder: Path) -> dict[str, Any] | None:
     """The record of the complete build that a folder holds; None if it holds none.
 
-    A build that was interrupted is none, nor is one with a file that cannot be read or is
-    missing, or files of two builds side by side.
+    A build that was interrupted is none, nor is one with a file that is missing or damaged, a
+    card that no build has written, or files of two builds side by side.
 
     Raises:
         SchemaVersionError: for data files of a newer schema.
@@ -90,7 +92,25 @@ def read_build(folder: Path) -> dict[str, Any] | None:
             if not files or files != [folder / name for name in names]:
                 return None
             records += [read_provenance(path) for path in files]
-    return records[0] if all(record == records[0] for record in records) else None
+    record = records[0]
+    if not record or any(other != record for other in records) or not set(record) >= _RECORD_KEYS:
+        return None
+    return record if _is_intact(folder) else None
+
+
+def _is_intact(folder: Path) -> bool:
+    """Whether the card is a build's, the pictures are pictures, and the data have their sums."""
+    data = [path for path in repository_files(folder) if path.suffix == ".parquet"]
+    try:
+        card = (folder / CARD).read_text("utf-8")
+        for spec in VOLUMES:
+            with Image.open(folder / picture_name(spec)) as picture:
+                picture.verify()
+        sums = read_sums(folder)
+    except (ValueError, OSError, SyntaxError):
+        return False
+    here = {path.relative_to(folder).as_posix(): sha256(path) for path in data}
+    return CARD_MARK in card and here == sums
 
 
 def build_fingerprint(
@@ -188,8 +208,16 @@ def _provenance(source: Source, label_source: str) -> dict[str, str]:
         "archive": archive,
         "archive_md5": identity,
         "tool_version": __version__,
-        "origin": "synthetic" if source.comment == SAMPLE_COMMENT else "publisher",
+        "origin": "synthetic" if _is_sample(source) else "publisher",
     }
+
+
+def _is_sample(source: Source) -> bool:
+    """Whether the files are the embedded sample's; an extracted folder has lost the comment."""
+    if source.is_zip:
+        return source.comment == SAMPLE_COMMENT
+    with open_images(source, VOLUMES[0]) as images:
+        return images.description == SAMPLE_COMMENT
 
 
 def _refuse_foreign(out: Path) -> None:
@@ -206,7 +234,7 @@ def _refuse_foreign(out: Path) -> None:
     if found and not (out / _STAGING).is_dir() and not any(ours):
         msg = f"{found[0]}: was not written by platelet-em build: choose another folder"
         raise OutputError(msg)
-    for path in (out / CARD, out / CROISSANT, *pictures):
+    for path in (out / CARD, out / CROISSANT, *pictures, *found):
         if path.is_dir():
             msg = f"{path}: expected a file, or nothing there yet: choose another place"
             raise OutputError(msg)

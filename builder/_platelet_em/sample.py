@@ -76,7 +76,9 @@ def _write_volume(zips: dict[str, zipfile.ZipFile], spec: VolumeSpec, scene: Sce
     with ExitStack() as opened:
         stores = {kind: opened.enter_context(RunStore(scene.shape)) for kind in _KINDS}
         images = opened.enter_context(tempfile.TemporaryFile())
-        write_pages(images, _draw(scene, stores, spec.name), compression=None)
+        write_pages(
+            images, _draw(scene, stores, spec.name), compression=None, description=SAMPLE_COMMENT
+        )
         for label_source, archive in zips.items():
             _add(archive, spec.members(label_source)[spec.images], images)
             for kind, store in stores.items():

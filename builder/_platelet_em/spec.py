@@ -113,7 +113,8 @@ FIRST_ORGANELLE_CLASS = 2
 """Classes from here on are organelles: (organelle > 0) == (semantic >= 2) [png]."""
 
 SAMPLE_COMMENT = "platelet-em sample: a synthetic scene, not data"
-"""Comment of the zips of the embedded sample, by which what is made of them is known."""
+"""Comment of the zips of the embedded sample, and description of the pages of its images: by that
+what is made of them is known."""
 
 LABEL_SOURCES = ("json", "tif")
 """`json` holds the true ids; `tif` holds colours, whose ids follow their first appearance."""

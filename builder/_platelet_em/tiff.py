@@ -88,6 +88,12 @@ class TiffStack:
             )
             raise ImageFormatError(msg) from error
 
+    @property
+    def description(self) -> str:
+        """What the first page says of itself; empty if it says nothing."""
+        with self._trouble("page 0"):
+            return str(self._tif.pages.first.description)
+
     def page(self, z: int) -> NDArray[Any]:
         """Page z, an array (y, x) or (y, x, channels).
 
@@ -164,7 +170,11 @@ def unpack_colors(codes: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 def write_pages(
-    file: IO[bytes], pages: Iterable[NDArray[Any]], *, compression: str | None = "zlib"
+    file: IO[bytes],
+    pages: Iterable[NDArray[Any]],
+    *,
+    compression: str | None = "zlib",
+    description: str | None = None,
 ) -> None:
     """Write a multipage TIF page by page.
 
@@ -172,6 +182,7 @@ def write_pages(
         file: Open for writing, empty.
         pages: Arrays (y, x) or (y, x, channels), all alike.
         compression: As tifffile has it; the publisher's label files are deflate-compressed.
+        description: What each page says of itself, in ASCII.
     """
     with tifffile.TiffWriter(_handle(file, "pages"), byteorder="<") as out:
         for page in pages:
@@ -180,6 +191,7 @@ def write_pages(
                 photometric="rgb" if page.ndim == 3 else "minisblack",
                 extrasamples=["unassalpha"] if page.shape[2:] == (4,) else None,
                 compression=compression,
+                description=description,
                 metadata=None,
                 software=False,
             )
