@@ -5,9 +5,10 @@ of small odd volumes, and one of slices of the published size.
 
 Rules of the section on `datasets` that are about code, and where they are tested: 2, the cache of
 the builder, in test_dataset; 3 and 11, finding the builder by name and the script for 3.x, in
-test_register and test_oldest; 4, the format, in test_formatting. Of rule 6, what lazy values do under other formats
-is in test_lazy; of rule 8, how the builder streams is in test_dataset; of rule 10, that 3.6 reads
-the files is tested in test_oldest; of rule 12, what moves over HTTP is measured in test_stream. Every rule of the section on the viewer is about files. The section on uploading is
+test_register and test_oldest; 4, the format, in test_formatting. Of rule 6, what lazy values do
+under other formats is in test_lazy; of rule 8, how the builder streams is in test_dataset; of rule
+10, that 3.6 reads the files is tested in test_oldest; of rule 12, what moves over HTTP is measured
+in test_stream. Every rule of the section on the viewer is about files. The section on uploading is
 tested in test_push.
 """
 
