@@ -15,21 +15,26 @@ from _platelet_em.errors import (
     ArgumentError,
     ChecksumError,
     ConversionError,
+    CoverageError,
     DownloadError,
     HubError,
     ImageFormatError,
     LabelFormatError,
     LabelRangeError,
+    MissingExtraError,
     MissingMemberError,
     OutputError,
     PlateletEMError,
     SchemaVersionError,
 )
 from _platelet_em.hf import FORMAT, register, register_format
+from _platelet_em.intensity import IntensityStatistics, intensity_statistics
 from _platelet_em.labels import LazyLabels
 from _platelet_em.sample import write_sample
 from _platelet_em.spec import CLASS_NAMES, VOLUMES
 from _platelet_em.stack import LazyStack
+from _platelet_em.stitch import stitch
+from _platelet_em.tensors import ToTensors, collate
 
 __all__ = [
     "CLASS_NAMES",
@@ -39,22 +44,29 @@ __all__ = [
     "ArgumentError",
     "ChecksumError",
     "ConversionError",
+    "CoverageError",
     "DownloadError",
     "HubError",
     "ImageFormatError",
+    "IntensityStatistics",
     "LabelFormatError",
     "LabelRangeError",
     "LazyLabels",
     "LazyStack",
+    "MissingExtraError",
     "MissingMemberError",
     "OutputError",
     "PlateletEM",
     "PlateletEMConfig",
     "PlateletEMError",
     "SchemaVersionError",
+    "ToTensors",
+    "collate",
     "convert",
+    "intensity_statistics",
     "load_dataset",
     "register",
+    "stitch",
     "write_sample",
 ]
 

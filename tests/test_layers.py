@@ -11,11 +11,13 @@ import platelet_em
 
 LAYERS = (
     "errors", "spec",
+    "stitch",
     "runs", "rle", "palette", "page", "picture",
     "label_json", "lazy", "label_fields", "labels", "stack",
     "files", "archive", "fetch", "tiff", "runstore", "label_files", "objects",
     "schema", "shards", "provenance", "records",
     "formatting", "hf",
+    "intensity", "tensors",
     "dataset", "card", "croissant", "repo", "remote", "push",
     "convert", "anatomy", "scene", "sample", "info", "show", "cli",
 )  # fmt: skip

@@ -10,11 +10,13 @@ __all__ = [
     "ArgumentError",
     "ChecksumError",
     "ConversionError",
+    "CoverageError",
     "DownloadError",
     "HubError",
     "ImageFormatError",
     "LabelFormatError",
     "LabelRangeError",
+    "MissingExtraError",
     "MissingMemberError",
     "OutputError",
     "PlateletEMError",
@@ -65,6 +67,14 @@ class ImageFormatError(PlateletEMError, ValueError):
 
 class ConversionError(PlateletEMError, ValueError):
     """A conversion that would lose ids or voxels, and was refused."""
+
+
+class CoverageError(PlateletEMError, ValueError):
+    """Windows that leave voxels of a volume without a value."""
+
+
+class MissingExtraError(PlateletEMError, ImportError):
+    """A package that only some need, and that is not installed."""
 
 
 class OutputError(PlateletEMError, OSError):
