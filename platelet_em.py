@@ -28,8 +28,10 @@ from _platelet_em.errors import (
 from _platelet_em.hf import FORMAT, register, register_format
 from _platelet_em.labels import LazyLabels
 from _platelet_em.sample import write_sample
+from _platelet_em.samplers import GridWindows, RandomWindows
 from _platelet_em.spec import CLASS_NAMES, VOLUMES
 from _platelet_em.stack import LazyStack
+from _platelet_em.windows import windows
 
 __all__ = [
     "CLASS_NAMES",
@@ -40,6 +42,7 @@ __all__ = [
     "ChecksumError",
     "ConversionError",
     "DownloadError",
+    "GridWindows",
     "HubError",
     "ImageFormatError",
     "LabelFormatError",
@@ -51,10 +54,12 @@ __all__ = [
     "PlateletEM",
     "PlateletEMConfig",
     "PlateletEMError",
+    "RandomWindows",
     "SchemaVersionError",
     "convert",
     "load_dataset",
     "register",
+    "windows",
     "write_sample",
 ]
 

@@ -20,6 +20,7 @@ PUBLIC = [
     "ChecksumError",
     "ConversionError",
     "DownloadError",
+    "GridWindows",
     "HubError",
     "ImageFormatError",
     "LabelFormatError",
@@ -31,10 +32,12 @@ PUBLIC = [
     "PlateletEM",
     "PlateletEMConfig",
     "PlateletEMError",
+    "RandomWindows",
     "SchemaVersionError",
     "convert",
     "load_dataset",
     "register",
+    "windows",
     "write_sample",
 ]
 
