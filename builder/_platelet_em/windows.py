@@ -6,6 +6,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from _platelet_em.errors import ArgumentError, quote
@@ -121,6 +122,8 @@ def _read_rows(source: Any, needed: list[str]) -> Any:
     rows = source.with_format(FORMAT)
     if isinstance(source, datasets.IterableDataset):
         rows = list(rows)
+        # What reading took on the way is as much as the rows themselves, and Arrow keeps it.
+        pa.default_memory_pool().release_unused()
         for row in rows:
             _check_there(needed, row)
     if len(rows) == 0:
