@@ -31,10 +31,12 @@ from _platelet_em.hf import FORMAT, register, register_format
 from _platelet_em.intensity import IntensityStatistics, intensity_statistics
 from _platelet_em.labels import LazyLabels
 from _platelet_em.sample import write_sample
+from _platelet_em.samplers import GridWindows, RandomWindows
 from _platelet_em.spec import CLASS_NAMES, VOLUMES
 from _platelet_em.stack import LazyStack
 from _platelet_em.stitch import stitch
 from _platelet_em.tensors import ToTensors, collate
+from _platelet_em.windows import windows
 
 __all__ = [
     "CLASS_NAMES",
@@ -46,6 +48,7 @@ __all__ = [
     "ConversionError",
     "CoverageError",
     "DownloadError",
+    "GridWindows",
     "HubError",
     "ImageFormatError",
     "IntensityStatistics",
@@ -59,6 +62,7 @@ __all__ = [
     "PlateletEM",
     "PlateletEMConfig",
     "PlateletEMError",
+    "RandomWindows",
     "SchemaVersionError",
     "ToTensors",
     "collate",
@@ -67,6 +71,7 @@ __all__ = [
     "load_dataset",
     "register",
     "stitch",
+    "windows",
     "write_sample",
 ]
 

@@ -338,7 +338,7 @@ def test_registering_twice_changes_nothing(caplog):
 
 def test_private_names_of_datasets_that_are_touched():
     """A release of `datasets` that moves one of these fails here first."""
-    from datasets import formatting, inspect, load, streaming
+    from datasets import formatting, inspect, iterable_dataset, load, streaming
 
     assert callable(formatting._register_formatter)
     assert formatting._FORMAT_TYPES["platelet_em"].__mro__[1] is PlateletEMFormatter
@@ -351,6 +351,13 @@ def test_private_names_of_datasets_that_are_touched():
     assert tuple(signature(load.DatasetModule).parameters)[:3] == fields
     major = int(datasets.__version__.split(".")[0])
     assert hasattr(streaming, "lock_importable_file") == (major < 4)
+    for name in ("_init_state_dict", "split_shard_indices_by_worker", "load_state_dict"):
+        assert callable(getattr(iterable_dataset._BaseExamplesIterable, name))
+    stream = datasets.IterableDataset.from_generator(lambda: iter([]))
+    assert stream._distributed is None
+    assert isinstance(stream._ex_iterable, iterable_dataset._BaseExamplesIterable)
+    for caller in (stream.__iter__, stream.iter, stream._iter_pytorch):
+        assert "_prepare_ex_iterable_for_iteration" in caller.__code__.co_names
 
 
 def test_a_picture_without_bytes_is_an_error():

@@ -21,6 +21,7 @@ PUBLIC = [
     "ConversionError",
     "CoverageError",
     "DownloadError",
+    "GridWindows",
     "HubError",
     "ImageFormatError",
     "IntensityStatistics",
@@ -34,6 +35,7 @@ PUBLIC = [
     "PlateletEM",
     "PlateletEMConfig",
     "PlateletEMError",
+    "RandomWindows",
     "SchemaVersionError",
     "ToTensors",
     "collate",
@@ -42,6 +44,7 @@ PUBLIC = [
     "load_dataset",
     "register",
     "stitch",
+    "windows",
     "write_sample",
 ]
 

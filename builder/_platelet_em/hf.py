@@ -1,20 +1,23 @@
 """The one module that touches private names of `datasets`."""
 
+import copy
 import functools
 import importlib
 import threading
 from abc import ABC
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any
 
-from datasets import formatting, inspect, load, streaming
+import numpy as np
+from datasets import formatting, inspect, iterable_dataset, load, streaming
 from datasets.features import features
+from numpy.typing import NDArray
 
 from _platelet_em.formatting import PlateletEMFormatter
 from _platelet_em.labels import LazyLabels
 
-__all__ = ["FORMAT", "prepare_for_builder", "register", "register_format"]
+__all__ = ["FORMAT", "prepare_for_builder", "register", "register_format", "stream_by_index"]
 
 _FACE = "platelet_em"
 """The module that holds the builder, and the name under which `datasets` finds it."""
@@ -118,6 +121,131 @@ def _sparing_ours(lock: Callable[[str], Any]) -> Callable[[str], Any]:
         return nullcontext() if file == importlib.import_module(_FACE).__file__ else lock(file)
 
     return lock_unless_ours
+
+
+# --- streams ----------------------------------------------------------------------------------
+
+
+Make = Callable[[int, int], dict[str, Any]]
+"""Makes an example of its index and the epoch."""
+
+
+def stream_by_index(make: Make, count: int, split: Any = None) -> iterable_dataset.IterableDataset:
+    """A stream of examples that are made by index, in order, and each of them a shard.
+
+    So they are shared out one by one; a stream that is resumed makes nothing twice; and
+    `set_epoch` reaches `make`. Examples pass as they are, without features.
+
+    Args:
+        make: Makes the example of an index, 0 to count - 1, in an epoch.
+        count: Number of examples.
+        split: The dataset's split.
+    """
+    _tell_streams()
+    return iterable_dataset.IterableDataset(_ByIndex(make, np.arange(count)), split=split)
+
+
+class _ByIndex(iterable_dataset._BaseExamplesIterable):  # type: ignore[misc]  # datasets is untyped
+    """The source of such a stream, or a part of it.
+
+    `datasets` shares shards out to nodes only if their number is a multiple of that of nodes, and
+    else lets each node make all examples and drop those of the others. So where nodes are waited
+    for, empty shards make the number up; as each node takes every nth shard, all of them get the
+    same number of examples, or one less.
+    """
+
+    sleep_on_threads_shutdown = False
+
+    def __init__(
+        self, make: Make, indices: NDArray[np.int64], epoch: int = 0, nodes: int = 1
+    ) -> None:
+        super().__init__()
+        self.make, self.indices, self.epoch, self.nodes = make, indices, epoch, nodes
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        # A worker that is spawned has not called what made the stream.
+        _tell_streams()
+
+    def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        state: dict[str, Any] = self._state_dict or {"position": 0}
+        epoch = self.epoch
+        for index in self.indices[state["position"] :].tolist():
+            example = self.make(index, epoch)
+            state["position"] += 1
+            yield index, example
+
+    def _init_state_dict(self) -> dict[str, Any]:
+        self._state_dict = {"position": 0, "type": type(self).__name__}
+        return self._state_dict
+
+    @property
+    def num_shards(self) -> int:
+        return -(-len(self.indices) // self.nodes) * self.nodes
+
+    def shuffle_data_sources(self, generator: np.random.Generator) -> "_ByIndex":
+        # The generator is for all sources alike, so it must not move on.
+        indices = copy.deepcopy(generator).permutation(self.indices)
+        return _ByIndex(self.make, indices, self.epoch, self.nodes)
+
+    def shard_data_sources(
+        self, num_shards: int, index: int, contiguous: bool = True
+    ) -> "_ByIndex":
+        if contiguous:
+            indices = np.array_split(self.indices, num_shards)[index]
+        else:
+            indices = self.indices[index::num_shards]
+        return _ByIndex(self.make, indices, self.epoch)
+
+    def reshard_data_sources(self) -> "_ByIndex":
+        return self
+
+
+def _tell_streams() -> None:
+    """Let streams by index know the epoch and the number of nodes, when an iteration begins.
+
+    `datasets` keeps both to itself. All other streams are iterated as before.
+    """
+    _wrap(iterable_dataset.IterableDataset, "_prepare_ex_iterable_for_iteration", _telling_ours)
+
+
+def _telling_ours(prepare: Callable[..., Any]) -> Callable[..., Any]:
+    def prepare_ours(stream: Any, *args: Any, **kwargs: Any) -> Any:
+        source = stream._ex_iterable
+        if not any(isinstance(s, _ByIndex) for s in _sources(source)):
+            return prepare(stream, *args, **kwargs)
+        # A copy, for other datasets made of this one iterate the same sources.
+        stream._ex_iterable = _copy_sources(source)
+        for copied in _sources(stream._ex_iterable):
+            if isinstance(copied, _ByIndex):
+                copied.epoch = stream.epoch
+                copied.nodes = stream._distributed.world_size if stream._distributed else 1
+        try:
+            return prepare(stream, *args, **kwargs)
+        finally:
+            stream._ex_iterable = source
+
+    return prepare_ours
+
+
+def _sources(source: Any) -> Iterator[Any]:
+    """An iterable of `datasets`, and all that it takes its examples from."""
+    yield source
+    inner = [source.ex_iterable] if hasattr(source, "ex_iterable") else []
+    for further in [*inner, *getattr(source, "ex_iterables", [])]:
+        yield from _sources(further)
+
+
+def _copy_sources(source: Any) -> Any:
+    source = copy.copy(source)
+    if hasattr(source, "ex_iterable"):
+        source.ex_iterable = _copy_sources(source.ex_iterable)
+    if hasattr(source, "ex_iterables"):
+        source.ex_iterables = [_copy_sources(further) for further in source.ex_iterables]
+    return source
+
+
+# ----------------------------------------------------------------------------------------------
 
 
 def _wrap(module: Any, name: str, wrapper: Callable[..., Any]) -> None:
