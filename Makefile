@@ -17,9 +17,10 @@ demo: $(VENV)/runtime.stamp install
 test: $(VENV)/test.stamp install install-oldest lint types
 	$(BIN)/pytest
 
-## bench: lazy labels beside the publisher's way, NumPy and the peers
+## bench: lazy labels, and loading, beside the publisher's way, NumPy and the peers
 bench: $(VENV)/bench.stamp install
 	$(BIN)/python benchmarks/labels.py
+	$(BIN)/python benchmarks/loading.py
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .

@@ -1,7 +1,9 @@
 """The format `"platelet_em"` on what plain `datasets` loaded: every way rows can take."""
 
 import copy
+import os
 import pickle
+import platform
 import subprocess
 import sys
 import textwrap
@@ -367,3 +369,32 @@ def test_a_picture_without_bytes_is_an_error():
     )
     with pytest.raises(platelet_em.ImageFormatError, match="column 'image': expected an encoded"):
         PlateletEMFormatter().format_row(table)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has to be told")
+def test_the_memory_of_a_freed_sample_serves_the_next():
+    code = """
+        import resource
+        import numpy as np
+        from platelet_em import LazyLabels
+        from _platelet_em.formatting import PlateletEMFormatter
+
+        PlateletEMFormatter()
+        labels = LazyLabels((800, 800), [1], ["1 640000"])
+
+        def sample():
+            # Both are held, and freed together.
+            pair = [np.asarray(labels), np.asarray(labels)]
+            return pair[0][0, 0]
+
+        faults = []
+        for _ in range(25):
+            sample()
+            faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+        print((faults[-1] - faults[4]) // 20)
+    """
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    # It would be 1,250, the pages of both.
+    assert int(done.stdout) < 100
