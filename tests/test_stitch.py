@@ -3,11 +3,13 @@
 import itertools
 import tracemalloc
 
+import datasets
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import platelet_em
 from _platelet_em.errors import ArgumentError, CoverageError
 from _platelet_em.stitch import stitch
 
@@ -257,3 +259,28 @@ def test_memory_is_output_and_eight_bytes_a_voxel(blend):
     tracemalloc.stop()
     windows = 100 * np.prod(size)
     assert peak < (4 + 8 + 1) * np.prod(shape) + windows
+
+
+# --- with windows -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("blend", ["crop", "average", "gaussian"])
+@pytest.mark.parametrize(
+    ("shape", "stride", "label_shape"),
+    [
+        ((2, 4, 5), None, None),
+        ((2, 4, 5), (1, 3, 2), None),
+        ((4, 9, 9), (2, 3, 4), (3, 4, 6)),
+        ((9, 15, 15), None, None),
+        ((4, 5), (3, 3), None),
+    ],
+)
+def test_windows_on_a_grid_come_back_as_the_volume(shape, stride, label_shape, blend):
+    labels = np.random.default_rng(5).integers(0, 9, (5, 11, 13), np.int32)
+    row = {"volume": "50", "cells": platelet_em.LazyLabels.from_array(labels)}
+    source = datasets.IterableDataset.from_generator(lambda: iter([row]))
+    grid = platelet_em.GridWindows(shape, stride=stride, label_shape=label_shape)
+    windows = platelet_em.windows(source, grid, columns=["cells"])
+    pairs = ((window["corner"], window["cells"]) for window in windows)
+    stitched = platelet_em.stitch(pairs, labels.shape, blend=blend)
+    np.testing.assert_array_equal(stitched, labels)
