@@ -70,7 +70,7 @@ def one_pass(arm: Arm) -> float:
 
 
 def check(arm: Arm, truth: Truth) -> None:
-    """Every sample of the arm is the truth, in the order of z where the arm keeps it."""
+    """Every sample of the arm is the truth, each slice is there, in any order."""
     seen = set()
     for sample in arm.samples():
         image = np.asarray(sample["image"])
@@ -100,7 +100,6 @@ def ours(sample: Path, repo: Path, cache: Path) -> Iterator[Arm]:
     streamed = datasets.load_dataset(str(repo), streaming=True, **options)
     arrow = bytes_of(*(Path(file["filename"]) for file in plain.cache_files))
     table, stream = (each.with_format("platelet_em") for each in (plain, streamed))
-    # By number: iterating reads ahead.
     yield Arm(OURS, lambda: (dense(table[i]) for i in range(len(table))), arrow)
     yield Arm(STREAMED, lambda: map(dense, stream), parquet)
     yield Arm("Parquet, plain, PIL and from_struct", lambda: map(_from_plain, plain), arrow)
