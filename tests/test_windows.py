@@ -1,5 +1,6 @@
 """Windows: against np.pad of dense arrays, shared out, resumed, and what they read."""
 
+import copy
 import gc
 import itertools
 import json
@@ -502,10 +503,6 @@ def test_nodes_share_out_the_windows(volume, counts, sampler, ranks):
 MANY = pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes")
 
 
-def same(value):
-    return value
-
-
 @MANY
 @pytest.mark.parametrize("sampler", [GridWindows((3, 12, 12)), RandomWindows((3, 5, 5), 13)])
 @pytest.mark.parametrize("context", ["fork", "spawn"])
@@ -519,7 +516,7 @@ def test_workers_share_out_the_windows(scenes, load, sampler, context, streaming
             stream,
             batch_size=None,
             num_workers=workers,
-            collate_fn=same,
+            collate_fn=copy.copy,  # spawned workers cannot import what lies in a test
             multiprocessing_context=context if workers else None,
             persistent_workers=workers > 0,
         )
@@ -541,7 +538,7 @@ def test_workers_do_equal_work(volume):
     stream = windows(volume, RandomWindows((3, 5, 5), 13), columns=["cells"]).map(add_worker)
     for change in ("none", "shuffle"):
         loader = DataLoader(
-            CHANGES[change](stream), batch_size=None, num_workers=3, collate_fn=same
+            CHANGES[change](stream), batch_size=None, num_workers=3, collate_fn=copy.copy
         )
         done = [row["worker"] for row in loader]
         assert sorted(map(done.count, range(3))) == [4, 4, 5]
