@@ -79,23 +79,27 @@ def parse_shape(shape: object, name: str) -> tuple[int, ...]:
     Raises:
         LabelFormatError: for anything else.
     """
-    msg = f"{name}: shape {quote(shape)}: expected a list of extents, such as [50, 800, 800]"
     if isinstance(shape, (str, bytes, Mapping)) or not isinstance(shape, Iterable):
-        raise LabelFormatError(msg)
+        raise _wrong_shape(shape, name)
     extents, size = [], 1
     for extent in shape:
         if isinstance(extent, (bool, np.bool_)):
-            raise LabelFormatError(msg)
+            raise _wrong_shape(shape, name)
         try:
             extents.append(operator.index(extent))
         except TypeError:
-            raise LabelFormatError(msg) from None
+            raise _wrong_shape(shape, name) from None
         size *= max(extents[-1], 1)
         if extents[-1] < 0 or size >= 2**61 or len(extents) > 8:
-            raise LabelFormatError(msg)
+            raise _wrong_shape(shape, name)
     if not extents:
-        raise LabelFormatError(msg)
+        raise _wrong_shape(shape, name)
     return tuple(extents)
+
+
+def _wrong_shape(shape: object, name: str) -> LabelFormatError:
+    msg = f"{name}: shape {quote(shape)}: expected a list of extents, such as [50, 800, 800]"
+    return LabelFormatError(msg)
 
 
 def scan(file: IO[bytes], name: str) -> LabelSpans:

@@ -119,9 +119,10 @@ def _first_directory(data: Any) -> dict[int, int] | None:
     (count,) = struct.unpack_from("<H", data, begin)
     if begin + 2 + 12 * count > len(data):
         return None
-    tags = {}
-    for entry in range(begin + 2, begin + 2 + 12 * count, 12):
-        tag, kind, values = struct.unpack_from("<HHI", data, entry)
-        if values == 1 and kind in (_SHORT, _LONG):
-            (tags[tag],) = struct.unpack_from("<H" if kind == _SHORT else "<I", data, entry + 8)
-    return tags
+    entries = struct.iter_unpack("<HHII", memoryview(data)[begin + 2 : begin + 2 + 12 * count])
+    # A short lies in the lower half of its field.
+    return {
+        tag: value if kind == _LONG else value & 0xFFFF
+        for tag, kind, values, value in entries
+        if values == 1 and kind in (_SHORT, _LONG)
+    }
