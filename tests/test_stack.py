@@ -9,7 +9,6 @@ import pytest
 import tifffile
 from PIL import Image
 
-from _platelet_em import stack as stack_module
 from _platelet_em.errors import ImageFormatError
 from _platelet_em.page import encode_page
 from _platelet_em.palette import PALETTES
@@ -22,16 +21,16 @@ MASK_PAGES = [encode_page(page, PALETTES["A"]) for page in VOLUME.semantic]
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """The names of the pages that were decoded, in order."""
-    names = []
-    decode = stack_module.decode_page
+    """The z of the pages that were read, in order."""
+    read = []
+    decode = LazyStack._decode
 
-    def record(data, name):
-        names.append(name)
-        return decode(data, name)
+    def record(self, z):
+        read.append(z)
+        return decode(self, z)
 
-    monkeypatch.setattr(stack_module, "decode_page", record)
-    return names
+    monkeypatch.setattr(LazyStack, "_decode", record)
+    return read
 
 
 def encoded(picture, file_format):
@@ -90,7 +89,7 @@ def test_only_the_first_page_is_decoded_to_know_the_stack(decoded):
     assert (lazy.shape, lazy.size, len(lazy)) == (VOLUME.images.shape, VOLUME.images.size, 5)
     assert repr(lazy)
     assert lazy.nbytes > 0
-    assert decoded == ["page 0"]
+    assert decoded == [0]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +109,16 @@ def test_a_window_decodes_the_pages_that_it_touches(decoded, index, pages):
     lazy = LazyStack(IMAGE_PAGES)
     decoded.clear()
     np.testing.assert_array_equal(lazy[index], VOLUME.images[index])
-    assert decoded == [f"page {z}" for z in pages]
+    assert decoded == pages
+
+
+def test_views_are_kept_and_decoded_pages_are_not():
+    plain = LazyStack(IMAGE_PAGES)
+    assert np.shares_memory(plain._decode(1), plain._decode(1))
+    assert np.shares_memory(plain._decode(1), np.frombuffer(IMAGE_PAGES[1], np.uint8))
+    compressed = LazyStack([encoded(page, "png") for page in VOLUME.images])
+    assert not np.shares_memory(compressed._decode(1), compressed._decode(1))
+    assert len(pickle.dumps(plain)) < 1.01 * plain.nbytes + 1000
 
 
 def test_a_damaged_page_is_named_when_it_is_read_and_not_before():

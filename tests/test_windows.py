@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import platelet_em
-from _platelet_em import labels, stack
+from _platelet_em import labels
 from _platelet_em.page import encode_page
 from _platelet_em.palette import PALETTES
 from _platelet_em.repo import build
@@ -278,7 +278,7 @@ def test_slices_of_different_shapes_are_refused_where_they_are_read():
 @pytest.fixture
 def counts(monkeypatch):
     """How often pages are decoded and texts parsed."""
-    counted = {"decode_page": 0, "parse": 0}
+    counted = {"_decode": 0, "parse": 0}
 
     def count(module, name):
         function = getattr(module, name)
@@ -289,7 +289,7 @@ def counts(monkeypatch):
 
         monkeypatch.setattr(module, name, counting)
 
-    count(stack, "decode_page")
+    count(LazyStack, "_decode")
     count(labels, "parse")
     return counted
 
@@ -299,19 +299,19 @@ def test_only_pages_of_the_window_are_decoded_and_texts_parsed_once(volume, coun
     begun = dict(counts)
     rows = iter(stream)
     next(rows)
-    assert counts["decode_page"] - begun["decode_page"] == 2 + 1
+    assert counts["_decode"] - begun["_decode"] == 2 + 1
     assert counts["parse"] - begun["parse"] == 2
     assert len(list(rows)) == 19
     # Pages beyond the border are pages that are read anyway.
-    assert counts["decode_page"] - begun["decode_page"] <= 20 * (2 + 1)
+    assert counts["_decode"] - begun["_decode"] <= 20 * (2 + 1)
     assert counts["parse"] - begun["parse"] == 2
 
 
 def test_only_columns_that_are_asked_for_are_read(volume, counts):
     stream = windows(volume, RandomWindows((2, 8, 8), 20), columns=["cells"])
-    counts["decode_page"] = 0
+    counts["_decode"] = 0
     list(stream)
-    assert counts == {"decode_page": 0, "parse": 1}
+    assert counts == {"_decode": 0, "parse": 1}
 
 
 def test_boxes_and_areas_need_no_voxels(volume, monkeypatch):
@@ -327,10 +327,10 @@ def test_resuming_makes_no_window_twice(volume, counts):
     for _ in range(5):
         next(rows)
     state = stream.state_dict()
-    counts["decode_page"] = 0
+    counts["_decode"] = 0
     stream.load_state_dict(state)
     assert [w["corner"][0] for w in stream] == [5, 6]
-    assert counts["decode_page"] == 2
+    assert counts["_decode"] == 2
 
 
 def test_a_map_style_source_is_sent_to_workers_by_file_name(full_size, cache):
@@ -489,14 +489,14 @@ def test_nodes_share_out_the_windows(volume, counts, sampler, ranks):
         shares, whole = [], CHANGES[change](stream)
         whole.set_epoch(epoch)
         whole = sorted(keys(whole))
-        counts["decode_page"] = 0
+        counts["_decode"] = 0
         for rank in range(ranks):
             part = split_dataset_by_node(CHANGES[change](stream), rank, ranks)
             part.set_epoch(epoch)
             shares.append(keys(part))
         assert sorted(itertools.chain(*shares)) == whole
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
-        assert counts["decode_page"] <= 3 * len(whole), "no node reads what another one gives"
+        assert counts["_decode"] <= 3 * len(whole), "no node reads what another one gives"
 
 
 # Three workers are more than some machines have cores.

@@ -15,7 +15,7 @@ from PIL import Image
 
 from _platelet_em.errors import ImageFormatError, quote
 
-__all__ = ["decode_page", "encode_page"]
+__all__ = ["decode_page", "encode_page", "view_page"]
 
 Page = NDArray[Any]
 
@@ -75,7 +75,7 @@ def decode_page(data: Any, name: str = "page") -> Page:
     Raises:
         ImageFormatError: for what is no picture.
     """
-    if (view := _view(data)) is not None:
+    if (view := view_page(data)) is not None:
         return view
     try:
         with Image.open(io.BytesIO(data)) as picture:
@@ -85,8 +85,11 @@ def decode_page(data: Any, name: str = "page") -> Page:
         raise ImageFormatError(msg) from error
 
 
-def _view(data: Any) -> Page | None:
-    """The pixels of an uncompressed grayscale or palette TIFF of one strip, without a copy."""
+def view_page(data: Any) -> Page | None:
+    """The pixels of an uncompressed grayscale or palette TIFF of one strip, without a copy.
+
+    None for everything else, pictures or not.
+    """
     tags = _first_directory(data)
     if tags is None:
         return None

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from _platelet_em.errors import ImageFormatError
 from _platelet_em.lazy import LazyArray, as_slice
-from _platelet_em.page import decode_page
+from _platelet_em.page import decode_page, view_page
 
 __all__ = ["LazyStack"]
 
@@ -28,10 +28,12 @@ class LazyStack(LazyArray):
         ImageFormatError: for a page that is no picture, or differs from the first.
     """
 
-    __slots__ = ("_dtype", "_pages", "_shape")
+    __slots__ = ("_dtype", "_pages", "_shape", "_views")
 
     def __init__(self, pages: Sequence[Any]) -> None:
         self._pages = list(pages)
+        # Views take no memory: pages that are one are looked into once.
+        self._views: list[NDArray[Any] | None] = [None] * len(self._pages)
         first = self._decode(0) if self._pages else np.empty((0, 0), np.uint8)
         if first.ndim != 2:
             msg = f"page 0: expected the axes (y, x), got shape {first.shape}"
@@ -40,8 +42,11 @@ class LazyStack(LazyArray):
         self._dtype: np.dtype[Any] = first.dtype.newbyteorder("=")
 
     def _decode(self, z: int) -> NDArray[Any]:
+        if (view := self._views[z]) is not None:
+            return view
         page = self._pages[z]
-        return page if isinstance(page, np.ndarray) else decode_page(page, f"page {z}")
+        view = self._views[z] = page if isinstance(page, np.ndarray) else view_page(page)
+        return decode_page(page, f"page {z}") if view is None else view
 
     @property
     def shape(self) -> tuple[int, ...]:
