@@ -16,6 +16,7 @@ import plain
 import publisher
 import pytest
 from clients import hub, with_us, without_us  # noqa: F401  # fixtures for all modules
+from faulty_http import server, waits  # noqa: F401  # fixtures for all modules
 from hypothesis import HealthCheck, settings
 
 import platelet_em

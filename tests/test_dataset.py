@@ -1,17 +1,19 @@
 """The builder and `platelet_em.load_dataset`: from the archives to rows, cached or streamed."""
 
 import shutil
+from dataclasses import replace
 
 import datasets
 import numpy as np
 import publisher
 import pytest
+import requests
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 
 import platelet_em
 from _platelet_em import dataset as dataset_module
 from _platelet_em import fetch as fetch_module
-from _platelet_em.spec import ARCHIVES
+from _platelet_em.spec import ARCHIVES, VOLUMES
 
 TRAIN, VALIDATION = 9, 4
 
@@ -266,18 +268,19 @@ def test_a_forced_download_is_fetched_once_and_cached_as_itself(
     served = [publisher.publication(seed=seed, depth=2) for seed in (1, 2)]
     fetched = []
 
-    def download(url, file, label):
+    def download(url, part, label):
         fetched.append(label)
-        truth = served[len(fetched) - 1]
-        file.write(truth.zip(tmp_path / "served.zip", label_source).read_bytes())
-        file.flush()
+        served[len(fetched) - 1].zip(part.path, label_source)
 
     def load(mode=None):
         options = {"label_source": label_source, "cache_dir": tmp_path / "cache", "split": "train"}
         loaded = platelet_em.load_dataset(**options, streaming=streaming, download_mode=mode)
         return list(loaded)[1]["image"]
 
-    monkeypatch.setattr(fetch_module, "_download", download)
+    monkeypatch.setattr(fetch_module, "download", download)
+    shapes = {name: volume.images.shape for name, volume in served[0].volumes.items()}
+    volumes = tuple(replace(spec, shape=shapes[spec.name]) for spec in VOLUMES)
+    monkeypatch.setattr(fetch_module, "VOLUMES", volumes)
     # The published checksum is that of an archive which no test can have.
     monkeypatch.setattr(fetch_module, "file_md5", lambda file: ARCHIVES[0].md5)
     assert np.array_equal(load(), served[0].volumes["50"].images[1])
@@ -292,11 +295,11 @@ def test_a_forced_download_is_fetched_once_and_cached_as_itself(
     assert len(fetched) == 2
 
 
-def test_no_network_says_how_to_give_the_archives(tmp_path, monkeypatch):
+def test_no_network_says_how_to_give_the_archives(tmp_path, monkeypatch, waits):
     def refuse(*arguments, **options):
-        raise fetch_module.requests.ConnectionError("no route to host")
+        raise requests.ConnectionError("no route to host")
 
-    monkeypatch.setattr(fetch_module.requests.Session, "get", refuse)
+    monkeypatch.setattr(requests.Session, "get", refuse)
     for label_source, address in (("json", "images_and_labels_json.zip"), ("tif", "_rgba.zip")):
         with pytest.raises(platelet_em.DownloadError) as caught:
             platelet_em.load_dataset(label_source=label_source, cache_dir=tmp_path)

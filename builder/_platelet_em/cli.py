@@ -11,6 +11,7 @@ from typing import TypeAlias
 from _platelet_em import __version__
 from _platelet_em.convert import FORMS, convert
 from _platelet_em.errors import PlateletEMError
+from _platelet_em.fetch import MIRRORS
 from _platelet_em.info import describe
 from _platelet_em.push import push
 from _platelet_em.repo import build
@@ -195,7 +196,12 @@ def _add_build(commands: _Commands) -> None:
 
 def _add_archives(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data-dir", type=Path, help=_DATA_DIR)
-    command.add_argument("--cache-dir", type=Path, help="where downloads are kept")
+    command.add_argument(
+        "--cache-dir",
+        type=Path,
+        help=f"where downloads are kept; mirrors to ask first are named by {MIRRORS}, addresses "
+        "of folders with commas between them",
+    )
     command.add_argument("--sample", action="store_true", help="build the synthetic sample")
     _add_label_source(command)
     _add_size(command)

@@ -1,32 +1,49 @@
 """Getting the publisher's archives from their addresses into a cache folder."""
 
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
-from urllib.parse import urljoin, urlsplit
+from typing import NoReturn
 
 import datasets
-import requests
-from datasets.utils import tqdm
+from filelock import FileLock, Timeout
 
 from _platelet_em.archive import Source, file_md5, find_source, open_source
-from _platelet_em.errors import ArchiveError, ChecksumError, DownloadError
-from _platelet_em.files import new_file
-from _platelet_em.spec import Archive, archive_for
+from _platelet_em.download import Part, download
+from _platelet_em.errors import (
+    ArchiveError,
+    ChecksumError,
+    DownloadError,
+    ImageFormatError,
+    OutputError,
+    PlateletEMError,
+    quote,
+)
+from _platelet_em.records import Volume
+from _platelet_em.spec import VOLUMES, Archive, archive_for
 
-__all__ = ["download_folder", "fetch", "obtain"]
+__all__ = ["MIRRORS", "addresses", "download_folder", "fetch", "obtain"]
 
-_CHUNK = 1 << 18
-_TIMEOUT_S = (20, 60)
-_MAX_REDIRECTS = 10
-_HEADERS = {"Accept-Encoding": "identity"}
-"""The bytes as they lie there: what is packed on the way has another length than it says."""
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+MIRRORS = "PLATELET_EM_MIRRORS"
+"""Environment variable: addresses of folders that hold the archives too, asked before the
+publisher, with commas between them."""
+
+_log = logging.getLogger(__name__)
 
 
 def download_folder(cache_dir: str | Path | None = None) -> Path:
     """Where archives are kept: below the cache of `datasets`, or below another one."""
     root = Path(cache_dir or datasets.config.HF_DATASETS_CACHE).expanduser()
     return root / "downloads" / "platelet_em"
+
+
+def addresses(archive: Archive) -> list[str]:
+    """Where an archive is looked for, in order: the mirrors that the user names, the publisher."""
+    named = (mirror.strip() for mirror in os.environ.get(MIRRORS, "").split(","))
+    mirrors = [f"{mirror.rstrip('/')}/{archive.file_name}" for mirror in named if mirror]
+    return [*mirrors, archive.url]
 
 
 def obtain(
@@ -47,6 +64,7 @@ def obtain(
     Raises:
         ArchiveError: for a `data_dir` without the files, or damaged.
         DownloadError: if the archive cannot be fetched.
+        OutputError: if there is no room for it.
     """
     if data_dir is not None:
         return find_source(data_dir, label_source)
@@ -56,8 +74,10 @@ def obtain(
 def fetch(archive: Archive, folder: Path, *, force: bool = False) -> Path:
     """Download an archive, or find it in the cache.
 
-    It goes to a temporary name, is checked (its MD5 where one is published, else that it is a zip
-    with the files it should hold), and only then gets its own name: what has that name is whole.
+    It goes to a temporary name, is checked (its MD5 where one is published, else all that it
+    holds), and only then gets its own name: what has that name is whole. What a cut or a kill
+    leaves waits under the temporary name, and the next call goes on with it. Of several
+    processes one downloads, and the others wait for it.
 
     Args:
         archive: Which one.
@@ -65,103 +85,165 @@ def fetch(archive: Archive, folder: Path, *, force: bool = False) -> Path:
         force: Whether to download even what is there.
 
     Raises:
-        DownloadError: if the address does not give the archive.
-        ChecksumError: if what it gives is not the published archive.
+        DownloadError: if no address gives the archive.
+        ChecksumError: if what they give is not the published archive.
+        OutputError: if it cannot be written, and then nothing of it is left; or if there is no
+            room for temporary files to check it with, and then the next call goes on from there.
     """
     target = folder / archive.file_name
-    if target.is_file() and not force and _is_the_published(target, archive):
+    before = _state(target)
+    if not force and _is_the_published(target, archive):
         return target
-    with new_file(target) as file:
-        _download(archive.url, file, archive.file_name)
-        _check(Path(file.name), archive)
+    with _alone_with(target):
+        # What another process brought while this one waited is as new as can be.
+        fresh = not force or _state(target) != before
+        if not (fresh and _is_the_published(target, archive)):
+            _bring(archive, target)
     return target
 
 
-def _is_the_published(path: Path, archive: Archive) -> bool:
-    """Whether a file has the archive's checksum; without one it was checked when it came."""
-    if archive.md5 is None:
-        return True
-    with path.open("rb") as file:
-        return file_md5(file) == archive.md5
-
-
-def _remedy(url: str) -> str:
-    return (
-        f"; download {url} by other means, and give the zip, or the folder that it unpacks to, as "
-        "data_dir (on the command line: --data-dir)"
-    )
-
-
-def _download(url: str, file: IO[bytes], label: str) -> None:
+def _state(path: Path) -> tuple[int, int] | None:
     try:
-        with requests.Session() as session, _open(session, url) as answer:
-            if "text/html" in answer.headers.get("Content-Type", ""):
-                msg = f"{url} answered with a web page, not an archive: the link may be dead"
-                raise DownloadError(msg + _remedy(url))
-            length = answer.headers.get("Content-Length", "")
-            total = int(length) if length.isdecimal() else None
-            with tqdm(total=total, unit="B", unit_scale=True, desc=f"Downloading {label}") as bar:
-                for chunk in answer.iter_content(_CHUNK):
-                    file.write(chunk)
-                    bar.update(len(chunk))
-            if total is not None and file.tell() < total:
-                msg = f"{url} ended after {file.tell()} of {total} bytes"
-                raise DownloadError(msg + _remedy(url))
-    except (requests.RequestException, ValueError) as error:  # the latter: no address at all
-        msg = f"{url} could not be downloaded: {_reason(error)}"
-        raise DownloadError(msg + _remedy(url)) from error
-    file.flush()
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
-def _reason(error: BaseException) -> str:
-    """The innermost reason of a chain of errors, without the addresses of objects."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    text = str(error).split("] ", 1)[-1].split("object at 0x", 1)[0]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+def _is_the_published(path: Path, archive: Archive) -> bool:
+    """Whether a file is the archive: by its checksum; without one, by the files that it holds.
 
-
-def _is_loopback(address: str) -> bool:
-    parts = urlsplit(address)
-    return parts.scheme == "http" and parts.hostname in _LOOPBACK
-
-
-def _open(session: requests.Session, url: str) -> requests.Response:
-    """Ask for an address and follow its redirects, never to anything but https.
-
-    Plain http is for tests: from this machine to this machine.
+    What they hold was checked when it came.
     """
-    address = url
-    for _ in range(_MAX_REDIRECTS):
-        parts = urlsplit(address)
-        if parts.scheme != "https" and not (_is_loopback(url) and _is_loopback(address)):
-            msg = f"{url} leads to {address[:80]}, which is not https: refused"
-            raise DownloadError(msg + _remedy(url))
-        answer = session.get(
-            address, headers=_HEADERS, stream=True, timeout=_TIMEOUT_S, allow_redirects=False
-        )
-        if not answer.is_redirect:
-            answer.raise_for_status()
-            return answer
-        address = urljoin(address, answer.headers["Location"])
-        answer.close()
-    msg = f"{url} redirects more than {_MAX_REDIRECTS} times"
-    raise DownloadError(msg + _remedy(url))
-
-
-def _check(path: Path, archive: Archive) -> None:
+    if not path.is_file():
+        return False
     if archive.md5 is not None:
         with path.open("rb") as file:
-            found = file_md5(file)
-        if found != archive.md5:
-            msg = (
-                f"{archive.url} gave a file with MD5 {found}, expected {archive.md5}: it was "
-                "thrown away; the download is damaged, or the publisher has changed the archive"
-            )
-            raise ChecksumError(msg + _remedy(archive.url))
-        return
+            return file_md5(file) == archive.md5
     try:
         find_source(path, archive.label_source)
-    except ArchiveError as error:
-        msg = f"{archive.url} gave no archive of the dataset, and it was thrown away: {error}"
-        raise ChecksumError(msg + _remedy(archive.url)) from error
+    except ArchiveError:
+        return False
+    return True
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Say what can be done where the cache cannot be written to."""
+    remedy = "free some room there, or name another cache: cache_dir, --cache-dir, or HF_HOME"
+    try:
+        yield
+    except OutputError as error:
+        msg = f"{error}: {remedy}"
+        raise OutputError(msg) from error
+    except OSError as error:
+        if isinstance(error, PlateletEMError):
+            raise
+        msg = f"{folder}: the archive cannot be kept there: {error.strerror}: {remedy}"
+        raise OutputError(msg) from error
+
+
+@contextmanager
+def _alone_with(target: Path) -> Iterator[None]:
+    """Hold the lock on a file, which the system frees if its holder is killed."""
+    lock = FileLock(target.with_name(target.name + ".lock"))
+    with _writing(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            _log.warning("%s: another process is downloading it: waiting for its end", target)
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _bring(archive: Archive, target: Path) -> None:
+    """Download from the first address that gives the archive."""
+    failures: list[PlateletEMError] = []
+    for url in addresses(archive):
+        failure = _bring_from(url, archive, target)
+        if failure is None:
+            return
+        failures.append(failure)
+    _give_up(archive, failures)
+
+
+def _bring_from(url: str, archive: Archive, target: Path) -> PlateletEMError | None:
+    """Download from one address, and check; returns why another address may do better."""
+    part = Part(target)
+    try:
+        with _writing(target.parent):
+            download(url, part, archive.file_name)
+    except DownloadError as error:
+        return error
+    except OutputError:
+        part.discard()
+        raise
+    try:
+        _check(part.path, archive, url)
+    except (DownloadError, ChecksumError) as error:
+        part.discard()
+        return error
+    with _writing(target.parent):
+        part.move_to(target)
+    return None
+
+
+def _give_up(archive: Archive, failures: list[PlateletEMError]) -> NoReturn:
+    """One sentence for all addresses; the kind of the error is that of the last, the publisher."""
+    msg = (
+        f"{'; '.join(map(str, failures))}; download {archive.url} by other means, and give the "
+        "zip, or the folder that it unpacks to, as data_dir (on the command line: --data-dir)"
+    )
+    raise type(failures[-1])(msg) from failures[-1]
+
+
+def _check(path: Path, archive: Archive, url: str) -> None:
+    """Look at what an address gave.
+
+    Raises:
+        DownloadError: for a web page, whatever it calls itself.
+        ChecksumError: for what else is not the archive.
+    """
+    with path.open("rb") as file:
+        head = file.read(64)
+        file.seek(0)
+        found = file_md5(file) if archive.md5 is not None else None
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        msg = f"{url} answered with a web page, not an archive: the link may be dead"
+        raise DownloadError(msg)
+    if not head.startswith(b"PK"):
+        msg = f"{url} gave no zip archive: expected one, which begins with PK, got {quote(head)}"
+        raise ChecksumError(msg)
+    if found != archive.md5:
+        msg = (
+            f"{url} gave a file with MD5 {found}, expected {archive.md5}: it was thrown away; the "
+            "download is damaged, or the publisher has changed the archive"
+        )
+        raise ChecksumError(msg)
+    if archive.md5 is not None:
+        return
+    try:
+        _check_content(find_source(path, archive.label_source), archive.label_source)
+    except OutputError:
+        raise
+    except PlateletEMError as error:
+        msg = f"{url} gave no archive of the dataset, and it was thrown away: {error}"
+        raise ChecksumError(msg) from error
+
+
+def _check_content(source: Source, label_source: str) -> None:
+    """Read all pages and labels: sums of the members, shapes, colours; 6 s for the real size."""
+    for spec in VOLUMES:
+        with Volume(source, spec, label_source) as volume:
+            if volume.shape != spec.shape:
+                msg = (
+                    f"{source.place(spec.images)}: expected the shape {spec.shape} (z, y, x), "
+                    f"got {volume.shape}"
+                )
+                raise ImageFormatError(msg)
+            for z in range(volume.shape[0]):
+                volume.image(z)

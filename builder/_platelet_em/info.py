@@ -5,7 +5,7 @@ from pathlib import Path
 
 from _platelet_em.archive import find_source, needed_files
 from _platelet_em.errors import MissingMemberError, PlateletEMError
-from _platelet_em.fetch import download_folder
+from _platelet_em.fetch import addresses, download_folder
 from _platelet_em.provenance import check_readable, read_provenance
 from _platelet_em.records import open_images
 from _platelet_em.shards import count_files, data_files
@@ -52,7 +52,8 @@ def _describe_dataset() -> Iterator[str]:
         cached = download_folder() / archive.file_name
         where = f"cached at {cached}" if cached.is_file() else "not downloaded"
         yield f"Archive with {archive.label_source} labels: {archive.size}, {where}"
-        yield f"  {archive.url}"
+        for address in addresses(archive):
+            yield f"  {address}"
         yield f"  MD5 {archive.md5 or 'not published'}"
 
 
