@@ -2,6 +2,7 @@
 
 import io
 import json
+import random
 import socket
 import time
 from types import SimpleNamespace
@@ -106,6 +107,25 @@ def test_progress_gives_new_patience(get, server, waits):
     lost = [hang_up] * (RETRIES - 1)
     assert get(*lost, ranged(CONTENT, send=9), *lost, ranged(CONTENT)) == CONTENT
     assert [round(w) for w in waits] == [0, 2, 4, 0, 2, 4, 8]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_goes_wrong_in_whatever_order_the_file_comes_whole(seed, get):
+    choice = random.Random(seed)
+    other = CONTENT[::-1][: HALF + 7]
+
+    def faults():
+        yield plain(b"", choice.choice([408, 429, 500, 503]), Retry_After="1")
+        yield hang_up
+        for content, etag in ((CONTENT, '"1"'), (other, '"2"')):
+            for end in ("close", "reset"):
+                send = choice.randrange(len(content))
+                yield ranged(content, etag=etag, send=send, limit=HALF // 3, end=end)
+        yield plain(CONTENT[: choice.randrange(SIZE)], ETag='"3"', Content_Length=SIZE)
+        yield ranged(CONTENT, Content_Range=f"bytes 0-9/{SIZE}", send=5)
+
+    picked = [choice.choice(list(faults())) for _ in range(RETRIES)]
+    assert get(*picked, ranged(CONTENT)) == CONTENT
 
 
 # Another process left something
@@ -328,7 +348,7 @@ def test_a_refusal_keeps_what_had_come(get, part):
 
 
 @pytest.mark.parametrize(
-    "kind", ["text/html", "text/html; charset=utf-8", "application/xhtml+xml"]
+    "kind", ["text/html; charset=utf-8", "TEXT/HTML", "application/xhtml+xml"]
 )
 def test_a_web_page_is_refused_and_keeps_what_had_come(kind, get, part):
     page = plain(b"<html>too much traffic</html>", Content_Type=kind)
@@ -351,6 +371,18 @@ def test_bytes_that_are_packed_all_the_same_are_refused(get):
         get(plain(CONTENT, Content_Encoding="gzip"))
 
 
+def test_what_a_server_says_is_told_in_one_short_line(get, server):
+    def rude(handler):
+        handler.wfile.write(b"HTTP/1.1 404 \x1b[31m\x85" + b"no " * 1000 + b"\r\n\r\n")
+
+    with pytest.raises(DownloadError, match=r"/a answered 404 \[31m no no") as caught:
+        get(rude)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 200
+    with pytest.raises(DownloadError, match=r"retries: BadStatusLine: 46$"):
+        get(lambda handler: handler.wfile.write(b"46\r\n"))
+
+
 def test_no_answer_is_told(get, server):
     with pytest.raises(DownloadError, match="retries: RemoteDisconnected: Remote end closed conn"):
         get(hang_up)
@@ -368,10 +400,14 @@ def test_no_server_is_told(part, waits, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_such_server_is_told(part, waits):
-    # A label of 64 letters cannot be asked for, and .invalid has no servers.
-    with pytest.raises(DownloadError, match=r"invalid/a\.zip could not be .*gaierror: .+"):
-        download("https://platelet-em.invalid/a.zip", part, "a.zip")
+def test_no_such_server_is_told(part, waits, monkeypatch):
+    def unknown(*arguments):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(DownloadError, match=r"retries: gaierror: .*Name or service not known$"):
+        download("https://example.org/a.zip", part, "a.zip")
+    assert len(waits) == RETRIES
 
 
 # Redirects

@@ -43,6 +43,7 @@ _TIMEOUT_S = (20, 60)
 _LONGEST_WAIT_S = 60.0
 """What a server may ask for in Retry-After; beyond that the user decides better than we do."""
 
+_LONGEST_WORDS = 80
 _CHUNK = 1 << 18
 _MAX_REDIRECTS = 10
 _HEADERS = {"Accept-Encoding": "identity"}
@@ -177,6 +178,7 @@ class _Transfer:
                 except urllib3.exceptions.MaxRetryError:
                     break
                 wait = _wait_s(patience, trouble)
+                bar.clear()
                 _log.warning("%s: %s: asking again in %.0f s", self._url, trouble, wait)
                 sleep(wait)
         msg = f"{self._url} could not be downloaded, in spite of retries: {trouble}"
@@ -221,13 +223,13 @@ class _Transfer:
 
     def _refuse_other_than_archives(self, answer: requests.Response) -> None:
         status = answer.status_code
-        said = f"{status} {answer.reason or ''}".strip()
+        said = _one_line(f"{status} {answer.reason or ''}")
         if status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise _Trouble(f"it answered {said}", answer)
         if status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
             msg = f"{self._url} answered {said}: the link may be dead, or closed to you"
             raise DownloadError(msg)
-        if "html" in answer.headers.get("Content-Type", ""):
+        if "html" in answer.headers.get("Content-Type", "").lower():
             msg = f"{self._url} answered with a web page, not an archive: the link may be dead"
             raise DownloadError(msg)
         packing = answer.headers.get("Content-Encoding", "identity").lower()
@@ -236,8 +238,7 @@ class _Transfer:
             raise DownloadError(msg)
 
     def _begin_anew(self, reason: str) -> NoReturn:
-        """Throw away what came before: it does not fit what the server has now."""
-        self._empty()
+        """Do not go on from what came before: it does not fit what the server has now."""
         self._origin = None
         raise _Trouble(reason)
 
@@ -343,8 +344,14 @@ def _reason(error: BaseException) -> str:
     chain = (OSError, ValueError, HTTPException, urllib3.exceptions.HTTPError)
     while isinstance(inner := error.__cause__ or error.__context__, chain):
         error = inner
-    text = str(error).split("] ", 1)[-1].split("object at 0x", 1)[0]
+    text = _one_line(str(error).split("] ", 1)[-1].split("object at 0x", 1)[0])
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _one_line(text: str) -> str:
+    """Words of a server as a message can hold them: it may say anything, at any length."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(printable.split())[:_LONGEST_WORDS]
 
 
 def _is_loopback(address: str) -> bool:
@@ -361,7 +368,7 @@ def _open(session: requests.Session, url: str, headers: dict[str, str]) -> reque
     for _ in range(_MAX_REDIRECTS):
         parts = urlsplit(address)
         if parts.scheme != "https" and not (_is_loopback(url) and _is_loopback(address)):
-            msg = f"{url} leads to {address[:80]}, which is not https: refused"
+            msg = f"{url} leads to {_one_line(address)}, which is not https: refused"
             raise DownloadError(msg)
         answer = session.get(
             address, headers=headers, stream=True, timeout=_TIMEOUT_S, allow_redirects=False

@@ -139,7 +139,8 @@ def _writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, PlateletEMError):
             raise
-        msg = f"{folder}: the archive cannot be kept there: {error.strerror}: {remedy}"
+        reason = error.strerror or error
+        msg = f"{folder}: the archive cannot be kept there: {reason}: {remedy}"
         raise OutputError(msg) from error
 
 
