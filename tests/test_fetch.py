@@ -1,6 +1,7 @@
 """Archives in the cache: what is fetched, checked, kept, shared and refused."""
 
 import hashlib
+import io
 import os
 import resource
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 import datasets
 import publisher
 import pytest
+import tifffile
 from faulty_http import plain, ranged
 
 from _platelet_em import fetch as fetch_module
@@ -268,6 +270,17 @@ def test_an_archive_of_unknown_colours_is_refused(fetch_colors, publication, tmp
         fetch_colors(publication.zip(tmp_path / "other.zip", "tif", palette=palette))
 
 
+def test_an_archive_with_a_page_of_another_size_is_refused(fetch_colors, publication, tmp_path):
+    pages = io.BytesIO()
+    with tifffile.TiffWriter(pages) as out:
+        for z, page in enumerate(publication.volumes["24"].images):
+            out.write(page[: -1 if z == 2 else None], photometric="minisblack", metadata=None)
+    extra = {"images/24-images.tif": pages.getvalue()}
+    other = publisher.Publication(publication.volumes, extra)
+    with pytest.raises(ChecksumError, match=r"24-images\.tif: .*page 2"):
+        fetch_colors(other.zip(tmp_path / "other.zip", "tif"))
+
+
 @pytest.mark.parametrize("member", ["24-images.tif", "50-instance-organelle.tif"])
 def test_an_archive_with_a_flipped_byte_is_refused(member, fetch_colors, archives, tmp_path):
     content = bytearray((archives / "images_and_labels_rgba.zip").read_bytes())
@@ -319,13 +332,13 @@ def test_the_first_address_that_gives_the_archive_is_enough(server, tmp_path, mo
 
 def test_if_no_address_gives_it_all_reasons_are_told(server, tmp_path, monkeypatch):
     monkeypatch.setenv(MIRRORS, f"http://192.0.2.1,{server.url('/m')}")
-    server.serve(f"/m/{NAME}", CONTENT[:-1])
-    url = server.url("/a.zip")
+    url = server.serve("/a.zip", CONTENT[:-1])
     reasons = (
         rf"^http://192.0.2.1/{NAME} leads to .* refused; "
-        rf"{server.url('/m')}/{NAME} gave a file with MD5 .*; {url} answered 404 Not Found: .*"
+        rf"{server.url('/m')}/{NAME} answered 404 Not Found: .*; {url} gave a file with MD5 .*"
     )
-    with pytest.raises(DownloadError, match=refusal(reasons, url)):
+    # The kind of the error is that of what the publisher's address gave.
+    with pytest.raises(ChecksumError, match=refusal(reasons, url)):
         fetch(archive_at(url), tmp_path)
 
 
