@@ -456,16 +456,20 @@ def test_redirects_to_anything_but_https_are_refused(location, get, server, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_secure_address_is_never_downgraded(part, monkeypatch):
+@pytest.mark.parametrize("first", ["https://example.org/a.zip", "http://127.0.0.1/a.zip"])
+def test_what_was_secure_once_is_never_downgraded(first, part, monkeypatch):
     # No certificate is at hand: what https would answer is put in its place.
-    answer = module.requests.Response()
-    answer.raw = io.BytesIO()
-    answer.status_code, answer.headers["Location"] = 302, "http://127.0.0.1/a.zip"
-    monkeypatch.setattr(module.requests.Session, "get", lambda *args, **options: answer)
-    with pytest.raises(
-        DownloadError, match=r"leads to http://127\.0\.0\.1/a\.zip, which is not h"
-    ):
-        download("https://example.org/a.zip", part, "a.zip")
+    def redirect(session, address, **options):
+        answer = module.requests.Response()
+        answer.raw = io.BytesIO()
+        secure = address.startswith("https:")
+        answer.headers["Location"] = "http://localhost/" if secure else "https://example.org/"
+        answer.status_code = 302
+        return answer
+
+    monkeypatch.setattr(module.requests.Session, "get", redirect)
+    with pytest.raises(DownloadError, match=rf"^{first} leads to http://localhost/, which is not"):
+        download(first, part, "a.zip")
 
 
 def test_an_address_without_https_is_refused_at_once(part, waits, tmp_path):

@@ -364,10 +364,10 @@ def _open(session: requests.Session, url: str, headers: dict[str, str]) -> reque
 
     Plain http is for tests: from this machine to this machine.
     """
-    address = url
+    address, secure = url, False
     for _ in range(_MAX_REDIRECTS):
-        parts = urlsplit(address)
-        if parts.scheme != "https" and not (_is_loopback(url) and _is_loopback(address)):
+        secure = secure or urlsplit(address).scheme == "https"
+        if urlsplit(address).scheme != "https" and (secure or not _is_loopback(address)):
             msg = f"{url} leads to {_one_line(address)}, which is not https: refused"
             raise DownloadError(msg)
         answer = session.get(
