@@ -12,13 +12,13 @@ machine.
 
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import datasets
 from arms import (
     COLUMNS,
     LABELS,
-    WORKERS,
     Arm,
     Sample,
     Truth,
@@ -46,22 +46,21 @@ MAP, STREAMED = "door 1, map-style, 0 workers", "door 1, streamed, 0 workers"
 def ours(folder: Path) -> Iterator[Arm]:
     """Both doors, map-style and streamed, and door 1 without our format."""
     for source in sources(folder, "slices"):
-        for workers in WORKERS:
-            name = f"{source.name}, {workers} workers"
-            if workers:
-                yield Arm(name, loader(source.data, workers), source.size)
-            elif isinstance(source.data, datasets.Dataset):
-                data = source.data
-                yield Arm(name, lambda data=data: _by_index(data), source.size)
-            else:
-                yield Arm(name, lambda data=source.data: map(dense, data), source.size)
-        if name == "door 1, map-style, 2 workers":
-            plain = source.data.with_format(None)
-            yield Arm("door 1, PIL and from_struct", lambda: map(_from_plain, plain), source.size)
+        is_table = isinstance(source.data, datasets.Dataset)
+        samples = partial(_by_index if is_table else _in_turn, source.data)
+        yield Arm(f"{source.name}, 0 workers", samples, source.size)
+        yield Arm(f"{source.name}, 2 workers", loader(source.data, 2), source.size)
+    door_1 = next(sources(folder, "slices"))
+    plain = door_1.data.with_format(None)
+    yield Arm("door 1, PIL and from_struct", lambda: map(_from_plain, plain), door_1.size)
 
 
 def _by_index(table: datasets.Dataset) -> Iterator[Sample]:
     return (dense(table[i]) for i in range(len(table)))
+
+
+def _in_turn(stream: datasets.IterableDataset) -> Iterator[Sample]:
+    return map(dense, stream)
 
 
 def _from_plain(row: Sample) -> Sample:
