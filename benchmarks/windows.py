@@ -12,11 +12,14 @@ timed. The page cache is warm, and what is parsed or held is so from the first r
 not count; all arms take turns, a pass over the same windows each, and a rate is that of the
 median pass. Only ratios mean anything on a shared machine.
 
-Decode-then-crop is what is left of a loader without lazy arrays. It means here, from slow to
-fast: the publisher's files, decoded the publisher's way for each window; the volume's row, of
-which each window decodes every column with our decoder; the 16 rows of `slices` that the window
-lies in, decoded with our decoder. "Decoded once" keeps the whole volume as dense arrays in
-memory: it is the limit, and no peer, for what it costs is memory.
+Without workers the loop reads in this process, and no `DataLoader` is there. With two, all arms
+are bound by the 11.5 MB a window that `DataLoader` moves through shared memory, as `np.memmap`
+shows; those ratios say little about the stores.
+
+Decode-then-crop is what a loader without lazy arrays does: it decodes for each window. Here, from
+slow to fast: the publisher's files, decoded the publisher's way; the whole row of the volume,
+with our decoder; only the 16 rows of `slices` that the window lies in, with our decoder. The arm
+"decoded once" holds the whole volume as dense arrays instead: no peer on disk, but the limit.
 """
 
 import tempfile
