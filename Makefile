@@ -17,10 +17,11 @@ demo: $(VENV)/runtime.stamp install
 test: $(VENV)/test.stamp install install-oldest lint types
 	$(BIN)/pytest
 
-## bench: lazy labels, and loading, beside the publisher's way, NumPy and the peers
+## bench: lazy labels, samples and windows, beside the publisher's way, NumPy and the peers
 bench: $(VENV)/bench.stamp install
 	$(BIN)/python benchmarks/labels.py
 	$(BIN)/python benchmarks/loading.py
+	$(BIN)/python benchmarks/windows.py
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .

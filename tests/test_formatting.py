@@ -357,6 +357,8 @@ def test_private_names_of_datasets_that_are_touched():
         assert callable(getattr(iterable_dataset._BaseExamplesIterable, name))
     stream = datasets.IterableDataset.from_generator(lambda: iter([]))
     assert stream._distributed is None
+    assert stream._starting_state_dict is None
+    assert callable(stream._resolve_features)
     assert isinstance(stream._ex_iterable, iterable_dataset._BaseExamplesIterable)
     for caller in (stream.__iter__, stream.iter, stream._iter_pytorch):
         assert "_prepare_ex_iterable_for_iteration" in caller.__code__.co_names

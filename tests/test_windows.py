@@ -14,7 +14,6 @@ import datasets
 import ends
 import numpy as np
 import publisher
-import pyarrow as pa
 import pytest
 from datasets.distributed import split_dataset_by_node
 from hypothesis import given
@@ -340,13 +339,6 @@ def test_a_map_style_source_is_sent_to_workers_by_file_name(full_size, cache):
     stream = windows(source, GridWindows((2, 400, 400)))
     assert len(list(stream)) == 6 * 4
     assert len(pickle.dumps(stream)) < 100_000
-
-
-def test_windows_are_not_concatenated_for_want_of_features(volume):
-    """As `datasets` has it; the sources are concatenated instead."""
-    stream = windows(volume, GridWindows((2, 4, 4)))
-    with pytest.raises(pa.ArrowInvalid, match="1-dimensional"):
-        datasets.concatenate_datasets([stream, stream])
 
 
 # --- states -----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import copy
 import functools
 import importlib
+import sys
 import threading
 from abc import ABC
 from collections.abc import Callable, Iterator, Mapping
@@ -10,10 +11,12 @@ from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from datasets import formatting, inspect, iterable_dataset, load, streaming
 from datasets.features import features
 from numpy.typing import NDArray
 
+from _platelet_em.errors import ArgumentError
 from _platelet_em.formatting import PlateletEMFormatter
 from _platelet_em.labels import LazyLabels
 
@@ -207,6 +210,7 @@ def _tell_streams() -> None:
     `datasets` keeps both to itself. All other streams are iterated as before.
     """
     _wrap(iterable_dataset.IterableDataset, "_prepare_ex_iterable_for_iteration", _telling_ours)
+    _wrap(iterable_dataset.IterableDataset, "_resolve_features", _explaining_ours)
 
 
 def _telling_ours(prepare: Callable[..., Any]) -> Callable[..., Any]:
@@ -216,16 +220,43 @@ def _telling_ours(prepare: Callable[..., Any]) -> Callable[..., Any]:
             return prepare(stream, *args, **kwargs)
         # A copy, for other datasets made of this one iterate the same sources.
         stream._ex_iterable = _copy_sources(source)
+        state = stream._starting_state_dict
         for copied in _sources(stream._ex_iterable):
             if isinstance(copied, _ByIndex):
                 copied.epoch = stream.epoch
                 copied.nodes = stream._distributed.world_size if stream._distributed else 1
+        if _is_in_worker():
+            # The state is of the worker's share. It is loaded once more when that is taken; into
+            # the whole, of which a shuffle makes more parts, it does not fit.
+            stream._starting_state_dict = None
         try:
             return prepare(stream, *args, **kwargs)
         finally:
-            stream._ex_iterable = source
+            stream._ex_iterable, stream._starting_state_dict = source, state
 
     return prepare_ours
+
+
+def _explaining_ours(resolve: Callable[..., Any]) -> Callable[..., Any]:
+    def resolve_ours(stream: Any) -> Any:
+        try:
+            return resolve(stream)
+        except pa.ArrowInvalid as error:
+            if not any(isinstance(s, _ByIndex) for s in _sources(stream._ex_iterable)):
+                raise
+            msg = (
+                "windows have no features, which datasets needs to concatenate, interleave or "
+                "push streams: concatenate the sources, and take windows of the whole"
+            )
+            raise ArgumentError(msg) from error
+
+    return resolve_ours
+
+
+def _is_in_worker() -> bool:
+    """Whether this process is a worker of a DataLoader."""
+    data = sys.modules.get("torch.utils.data")
+    return data is not None and data.get_worker_info() is not None
 
 
 def _sources(source: Any) -> Iterator[Any]:

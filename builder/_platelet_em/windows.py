@@ -1,5 +1,7 @@
 """`windows`: a stream of windows of the volumes, each read when it is asked for."""
 
+import ctypes
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -41,7 +43,8 @@ def windows(
     a larger buffer only holds that many windows in memory, and is lost when a stream is resumed.
     (`datasets` 3 then loses one window even so.) After `set_epoch` with another epoch than 0,
     newer `datasets` shuffle the order by themselves. To read several sources, concatenate them,
-    not their windows: these have no features, which `datasets` wants for that.
+    not their windows: these have no features, which `datasets` needs to concatenate or interleave
+    them. Its formats "numpy" and "torch" make int64 of all integers; without, they stay.
 
     Args:
         source: One split of `volumes`, or of `slices` for windows of slices: a `Dataset` or an
@@ -121,15 +124,30 @@ def _read_rows(source: Any, needed: list[str]) -> Any:
         source = source.select_columns([*needed, *{_SLICE_COLUMN} & {*names}])
     rows = source.with_format(FORMAT)
     if isinstance(source, datasets.IterableDataset):
-        rows = list(rows)
-        # What reading took on the way is as much as the rows themselves, and Arrow keeps it.
-        pa.default_memory_pool().release_unused()
+        rows = _hold(rows)
         for row in rows:
             _check_there(needed, row)
     if len(rows) == 0:
         msg = "source: expected rows of volumes or slices, got none"
         raise ArgumentError(msg)
     return rows
+
+
+def _hold(rows: datasets.IterableDataset) -> list[Row]:
+    """All rows of a stream, and nothing of what reading took on the way.
+
+    That is as much as the rows, among which it lies. Arrow's own allocators keep it for good; the
+    system's does until it is asked, which glibc alone can be.
+    """
+    pool = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        held = list(rows)
+    finally:
+        pa.set_memory_pool(pool)
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
+        library.malloc_trim(0)
+    return held
 
 
 def _check_there(needed: Sequence[str], names: Any) -> None:
