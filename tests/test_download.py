@@ -389,6 +389,13 @@ def test_no_answer_is_told(get, server):
     assert len(server.asked) == 1 + RETRIES
 
 
+def test_a_server_that_never_answers_is_told(get, server, monkeypatch):
+    monkeypatch.setattr(module, "_TIMEOUT_S", (5, 0.1))
+    with pytest.raises(DownloadError, match=r"in spite of retries: it did not answer in time$"):
+        get(silent)
+    assert len(server.asked) == 1 + RETRIES
+
+
 def test_no_server_is_told(part, waits, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]

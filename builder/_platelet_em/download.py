@@ -194,7 +194,8 @@ class _Transfer:
             msg = f"{self._url} could not be downloaded: {_reason(error)}"
             raise DownloadError(msg) from error
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            unreached = _Trouble(_reason(error))
+            late = isinstance(error, requests.Timeout)
+            unreached = _Trouble("it did not answer in time" if late else _reason(error))
             unreached.__cause__ = error
             return unreached
         return None
