@@ -1,6 +1,8 @@
 """Files that are whole or not there."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -98,3 +100,44 @@ def test_a_folder_is_not_replaced_by_a_file(tmp_path):
         file.write(b"content")
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
     assert list(target.iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from _platelet_em.files import new_file
+with new_file(Path(sys.argv[1])) as file:
+    file.write(b"half")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_deleted_and_nothing_else(tmp_path):
+    target = tmp_path / "a[1].bin"
+    others = {".a[1].bin.part", ".b.bin.x.part", "a[1].bin.x.part", ".a1.bin.x.part"}
+    for name in others:
+        (tmp_path / name).write_bytes(b"somebody's")
+    (tmp_path / ".a[1].bin.dir.part").mkdir()
+    (tmp_path / ".a[1].bin.link.part").symlink_to(tmp_path / ".b.bin.x.part")
+    others |= {".a[1].bin.dir.part", ".a[1].bin.link.part"}
+    for _ in range(2):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        subprocess.run([sys.executable, "-c", KILLED, target], env=environment, check=False)
+        left = {path.name for path in tmp_path.iterdir()} - others
+        assert len(left) == 1, "of the second one, for it deleted that of the first"
+        assert left != {target.name}
+    with new_file(target) as file:
+        file.write(b"whole")
+    assert {path.name for path in tmp_path.iterdir()} == {*others, target.name}
+
+
+def test_what_another_writer_is_at_is_no_leftover(tmp_path):
+    target = tmp_path / "a.bin"
+    with new_file(target) as slow:
+        slow.write(b"slow")
+        with new_file(target) as quick:
+            quick.write(b"quick")
+        assert target.read_bytes() == b"quick"
+    assert target.read_bytes() == b"slow"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]

@@ -11,10 +11,10 @@ import publisher
 import pyarrow.parquet as pq
 import pytest
 from folders import contents
+from forked import Forked
 from hub import File, Hub, Repository
 from hub_http import Trouble
 from plain import CHECK
-from pusher import Pusher
 from test_hub import LOAD_BUILT
 
 import platelet_em
@@ -33,10 +33,10 @@ def hubs(tmp_path_factory):
     homes = {kind: tmp_path_factory.mktemp(kind) for kind in ("lfs", "xet")}
     with Hub(USERS) as lfs, Hub(USERS, xet=homes["xet"] / "storage") as xet:
         hubs = {"lfs": lfs, "xet": xet}
-        pushers = {k: Pusher(homes[k], hub.environment(homes[k])) for k, hub in hubs.items()}
-        yield {kind: (hub, pushers[kind]) for kind, hub in hubs.items()}
-        for pusher in pushers.values():
-            pusher.close()
+        runs = {k: Forked(homes[k], hub.environment(homes[k]), "push") for k, hub in hubs.items()}
+        yield {kind: (hub, runs[kind]) for kind, hub in hubs.items()}
+        for run in runs.values():
+            run.close()
 
 
 def fresh(hub):
@@ -480,7 +480,7 @@ def test_writing_to_somebody_elses_repository_is_refused(lfs, repository, other)
 def test_no_network_is_said_as_such(repository, tmp_path):
     with Hub(USERS) as hub:
         pass
-    run = Pusher(tmp_path, hub.environment(tmp_path))
+    run = Forked(tmp_path, hub.environment(tmp_path), "push")
     done = run(NAME, repository, "--dry-run")
     run.close()
     assert done.code == 1

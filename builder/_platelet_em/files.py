@@ -1,20 +1,26 @@
 """Files that are whole or not there: written beside their place, and moved into it at the end."""
 
 import errno
+import glob
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # elsewhere than on Unix what a killed process leaves is not found again
+    fcntl = None  # type: ignore[assignment]
 
 from _platelet_em.errors import OutputError, PlateletEMError
 
 __all__ = ["PARTIAL_SUFFIX", "TEMPORARY", "needs_room", "new_file"]
 
 PARTIAL_SUFFIX = ".part"
-"""Ending of files that are being written; what has it is nobody's, and may be deleted."""
-
+"""Ending of files that are being written; what a killed process leaves of them is deleted by the
+next one that writes the same file."""
 
 TEMPORARY = "the folder of temporary files (see TMPDIR)"
 """What to call it where temporary files have no name."""
@@ -53,9 +59,8 @@ def new_file(target: Path) -> Iterator[IO[bytes]]:
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        file = tempfile.NamedTemporaryFile(  # noqa: SIM115  # renamed while the block is open
-            dir=target.parent, prefix=f".{target.name}.", suffix=PARTIAL_SUFFIX, delete=False
-        )
+        _remove_leftovers(target)
+        file = _temporary_file(target)
     except OSError as error:
         raise _unwritable(target, error) from error
     path = Path(file.name)
@@ -72,6 +77,39 @@ def new_file(target: Path) -> Iterator[IO[bytes]]:
             raise _unwritable(target, error) from error
     finally:
         path.unlink(missing_ok=True)
+
+
+def _temporary_file(target: Path) -> IO[bytes]:
+    """A new file beside the target that is held as long as it is open."""
+    while True:
+        file = tempfile.NamedTemporaryFile(  # noqa: SIM115  # renamed while it is open
+            dir=target.parent, prefix=f".{target.name}.", suffix=PARTIAL_SUFFIX, delete=False
+        )
+        _hold(file, wait=True)
+        if Path(file.name).exists():
+            return file
+        # Another process took it for a leftover before it was held.
+        file.close()
+
+
+def _hold(file: IO[bytes], *, wait: bool) -> bool:
+    """Hold a file until it is closed; whether that could be done."""
+    with suppress(OSError):
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Delete the temporary files that killed processes have left of a file."""
+    name = f".{glob.escape(target.name)}.*{PARTIAL_SUFFIX}"
+    for path in target.parent.glob(name):
+        with suppress(OSError):
+            if path.is_file() and not path.is_symlink():
+                with path.open("rb") as file:
+                    if _hold(file, wait=False):
+                        path.unlink()
 
 
 def _unwritable(target: Path, error: OSError) -> OutputError:

@@ -23,8 +23,12 @@ while line := sys.stdin.readline():
         os.environ.update(order["environment"])
         for number, name in ((1, "out"), (2, "err")):
             os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        code = 0
         try:
-            code = main(order["arguments"])
+            if order["code"]:
+                exec(order["code"], {})
+            else:
+                code = main(order["arguments"])
         except Exception:
             traceback.print_exc()
             code = 1
@@ -54,11 +58,15 @@ class Done:
         return self.err.strip().splitlines()[-1]
 
 
-class Pusher:
-    """Runs `platelet-em push`, in this environment."""
+class Forked:
+    """Runs `platelet-em`, in this environment.
 
-    def __init__(self, folder, environment):
+    What is killed has no children of its own.
+    """
+
+    def __init__(self, folder, environment, *command):
         self.folder, self.pid, self.lock = Path(folder), None, threading.Lock()
+        self.command = command
         environment = {**os.environ, **environment}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
         self.process = subprocess.Popen(
@@ -69,15 +77,15 @@ class Pusher:
             env=environment,
         )
 
-    def start(self, *arguments, **environment):
-        """Start a push."""
+    def start(self, *arguments, code=None, **environment):
+        """Start the command with these arguments, or Python code."""
         out, err = (str(self.folder / name) for name in ("out", "err"))
-        order = {"arguments": ["push", *map(str, arguments)], "environment": environment}
-        self._tell(json.dumps({**order, "out": out, "err": err}))
+        order = {"arguments": [*self.command, *map(str, arguments)], "code": code}
+        self._tell(json.dumps({**order, "environment": environment, "out": out, "err": err}))
         self.pid = int(self.process.stdout.readline())
 
     def kill(self):
-        """Kill the push, unless it has ended."""
+        """Kill what runs, unless it has ended."""
         with self.lock:
             if self.pid is not None:
                 os.kill(self.pid, signal.SIGKILL)
@@ -91,9 +99,9 @@ class Pusher:
         code = int(self.process.stdout.readline())
         return Done(code, *((self.folder / name).read_text() for name in ("out", "err")))
 
-    def __call__(self, *arguments, **environment):
-        """Push, to the end."""
-        self.start(*arguments, **environment)
+    def __call__(self, *arguments, code=None, **environment):
+        """Run to the end."""
+        self.start(*arguments, code=code, **environment)
         return self.wait()
 
     def _tell(self, line):
