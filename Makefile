@@ -5,7 +5,7 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Where tests/ends.py looks for the oldest datasets that is supported.
 OLDEST := $(VENV)/datasets-3.6/bin/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test bench lint types install install-oldest clean
+.PHONY: demo test bench fuzz lint types install install-oldest clean
 
 ## demo: build the synthetic sample, load it with plain datasets, show it
 demo: $(VENV)/runtime.stamp install
@@ -22,6 +22,10 @@ bench: $(VENV)/bench.stamp install
 	$(BIN)/python benchmarks/labels.py
 	$(BIN)/python benchmarks/loading.py
 	$(BIN)/python benchmarks/windows.py
+
+## fuzz: millions of damaged inputs; minutes to an hour
+fuzz: $(VENV)/test.stamp install
+	$(BIN)/python tests/fuzz.py
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
