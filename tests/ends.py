@@ -30,6 +30,14 @@ def check_lazy(rows, volume="50", label_source="json"):
         check_labels(row["organelles"], expected["organelle"], label_source)
     return [row["z"] for row in rows]
 
+def check_both_splits(loaded, label_source):
+    for split, volume in SPLITS:
+        if label_source == "json":
+            check_split(loaded[split], truth, volume)
+        rows = loaded[split].with_format("platelet_em")
+        zs = list(range(len(truth[volume + "_images"])))
+        assert check_lazy(rows, volume, label_source) == zs
+
 def check_labels(labels, expected, label_source):
     assert type(labels).__name__ == "LazyLabels"
     if label_source == "json":

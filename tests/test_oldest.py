@@ -204,12 +204,7 @@ for streaming in (False, True):
     options = dict(streaming=streaming, **script, **archives)
     for label_source in ("json", "tif"):
         loaded = datasets.load_dataset(name="slices", label_source=label_source, **options)
-        for split, volume in SPLITS:
-            if label_source == "json":
-                check_split(loaded[split], truth, volume)
-            rows = loaded[split].with_format("platelet_em")
-            zs = list(range(len(truth[volume + "_images"])))
-            assert check_lazy(rows, volume, label_source) == zs
+        check_both_splits(loaded, label_source)
     for split, volume in SPLITS:
         volumes = datasets.load_dataset(name="volumes", split=split, **options)
         check_volume(volumes, truth, volume)

@@ -32,12 +32,7 @@ for options in ({}, {"streaming": True}, {"num_proc": 2, "cache_dir": "workers"}
         loaded = datasets.load_dataset(
             *slices, label_source=label_source, **options, **archives
         )
-        for split, volume in SPLITS:
-            if label_source == "json":
-                check_split(loaded[split], truth, volume)
-            rows = loaded[split].with_format("platelet_em")
-            zs = list(range(len(truth[volume + "_images"])))
-            assert check_lazy(rows, volume, label_source) == zs
+        check_both_splits(loaded, label_source)
 ids = set()
 for label_source in ("json", "tif"):
     [row] = datasets.load_dataset(

@@ -212,18 +212,23 @@ def test_interrupted_build_leaves_nothing_and_is_taken_up(
     assert written[: len(first)] == first
 
 
-def test_interrupted_while_moving_is_taken_up(repository, archives, tmp_path, monkeypatch):
-    out = tmp_path / "repo"
+def stop_moving(patch, after):
+    """Let builds be interrupted after they have moved so many files into place."""
     publish = repo_module._publish
 
     def stop(folder, staging, files):
-        publish(folder, staging, files[:5])
+        publish(folder, staging, files[:after])
         raise Interrupted
 
-    monkeypatch.setattr(repo_module, "_publish", stop)
-    with pytest.raises(Interrupted):
-        build(out, data_dir=archives)
-    monkeypatch.setattr(repo_module, "_publish", publish)
+    patch.setattr(repo_module, "_publish", stop)
+
+
+def test_interrupted_while_moving_is_taken_up(repository, archives, tmp_path, monkeypatch):
+    out = tmp_path / "repo"
+    with monkeypatch.context() as patch:
+        stop_moving(patch, after=5)
+        with pytest.raises(Interrupted):
+            build(out, data_dir=archives)
     build(out, data_dir=archives)
     assert contents(out) == contents(repository)
 
@@ -283,13 +288,7 @@ def test_builds_of_two_archives_never_stand_side_by_side(
     repository, archives, tmp_path, monkeypatch
 ):
     out = shutil.copytree(repository, tmp_path / "repo")
-    publish = repo_module._publish
-
-    def stop(folder, staging, files):
-        publish(folder, staging, files[:3])
-        raise Interrupted
-
-    monkeypatch.setattr(repo_module, "_publish", stop)
+    stop_moving(monkeypatch, after=3)
     with pytest.raises(Interrupted):
         build(out, data_dir=archives, label_source="tif")
     records = [

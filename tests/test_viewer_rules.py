@@ -226,14 +226,6 @@ def test_viewer_1_ten_slices_fit_with_their_pictures(full_size):
 
 
 @each_split
-def test_viewer_1_small_rows_are_shown_whole(repository, split):
-    features, rows = in_card(repository, "slices"), read(repository, "slices", split)
-    answer = viewer.first_rows(rows, features, "slices", split)
-    assert len(answer["rows"]) == len(rows)
-    assert not any(item["truncated_cells"] for item in answer["rows"])
-
-
-@each_split
 def test_viewer_1_volumes_keep_their_preview(full_size, split):
     features, rows = in_card(full_size, "volumes"), read(full_size, "volumes", split)
     answer = viewer.first_rows(rows, features, "volumes", split)
@@ -244,9 +236,11 @@ def test_viewer_1_volumes_keep_their_preview(full_size, split):
 
 
 @each_split
-def test_viewer_1_previews_are_shown_whole(full_size, split):
-    features, rows = in_card(full_size, "preview"), read(full_size, "preview", split)
-    answer = viewer.first_rows(rows, features, "preview", split)
+@pytest.mark.parametrize(("built", "config"), [("repository", "slices"), ("full_size", "preview")])
+def test_viewer_1_small_rows_are_shown_whole(built, config, split, request):
+    folder = request.getfixturevalue(built)
+    features, rows = in_card(folder, config), read(folder, config, split)
+    answer = viewer.first_rows(rows, features, config, split)
     assert len(answer["rows"]) == len(rows)
     assert not any(item["truncated_cells"] for item in answer["rows"])
 
