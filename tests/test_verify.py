@@ -129,7 +129,7 @@ ARCHIVE_FAULTS = {
     frame: ("frame", "50-instance-cell.tif", "a drawn frame", {"z": 1}),
     unknown_label: ("semantic labels", "50-semantic.json", "label 7", {}),
     unknown_color: ("semantic labels", "50-semantic.tif", "colour (9, 8, 7) at", {}),
-    fewer_slices: ("shape", "50-instance-cell.json", "(8, 26, 34) of the image (7, 26, 34)", {}),
+    fewer_slices: ("shape", "50-instance-cell.json", "volume, (8, 26, 34) (7, 26, 34)", {}),
 }  # fmt: skip
 
 
@@ -231,6 +231,21 @@ def test_labels_and_palette_that_fit_no_image_are_told(tmp_path, capsys):
 
     document = verified.run(capsys, verified.plant(tmp_path / "archives", turn))[1]
     assert verified.is_told(document, "remark", "flip", "50-semantic.json", "fit the image better")
+
+
+def test_tif_of_ids_and_tif_of_colors_are_compared_as_partitions(tmp_path, capsys):
+    tidy = verified.tidy()
+    of_colors = tidy.folder(tmp_path / "colors", "tif", palette=publisher.OLD)
+    of_ids = tidy.folder(tmp_path / "ids", "tif")
+    for name, volume in tidy.volumes.items():
+        for kind in ("semantic", "cell", "organelle"):
+            path = of_ids / f"{publisher.FILES[kind].format(name)}.tif"
+            path.write_bytes(publisher.tif(getattr(volume, kind).astype(np.uint16)))
+    code, document = verified.run(capsys, of_ids, of_colors)
+    assert (code, document["errors"]) == (0, 0)
+    forms = [s["figures"].get("semantic file", "").split(", md5")[0] for s in document["sections"]]
+    assert "TIF, indices uint16" in forms
+    assert "TIF, RGBA uint8, palette A" in forms
 
 
 def test_place_without_our_files_is_an_error(tmp_path, capsys):

@@ -71,6 +71,7 @@ ROW_FAULTS = {
     "image": (paint_page("image", 1), "images voxels", None, "the first of 1 voxels"),
     "semantic": (paint_page("semantic", 0), "semantic voxels", None, "the first of 1 voxels"),
     "class 7": (paint_page("semantic", 7), "classes", "semantic", "classes from 0 to 6 7"),
+    "palette": (paint_page("semantic", 0), "palette", "semantic", "['L']"),
     "no page": (assign("image", {"bytes": b"GIF89a", "path": ""}), "page", "image", "GIF89a"),
     "n_cells": (assign("n_cells", 9), "n_cells", "n_cells", "2 9"),
     "z": (assign("z", 0), "z", "z", "1 0"),

@@ -1,5 +1,6 @@
 """The rows of a built repository, checked in themselves and read into parts to compare."""
 
+import io
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,12 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets.utils import tqdm
 from numpy.typing import NDArray
+from PIL import Image
 
 from _platelet_em.built import Built
-from _platelet_em.errors import PlateletEMError
+from _platelet_em.errors import PlateletEMError, quote
 from _platelet_em.findings import Section
 from _platelet_em.objects import measure_organelles
 from _platelet_em.page import decode_page
+from _platelet_em.palette import PALETTES
 from _platelet_em.parts import INSTANCES, KINDS, Part
 from _platelet_em.runs import Runs, value_runs
 from _platelet_em.runstore import RunStore
@@ -76,7 +79,8 @@ def read_slices(section: Section, built: Built, spec: VolumeSpec, opened: ExitSt
 
 def _new_part(built: Built, config: str, spec: VolumeSpec) -> Part:
     source = built.record.get("label_source")
-    part = Part(str(built.folder / config), spec, "tif" if source == "tif" else "json")
+    kind = "tif" if source == "tif" else "json"
+    part = Part(str(built.folder / config), spec, kind, is_built=True)
     files = built.files(config, spec)
     name = str(files[0]) if len(files) == 1 else str(built.folder / config / f"{spec.split}-*")
     part.files = dict.fromkeys(("images", *KINDS), name)
@@ -134,11 +138,26 @@ def _read_page(row: Row, column: str, value: Any, plane: Plane | None) -> NDArra
         expected = f"{np.dtype(dtype)} pixels (y, x)" + (f" of shape {plane}" if plane else "")
         row.error("page", column=column, expected=expected, found=f"{page.dtype} {page.shape}")
         return None
-    if column == "semantic" and page.max(initial=0) >= len(CLASS_NAMES):
-        y, x = (int(c) for c in np.argwhere(page >= len(CLASS_NAMES))[0])
-        expected = f"classes from 0 to {len(CLASS_NAMES) - 1}"
-        row.error("classes", column=column, expected=expected, found=page[y, x], y=y, x=x)
+    if column == "semantic":
+        _check_classes(row, page, value["bytes"].as_py())
     return page
+
+
+def _check_classes(row: Row, page: NDArray[Any], encoded: bytes) -> None:
+    """A mask's values, and the colours in which other programs show them."""
+    column = "semantic"
+    if page.max(initial=0) >= len(CLASS_NAMES):
+        y, x = (int(c) for c in np.argwhere(page >= len(CLASS_NAMES))[0])
+        classes = f"classes from 0 to {len(CLASS_NAMES) - 1}"
+        row.error("classes", column=column, expected=classes, found=page[y, x], y=y, x=x)
+    expected = PALETTES["A"].ravel().tolist()
+    try:
+        with Image.open(io.BytesIO(encoded)) as picture:
+            found = (picture.getpalette() or [picture.mode])[: len(expected)]
+    except (OSError, ValueError, TypeError, SyntaxError) as error:
+        found = [str(error)]
+    if found != expected:
+        row.error("palette", column=column, expected=str(expected), found=quote(found))
 
 
 def _check_values(row: Row, values: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ _VALUES = 256
 def compare_parts(section: Section, part: Part, other: Part) -> None:
     """Compare what two sources say of a volume.
 
-    With the same label source ids have to be the same; else the partitions have to be, where a
+    Of the same kind of labels ids have to be the same; else the partitions have to be, where a
     TIF may give several ids one colour, or none: that is a remark.
 
     Args:
@@ -129,7 +129,7 @@ class _Matching:
 
 def _compare_instances(section: Section, part: Part, other: Part, kind: str) -> None:
     matching = None
-    if part.label_source != other.label_source:
+    if not _share_ids(part, other, kind):
         matching = _match(part, other, kind)
         _tell_losses(section, part, other, kind, matching)
     total = 0
@@ -141,6 +141,14 @@ def _compare_instances(section: Section, part: Part, other: Part, kind: str) -> 
     what = "ids" if matching is None else "colours"
     said = f"{total} voxels differ; {mine} ids, and {theirs} {what} in the other"
     section.figure(kind, said, {"differ": total, "ids": mine, what: theirs})
+
+
+def _share_ids(part: Part, other: Part, kind: str) -> bool:
+    """Whether ids have to be equal; a TIF may hold true ids, or colours that are numbered."""
+    if part.label_source != other.label_source:
+        return False
+    same = np.array_equal(np.sort(part.labels[kind].ids), np.sort(other.labels[kind].ids))
+    return same or part.label_source == "json" or part.is_built or other.is_built
 
 
 def _match(part: Part, other: Part, kind: str) -> _Matching:

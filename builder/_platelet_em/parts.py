@@ -46,6 +46,7 @@ class Part:
         image: Gives slice z, uint16 (y, x); None if there is no readable image.
         labels: Kind -> runs, for the label files that could be read and have this shape.
         files: Kind, or "images" -> what to call its file in messages.
+        is_built: Whether it is a repository's, whose ids are those of the archive it is made of.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Part:
     image: Callable[[int], NDArray[np.uint16]] | None = None
     labels: dict[str, RunStore] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+    is_built: bool = False
 
     def dense(self, kind: str, z: int) -> NDArray[np.int32]:
         """Classes or ids of slice z, int32 (y, x)."""
@@ -103,10 +105,11 @@ def read_archive_part(
         if store.shape == part.shape:
             part.labels[kind] = store
         else:
+            known = f"the shape of the volume, {part.shape}"
             section.error(
                 "shape",
                 place,
-                expected=f"the shape {part.shape} of the image",
+                expected=known if part.shape else f"at most {_MAX_DEPTH} slices",
                 found=str(store.shape),
                 remedy="fetch the archive again; these labels are not checked further",
             )
