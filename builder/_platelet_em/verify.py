@@ -147,22 +147,23 @@ def _verify_volume(
         part = read_archive_part(section, source, spec, label_source, opened)
         check_part(section, part)
         _compare(report, spec, parts, part)
+        parts += [part] if part.shape is not None else []
     for built in repositories:
         section = report.section(built.folder, f"volume {spec.name}, slices")
         part = read_slices(section, built, spec, opened)
         check_part(section, part)
         _compare(report, spec, parts, part)
+        parts += [part] if part.shape is not None else []
         section = report.section(built.folder, f"volume {spec.name}, volumes and preview")
         part = read_volume(section, built, spec, opened)
         check_previews(section, built, spec)
+        # It is not kept to compare others with: its images lie in memory, all of them.
         _compare(report, spec, parts, part)
 
 
 def _compare(report: Report, spec: VolumeSpec, earlier: list[Part], part: Part) -> None:
-    """Compare with the first earlier part, at best one with the same kind of ids."""
-    if part.shape is not None:
-        known = [p for p in earlier if p.label_source == part.label_source] or earlier
-        if known:
-            section = report.section(part.name, f"volume {spec.name}, against {known[0].name}")
-            compare_parts(section, known[0], part)
-        earlier.append(part)
+    """Compare with the first earlier part, at best one with the same kind of labels."""
+    known = [p for p in earlier if p.label_source == part.label_source] or earlier
+    if part.shape is not None and known:
+        section = report.section(part.name, f"volume {spec.name}, against {known[0].name}")
+        compare_parts(section, known[0], part)
