@@ -182,8 +182,6 @@ def test_missing_and_damaged_members_are_errors_each(tidy_archives, tmp_path, ca
 def test_what_a_tif_cannot_hold_is_a_remark_that_names_the_ids(tmp_path, capsys):
     def lose(first, second):
         second.organelle[second.organelle == 9] = 5
-        for volume in (first, second):
-            volume.semantic[(volume.cell == 3) & (volume.organelle == 0)] = 1
         extra = (slice(1, 3), slice(20, 22), slice(30, 32))
         first.cell[extra] = 8
         first.semantic[extra] = second.semantic[extra] = 1
