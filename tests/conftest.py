@@ -15,6 +15,7 @@ import numpy as np
 import plain
 import publisher
 import pytest
+import verified
 from clients import hub, with_us, without_us  # noqa: F401  # fixtures for all modules
 from faulty_http import server, waits  # noqa: F401  # fixtures for all modules
 from hypothesis import HealthCheck, settings
@@ -110,6 +111,19 @@ def cache(tmp_path_factory):
 def repository(archives, tmp_path_factory):
     """A repository built from the JSON archive."""
     return build(tmp_path_factory.mktemp("built") / "repo", data_dir=archives)
+
+
+@pytest.fixture(scope="session")
+def tidy_archives(tmp_path_factory):
+    """A folder with archives in which nothing is wrong, see verified.py."""
+    folder = tmp_path_factory.mktemp("clean") / "archives"
+    return verified.write_archives(folder, verified.tidy(), verified.tidy())
+
+
+@pytest.fixture(scope="session")
+def tidy_repository(tidy_archives):
+    """The repository of them."""
+    return build(tidy_archives.parent / "repo", data_dir=tidy_archives)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from _platelet_em.cli import main
 
-COMMANDS = ("build", "sample", "info", "show", "convert")
+COMMANDS = ("build", "sample", "info", "show", "convert", "verify")
 
 
 def run(*arguments):

@@ -20,7 +20,9 @@ LAYERS = (
     "intensity", "tensors",
     "frames", "samplers", "windows",
     "dataset", "card", "croissant", "repo", "remote", "push",
-    "convert", "anatomy", "scene", "sample", "info", "show", "cli",
+    "convert", "anatomy", "scene", "sample", "info", "show",
+    "findings", "parts", "agreement", "comparison", "built", "structs", "built_rows", "verify",
+    "cli",
 )  # fmt: skip
 
 FOLDER = Path(_platelet_em.__file__).parent

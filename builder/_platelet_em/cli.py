@@ -18,8 +18,18 @@ from _platelet_em.repo import build
 from _platelet_em.sample import write_sample
 from _platelet_em.show import show
 from _platelet_em.spec import LABEL_SOURCES, VOLUMES, volume_named
+from _platelet_em.verify import verify
 
 __all__ = ["main"]
+
+_VERIFY_HELP = """\
+Exit code 0: no errors (remarks are facts worth knowing); 1: errors, each with file, place,
+expected, found and remedy. It goes on after an error; of each kind and file, five are told.
+
+--json: {"format": 1, "errors": N, "remarks": N, "sections": [{"title", "figures": {name: value},
+"findings": [{"level": "error" or "remark", "check", "file", "count", "first": [{"place": {"z",
+"y", "x", "id", "row", "column", ...}, "expected", "found", "remedy"}]}]}]}; z, y, x and row count
+from 0. Names of checks and figures stay; further keys may come."""
 
 _DATA_DIR = "a zip of the publisher, its extracted folder, or a folder with the zips"
 
@@ -33,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if getattr(options, "sample", None) and options.data_dir is not None:
         parser.error("--sample makes its own archives: leave out --data-dir")
     try:
-        options.run(options)
+        code: int = options.run(options) or 0
     except KeyboardInterrupt:
         _say("interrupted", error=True)
         return 130
@@ -44,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kind = "" if expected else f"unexpected {type(error).__name__}, see --debug: "
         _say(f"platelet-em: {kind}{error}", error=True)
         return 1
-    return 0
+    return code
 
 
 def _say(line: object, *, error: bool = False) -> None:
@@ -129,6 +139,13 @@ def _convert(options: argparse.Namespace) -> None:
     _say(options.target)
 
 
+def _verify(options: argparse.Namespace) -> int:
+    report = verify(options.paths)
+    for line in [report.to_json()] if options.json else report.lines():
+        _say(line)
+    return 1 if report.errors else 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="platelet-em",
@@ -143,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_info(commands)
     _add_show(commands)
     _add_convert(commands)
+    _add_verify(commands)
     return parser
 
 
@@ -307,3 +325,26 @@ def _add_convert(commands: _Commands) -> None:
     command.add_argument(
         "--palette", choices=("A", "B"), default="B", help="colours of classes (default: B)"
     )
+
+
+def _add_verify(commands: _Commands) -> None:
+    command = _add(
+        commands,
+        "verify",
+        "check archives and built repositories, in themselves and against each other",
+        "verify archives                   # both zips, and one against the other",
+        "verify images_and_labels_json.zip",
+        "verify extracted",
+        "verify repo                       # sums, schema, each field of each row",
+        "verify archives repo --json       # and voxel for voxel, as a document",
+    )
+    command.description = f"{command.description}\n\n{_VERIFY_HELP}"
+    command.set_defaults(run=_verify)
+    command.add_argument(
+        "paths",
+        metavar="PATH",
+        type=Path,
+        nargs="+",
+        help=f"{_DATA_DIR}, or a built repository",
+    )
+    command.add_argument("--json", action="store_true", help="print the report as JSON")

@@ -9,7 +9,7 @@ from _platelet_em.runs import areas, intersect
 from _platelet_em.runstore import RunStore
 from _platelet_em.spec import FIRST_ORGANELLE_CLASS
 
-__all__ = ["OrganelleProperties", "measure_organelles"]
+__all__ = ["OrganelleProperties", "Votes", "measure_organelles"]
 
 Int64s = NDArray[np.int64]
 
@@ -36,8 +36,8 @@ class OrganelleProperties:
     area: Int64s
 
 
-class _Votes:
-    """Voxels that each organelle shares with each label; only pairs that occur take memory."""
+class Votes:
+    """Voxels that each instance shares with each label; only pairs that occur take memory."""
 
     def __init__(self) -> None:
         self._pairs = np.empty((0, 2), np.int64)
@@ -87,7 +87,7 @@ def measure_organelles(
     count = len(organelles.ids)
     area = np.zeros(count, np.int64)
     covered = np.zeros(count, np.int64)
-    in_class, in_cell = _Votes(), _Votes()
+    in_class, in_cell = Votes(), Votes()
     for z in range(organelles.shape[0]):
         runs = organelles.slice(z)
         area += areas(runs, count)

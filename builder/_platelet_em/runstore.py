@@ -55,12 +55,16 @@ class RunStore:
 
     def slice(self, z: int) -> Runs:
         """The canonical runs of slice z; where instances overlap, the higher owner wins."""
+        return resolve(self.stored(z))
+
+    def stored(self, z: int) -> Runs:
+        """The runs of slice z as they were put, overlaps and all."""
         parts = []
         for place, count in self._pieces.get(z, []):
             self._file.seek(place)
             values = np.frombuffer(self._file.read(24 * count), np.int64).reshape(3, count)
             parts.append(Runs(*values))
-        return resolve(Runs.join(parts))
+        return Runs.join(parts)
 
     def volume(self) -> Runs:
         """The canonical runs of the whole flattened volume."""

@@ -18,6 +18,7 @@ __all__ = [
     "FIRST_AUTHOR",
     "FIRST_ORGANELLE_CLASS",
     "HOMEPAGE_PAPER",
+    "KNOWN_FILES",
     "LABEL_SOURCES",
     "LICENSE",
     "LICENSE_WORDS",
@@ -52,11 +53,17 @@ TOP_FOLDER = "platelet-em"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeSpec:
-    """One 3D image of the dataset: its name, its split, its published shape (z, y, x) [page]."""
+    """One 3D image of the dataset: name, split, shape [page], share of each class [png].
+
+    Attributes:
+        shape: (z, y, x), as published.
+        class_shares: Percent of the voxels of z=0, by class index, as published.
+    """
 
     name: str
     split: str
     shape: tuple[int, int, int]
+    class_shares: tuple[float, ...]
 
     @property
     def images(self) -> str:
@@ -77,8 +84,18 @@ class VolumeSpec:
 
 
 VOLUMES = (
-    VolumeSpec(name="50", split="train", shape=(50, 800, 800)),
-    VolumeSpec(name="24", split="validation", shape=(24, 800, 800)),
+    VolumeSpec(
+        name="50",
+        split="train",
+        shape=(50, 800, 800),
+        class_shares=(29.56, 61.79, 0.69, 4.03, 3.76, 0.14, 0.017),
+    ),
+    VolumeSpec(
+        name="24",
+        split="validation",
+        shape=(24, 800, 800),
+        class_shares=(48.09, 44.95, 0.59, 4.23, 2.04, 0.08, 0.014),
+    ),
 )
 """The two volumes; volume 50 trains and volume 24 evaluates, as in the paper [page]."""
 
@@ -147,6 +164,20 @@ ARCHIVES = (
         md5=None,
     ),
 )
+
+KNOWN_FILES = {
+    "23891d451dffb8709c4cf719c1a389d4": "the published JSON archive",
+    "f07632c95cacb3f50496f4b2b35624f3": "the first JSON issue",
+    "253310093ee2c00304fbabdb0c7e3a4a": "the archive of the paper",
+    "940ffa25038e9e9ca0ae86bc7e75553c": "train-images.tif of the paper",
+    "dc72be0033f8ce409cac0202928873ba": "train-labels.tif of the paper",
+    "dd30e90f77b2141dd01ab7b76e238163": "train-error-weights.tif of the paper",
+    "0fd6642cd7cf0a1e758d7d48b3ac5b57": "eval-images.tif of the paper",
+    "abec7b896c2b57ebfc6bccac77cdcd2f": "eval-labels.tif of the paper",
+    "d3f296cbedb7c3240e6be0e9e7217f3a": "test-images.tif of the paper",
+    "dd21ca5031d74b6f8be9f954e8fe7eac": "test-labels.tif of the paper",
+}
+"""MD5 of archives and of their members, and what they are [code]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
