@@ -14,7 +14,7 @@ LAYERS = (
     "stitch",
     "runs", "rle", "palette", "page", "picture",
     "label_json", "lazy", "label_fields", "labels", "stack",
-    "files", "archive", "fetch", "tiff", "runstore", "label_files", "objects",
+    "files", "archive", "fetch", "ifd", "tiff", "runstore", "label_files", "objects",
     "schema", "shards", "provenance", "records",
     "formatting", "hf",
     "intensity", "tensors",

@@ -13,6 +13,7 @@ lists of a labels' struct become properties, and a field that is no list is left
 import functools
 import itertools
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from datasets.formatting.formatting import TensorFormatter
 from numpy.typing import NDArray
 from PIL.Image import Image as Picture
 
-from _platelet_em.errors import LabelFormatError
+from _platelet_em.errors import ImageFormatError, LabelFormatError, quote
 from _platelet_em.label_fields import OWN_FIELDS
 from _platelet_em.labels import LazyLabels
 from _platelet_em.page import decode_page
@@ -34,6 +35,7 @@ __all__ = ["PlateletEMFormatter", "read_slice"]
 
 _LABEL_FIELDS = ("shape", "id", "rle")
 _ENCODED_FIELDS = {"bytes", "path"}
+_TEXTS = ("string", "large_string", "string_view")
 _LARGE = 1 << 24
 """Bytes: half of what is kept, which is two samples in flight and more."""
 
@@ -69,7 +71,8 @@ class PlateletEMFormatter(TensorFormatter[dict[str, Any], list[Any], dict[str, A
             feature = self.features.get(name) if self.features else None
             values = []
             for chunk in column.chunks:
-                values += self._values(name, feature, chunk)
+                with _arrow_trouble(f"column {name!r}"):
+                    values += self._values(name, feature, chunk)
             yield name, values
 
     def _values(self, name: str, feature: Any, array: pa.Array) -> list[Any]:
@@ -86,7 +89,7 @@ class PlateletEMFormatter(TensorFormatter[dict[str, Any], list[Any], dict[str, A
             if _is_image(item, array.type.value_type):
                 return [None if part is None else _stack(part, name) for part in parts]
             return [None if part is None else self._values(name, item, part) for part in parts]
-        values: list[Any] = array.to_pylist()
+        values: list[Any] = _checked(array).to_pylist()
         if self.features and name in self.features:
             values = self.python_features_decoder.decode_column(values, name)
         return values
@@ -108,6 +111,16 @@ def read_slice(files: list[Path], z: int) -> dict[str, Any] | None:
     """The formatted row of a slice from Parquet files of `slices`; None if they do not hold it."""
     table = pq.read_table(files, filters=[("z", "==", z)])
     return PlateletEMFormatter().format_row(table) if len(table) else None
+
+
+@contextmanager
+def _arrow_trouble(place: str) -> Iterator[None]:
+    """Say of which column it is what Arrow finds wrong in a block."""
+    try:
+        yield
+    except pa.ArrowException as error:
+        msg = f"{place}: the file is damaged, or of a type that is not read: {error}"
+        raise LabelFormatError(msg) from error
 
 
 # --- from Arrow -------------------------------------------------------------------------------
@@ -137,6 +150,8 @@ def _is_image(feature: Any, kind: pa.DataType) -> bool:
 
 def _lists(array: pa.Array) -> Iterator[pa.Array | None]:
     """The items of each list, as slices of the same buffers."""
+    array.validate()
+    _check_order(array.offsets.to_numpy())
     bounds = itertools.pairwise(array.offsets.to_pylist())
     values = array.values
     for (begin, end), valid in zip(bounds, _valid(array), strict=True):
@@ -151,29 +166,35 @@ def _valid(array: pa.Array) -> list[bool]:
 
 def _encoded(array: pa.StructArray) -> Iterator[Any]:
     """The buffer of each encoded picture, or its path where the bytes are elsewhere."""
-    contents = array.field("bytes")
-    if pa.types.is_large_binary(contents.type):
+    contents = _checked(array.field("bytes"))
+    if not (pa.types.is_binary(contents.type) or pa.types.is_string(contents.type)):
         contents = contents.cast(pa.binary())
-    _, offsets, data = contents.buffers()
-    bounds = np.frombuffer(offsets, np.int32, len(array) + 1, 4 * contents.offset).tolist()
-    inside, paths = _valid(contents), array.field("path").to_pylist()
+    data, offsets = _bytes_and_offsets(contents)
+    bounds = offsets.tolist()
+    inside, paths = _valid(contents), _checked(array.field("path")).to_pylist()
     for i, valid in enumerate(_valid(array)):
         if not valid:
             yield None
         elif inside[i]:
             begin, end = bounds[i], bounds[i + 1]
-            yield data.slice(begin, end - begin) if end > begin else b""
+            yield b"" if data is None or begin == end else data.slice(begin, end - begin)
         else:
             yield paths[i]
 
 
 def _image(encoded: Any, name: str, mode: str | None = None) -> NDArray[Any]:
     """A picture as an array; in another mode, or from a path, as `datasets` itself decodes it."""
-    if isinstance(encoded, str):
-        return np.asarray(Image(mode=mode).decode_example({"path": encoded, "bytes": None}))
-    if mode is not None:
-        content = {"path": None, "bytes": encoded.to_pybytes()}
-        return np.asarray(Image(mode=mode).decode_example(content))
+    if isinstance(encoded, str) or mode is not None:
+        is_path = isinstance(encoded, str)
+        content = {"path": encoded, "bytes": None}
+        if not is_path:
+            content = {"path": None, "bytes": bytes(encoded)}
+        try:
+            return np.asarray(Image(mode=mode).decode_example(content))
+        except Exception as error:
+            # From a path or in another mode, anything between the network and Pillow may fail.
+            msg = f"column {name!r}: expected a picture, got {quote(encoded)}: {error}"
+            raise ImageFormatError(msg) from error
     return decode_page(encoded, f"column {name!r}")
 
 
@@ -204,7 +225,7 @@ def _decoded(page: Any) -> NDArray[Any]:
 
 def _labels(array: pa.StructArray) -> list[LazyLabels | None]:
     """The labels of each row; their texts, and the columns beside them, stay where they lie."""
-    shapes, ids, texts = (array.field(name) for name in _LABEL_FIELDS)
+    shapes, ids, texts = (_checked(array.field(name)) for name in _LABEL_FIELDS)
     shape = shapes.to_pylist()
     id_bounds, id_values = ids.offsets.to_pylist(), ids.values
     text_bounds, text_values = texts.offsets.to_pylist(), texts.values
@@ -231,9 +252,10 @@ def _further(array: pa.StructArray, row: int) -> dict[str, NDArray[Any]]:
     further = {}
     for field in array.type:
         if field.name not in OWN_FIELDS and _is_list(field.type):
-            values = array.field(field.name)[row]
-            if values.is_valid:
-                further[field.name] = _numpy(values.values)
+            with _arrow_trouble(f"labels: property {field.name!r}"):
+                values = _checked(array.field(field.name).slice(row, 1))[0]
+                if values.is_valid:
+                    further[field.name] = _numpy(values.values)
     return further
 
 
@@ -251,13 +273,57 @@ def _text_buffer(texts: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]
         msg = f"labels: {texts.null_count} of {len(texts)} RLE texts are null, expected none"
         raise LabelFormatError(msg)
     if not pa.types.is_string(texts.type):
+        plain = texts.type.value_type if pa.types.is_dictionary(texts.type) else texts.type
+        if str(plain) not in _TEXTS:
+            msg = f"labels: expected RLE texts, got values of the type {texts.type}"
+            raise LabelFormatError(msg)
         texts = texts.cast(pa.string())
-    _, offsets, data = texts.buffers()
-    if not len(texts):
-        return np.empty(0, np.uint8), np.zeros(1, np.int64)
-    bounds = np.frombuffer(offsets, np.int32, len(texts) + 1, 4 * texts.offset)
+    data, offsets = _bytes_and_offsets(texts)
     text = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
-    return text, bounds.astype(np.int64)
+    return text, offsets
+
+
+def _bytes_and_offsets(array: pa.Array) -> tuple[pa.Buffer | None, NDArray[np.int64]]:
+    """The bytes of a string or binary array, and where in them each item begins and ends."""
+    _, offsets, data = array.buffers()
+    if not len(array):
+        return data, np.zeros(1, np.int64)
+    bounds = np.frombuffer(offsets, np.int32, len(array) + 1, 4 * array.offset)
+    return data, bounds.astype(np.int64)
+
+
+def _checked(array: pa.Array) -> pa.Array:
+    """The array, if its items lie in its buffers.
+
+    A damaged Arrow file may say that they lie anywhere, and pyarrow would read there. Its own full
+    check looks at all rows of a batch to give one.
+
+    Raises:
+        pa.ArrowInvalid: for items that do not.
+    """
+    kind = array.type
+    if pa.types.is_struct(kind):
+        array.validate()
+        for field in array.flatten():
+            _checked(field)
+    elif _is_list(kind):
+        array.validate()
+        begin, end = _check_order(array.offsets.to_numpy())
+        _checked(array.values.slice(begin, end - begin))
+    elif pa.types.is_string(kind) or pa.types.is_binary(kind):
+        array.validate()
+        _check_order(_bytes_and_offsets(array)[1])
+    else:
+        array.validate(full=pa.types.is_nested(kind) or not pa.types.is_primitive(kind))
+    return array
+
+
+def _check_order(offsets: NDArray[np.integer]) -> tuple[int, int]:
+    """First and last of the offsets of a valid array, between which all others must lie."""
+    if (offsets[1:] < offsets[:-1]).any():
+        msg = "offsets that are not in order"
+        raise pa.ArrowInvalid(msg)
+    return (int(offsets[0]), int(offsets[-1])) if len(offsets) else (0, 0)
 
 
 # --- from Python values -----------------------------------------------------------------------

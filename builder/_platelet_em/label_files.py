@@ -1,5 +1,6 @@
 """Label files of either kind, JSON or TIF, read into a `RunStore` with checked ids."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from _platelet_em.palette import PALETTES
 from _platelet_em.rle import parse, parse_chunks
 from _platelet_em.runs import Runs, value_runs
 from _platelet_em.runstore import RunStore
-from _platelet_em.spec import CLASS_NAMES, MAX_ID
+from _platelet_em.spec import CLASS_NAMES, MAX_ID, MAX_PAGE, MAX_PAGES, MAX_VOXELS
 from _platelet_em.tiff import TiffStack, pack_colors, unpack_colors
 
 __all__ = ["read_labels"]
@@ -64,6 +65,9 @@ def _new_store(shape: tuple[int, ...], name: str, expected: Shape | None) -> Run
         _fail(name, f"shape {shape}", f"the image's shape {expected}")
     if len(shape) != 3:
         _fail(name, f"shape {shape}", "a volume (z, y, x)")
+    if shape[0] > MAX_PAGES or math.prod(shape[1:]) > MAX_PAGE or math.prod(shape) > MAX_VOXELS:
+        expected_most = f"at most {MAX_PAGES} slices of {MAX_PAGE} pixels, {MAX_VOXELS} voxels"
+        _fail(name, f"shape {shape}", expected_most)
     depth, height, width = shape
     return RunStore((depth, height, width))
 
@@ -96,25 +100,23 @@ def _parse_batches(
     def label_name(first: int) -> Callable[[int], str]:
         return lambda i: f"{name}: id {labels.ids[first + i]}"
 
-    def read(begin: int, end: int) -> bytes:
-        file.seek(begin)
-        return file.read(end - begin)
-
     lengths = np.diff(labels.spans, axis=1).ravel()
     first = 0
     while first < len(lengths):
         if lengths[first] > _BATCH:
             begin, end = labels.spans[first].tolist()
-            chunks = (read(b, min(b + _BATCH, end)) for b in range(begin, end, _BATCH))
+            chunks = label_json.read_text(file, begin, end, _BATCH)
             for runs in parse_chunks(chunks, size, label_name(first)(0)):
                 yield Runs(runs.starts, runs.stops, runs.owners + first)
             first += 1
             continue
         fits = np.searchsorted(np.cumsum(lengths[first:]), _BATCH, side="right")
         last = first + max(int(fits), 1)
-        texts = b"".join(read(a, b) for a, b in labels.spans[first:last].tolist())
-        offsets = np.concatenate([[0], np.cumsum(lengths[first:last])])
-        runs = parse(np.frombuffer(texts, np.uint8), offsets, size, label_name(first))
+        spans = labels.spans[first:last].tolist()
+        texts = [b"".join(label_json.read_text(file, a, b, _BATCH)) for a, b in spans]
+        offsets = np.concatenate([[0], np.cumsum(list(map(len, texts)))])
+        joined = np.frombuffer(b"".join(texts), np.uint8)
+        runs = parse(joined, offsets, size, label_name(first))
         yield Runs(runs.starts, runs.stops, runs.owners + first)
         first = last
 
