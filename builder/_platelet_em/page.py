@@ -91,7 +91,7 @@ def decode_page(data: Any, name: str = "page") -> Page:
             error: object = (
                 f"{picture.width} x {picture.height} pixels, at most {MAX_PAGE} are read"
             )
-    except Exception as trouble:
+    except Exception as trouble:  # noqa: BLE001  # anything, see below
         # What is damaged makes Pillow raise whatever it meets.
         error = trouble
     msg = f"{name}: expected an encoded picture, got {quote(bytes(data[:16]))}: {error}"

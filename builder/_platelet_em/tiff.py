@@ -1,6 +1,7 @@
 """The publisher's TIF files, page by page: uint16 images, and labels as indices or colours."""
 
 import functools
+import importlib.util
 import lzma
 import math
 import zlib
@@ -19,8 +20,8 @@ from _platelet_em.spec import MAX_PAGE, MAX_VOXELS
 
 __all__ = ["TiffStack", "pack_colors", "unpack_colors", "write_pages"]
 
-_LZMA = 34925
-_COMPRESSIONS = (1, 5, 8, 32946, 32773, _LZMA, 50000)
+_LZMA, _ZSTD = 34925, 50000
+_COMPRESSIONS = (1, 5, 8, 32946, 32773, _LZMA, _ZSTD)
 """None, LZW, deflate by its two numbers, PackBits, LZMA, Zstandard: they give back what was put
 in, and their codecs give no more than they are asked for, or are asked here."""
 
@@ -79,20 +80,21 @@ class TiffStack:
             # An OME description may name other files, which would be opened.
             self._tif = tifffile.TiffFile(_handle(self._file, self._name), is_ome=False)
             first: Any = self._tif.pages[0]
-            if self._depth == 1 and (planes := self._tif.series[0].size // first.size) > 1:
-                msg = (
-                    f"{planes} planes and one page: tools that read pages would lose the others: "
-                    "write it with a page for each plane"
-                )
-                raise ValueError(msg)
             if first.dtype is None or first.axes not in _AXES:
                 msg = f"{self._name}: expected pages of the axes (y, x), got {first.shape}"
                 raise ImageFormatError(msg)
             pixels = first.imagelength * first.imagewidth
-            if pixels > MAX_PAGE or pixels * self._depth > MAX_VOXELS:
+            if not 0 < pixels <= MAX_PAGE or pixels * self._depth > MAX_VOXELS:
                 msg = (
-                    f"{self._name}: expected at most {MAX_PAGE} pixels a page and {MAX_VOXELS} "
-                    f"voxels, got {self._depth} pages of shape {first.shape}"
+                    f"{self._name}: expected 1 to {MAX_PAGE} pixels a page and at most "
+                    f"{MAX_VOXELS} voxels, got {self._depth} pages of {first.imagelength} x "
+                    f"{first.imagewidth} pixels: the file is damaged, or too large to be read"
+                )
+                raise ImageFormatError(msg)
+            if self._depth == 1 and (planes := self._tif.series[0].size // first.size) > 1:
+                msg = (
+                    f"{self._name}: {planes} planes and one page: tools that read pages would "
+                    "lose the others: write it with a page for each plane"
                 )
                 raise ImageFormatError(msg)
             return (self._depth, *_last_samples(first.shape, first.axes)), first.dtype
@@ -105,14 +107,17 @@ class TiffStack:
             raise
         except Exception as error:
             # What is damaged makes tifffile and the codecs raise whatever they meet.
-            if "imagecodecs" in str(error):
-                msg = f"{self._name}: {place}: {error}: pip install 'platelet-em[codecs]'"
-                raise MissingExtraError(msg) from error
+            if isinstance(error, ImportError) or "imagecodecs" in str(error):
+                raise self._missing_codec(place, str(error)) from error
             msg = (
                 f"{self._name}: {place}: expected a readable TIF: {_shown(error)}: the file is "
                 "damaged: fetch it again, or write it anew"
             )
             raise ImageFormatError(msg) from error
+
+    def _missing_codec(self, place: str, what: str) -> MissingExtraError:
+        msg = f"{self._name}: {place}: {what}: pip install 'platelet-em[codecs]'"
+        return MissingExtraError(msg)
 
     @property
     def description(self) -> str:
@@ -149,10 +154,15 @@ class TiffStack:
             raise ValueError(msg)
         if page.compression not in _COMPRESSIONS:
             msg = (
-                f"{self._name}: expected pages that are uncompressed, or compressed with deflate, "
-                f"LZW, PackBits, LZMA or Zstandard, got {page.compression!r}: write it anew"
+                f"{self._name}: page {page.index}: expected it uncompressed, or compressed with "
+                f"deflate, LZW, PackBits, LZMA or Zstandard, got {page.compression!r}: write it "
+                "anew"
             )
             raise ImageFormatError(msg)
+        if page.compression == _ZSTD and importlib.util.find_spec("imagecodecs") is None:
+            # Newer Pythons have a codec, too, that tifffile lets give as much as it likes.
+            what = "Zstandard requires the 'imagecodecs' package"
+            raise self._missing_codec(f"page {page.index}", what)
         # A tile is decoded whole, however little of it lies in the page.
         tile = page.tilewidth * page.tilelength if page.is_tiled else 0
         if tile > MAX_PAGE:
