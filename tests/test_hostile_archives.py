@@ -9,8 +9,10 @@ import stat
 import struct
 import subprocess
 import sys
+import tempfile
 import zipfile
 import zlib
+from pathlib import Path
 
 import limits
 import pytest
@@ -130,9 +132,7 @@ def billions(path, files):
     write(path, files)
     data = path.read_bytes()
     end = data.rindex(b"PK\5\6")
-    record = struct.pack(
-        "<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, 2**33, 2**33, 2**40, 0
-    )
+    record = struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, 2**33, 2**33, 2**40, 0)
     locator = struct.pack("<4sIQI", b"PK\6\7", 0, end, 1)
     tail = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 2**32 - 1, 2**32 - 1, 0)
     path.write_bytes(data[:end] + record + locator + tail)
@@ -164,11 +164,20 @@ READ = {
 }
 BAD = {
     "a link": (listed(external_attr=(stat.S_IFLNK | 0o777) << 16), "expected a file, got a link"),
-    "a device": (listed(external_attr=(stat.S_IFCHR | 0o777) << 16), "expected a file, got a link or"),
+    "a device": (
+        listed(external_attr=(stat.S_IFCHR | 0o777) << 16),
+        "expected a file, got a link or",
+    ),
     "encrypted": (patched(8, b"\1"), "expected a file without a password, got an encrypted one"),
-    "bzip2": (listed(compress_type=zipfile.ZIP_BZIP2), "expected a file stored or deflated, got m"),
+    "bzip2": (
+        listed(compress_type=zipfile.ZIP_BZIP2),
+        "expected a file stored or deflated, got m",
+    ),
     "LZMA": (listed(compress_type=zipfile.ZIP_LZMA), "expected a file stored or deflated, got m"),
-    "an unknown method": (patched(10, b"\x63\0"), "stored or deflated, got method 99: fetch .*pack"),
+    "an unknown method": (
+        patched(10, b"\x63\0"),
+        "stored or deflated, got method 99: fetch .*pack",
+    ),
     "more bytes than any file of ours": (
         patched(24, struct.pack("<I", 2**32 - 2)),
         "(cannot be unpacked|expected the 4294967294 bytes that the zip lists, got)",
@@ -245,7 +254,7 @@ def test_what_is_unpacked_has_no_name_afterwards(publication, tmp_path):
     command = [sys.executable, "-c", WRITTEN, path]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     # A file without a name is asked of a folder, where the system has such files.
-    names = [name for name in json.loads(done.stdout) if not os.path.isdir(name)]
+    names = [name for name in json.loads(done.stdout) if not Path(name).is_dir()]
     assert not any(map(os.path.lexists, names))
 
 
@@ -254,8 +263,14 @@ def test_what_a_terminal_would_obey_is_escaped_in_messages(publication, tmp_path
     path = write(tmp_path / "a.zip", files)
     place = find_source(path, "json").place("50-images.tif")
     assert re.fullmatch(r".*/a\.zip: \.\.\.x{90,}/images/50-images\.tif", place)
-    path = write(tmp_path / "b.zip", [(f"\x1b[2J/{n}", d) for n, d in publication.files("json").items()])
-    assert find_source(path, "json").place("50-images.tif").endswith(r"b.zip: \x1b[2J/images/50-images.tif")
+    path = write(
+        tmp_path / "b.zip", [(f"\x1b[2J/{n}", d) for n, d in publication.files("json").items()]
+    )
+    assert (
+        find_source(path, "json")
+        .place("50-images.tif")
+        .endswith(r"b.zip: \x1b[2J/images/50-images.tif")
+    )
 
 
 # Folders
@@ -266,13 +281,10 @@ def pipe(path, elsewhere):
 
 
 def connection(path, elsewhere):
-    with socket.socket(socket.AF_UNIX) as server:
-        here = os.getcwd()
-        os.chdir(path.parent)
-        try:
-            server.bind(path.name)
-        finally:
-            os.chdir(here)
+    # Its name may be no longer than 107 bytes, so it is made elsewhere.
+    with tempfile.TemporaryDirectory() as short, socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{short}/x")
+        Path(f"{short}/x").rename(path)
 
 
 def huge(path, elsewhere):
@@ -283,9 +295,18 @@ def huge(path, elsewhere):
 SPECIAL = {
     "a pipe": (pipe, "expected a file, got a folder, a device or a pipe"),
     "a connection": (connection, "expected a file, got a folder, a device or a pipe"),
-    "a link to a device": (lambda p, _: p.symlink_to("/dev/zero"), "expected a file, got a folder"),
-    "a link to a folder": (lambda p, there: p.symlink_to(there), "expected a file 50-images.tif, found"),
-    "a link to nothing": (lambda p, there: p.symlink_to(there / "no"), "cannot be read: No such file"),
+    "a link to a device": (
+        lambda p, _: p.symlink_to("/dev/zero"),
+        "expected a file, got a folder",
+    ),
+    "a link to a folder": (
+        lambda p, there: p.symlink_to(there),
+        "expected a file 50-images.tif, found",
+    ),
+    "a link to nothing": (
+        lambda p, there: p.symlink_to(there / "no"),
+        "cannot be read: No such file",
+    ),
     "a link to itself": (lambda p, _: p.symlink_to(p.name), "cannot be read: Too many levels"),
     "a file of more than all of ours": (huge, "expected at most 4294967296 bytes, got 4294967297"),
 }
@@ -334,10 +355,14 @@ def test_a_pipe_in_place_of_a_zip_is_refused_and_not_waited_for(tmp_path):
             find_source(place, "json")
 
 
-def test_a_bomb_is_stopped_at_the_bytes_that_a_file_of_ours_may_have(publication, tmp_path, monkeypatch):
+def test_a_bomb_is_stopped_at_the_bytes_that_a_file_of_ours_may_have(
+    publication, tmp_path, monkeypatch
+):
     monkeypatch.setattr("_platelet_em.archive.MAX_FILE", 1000)
     path = publication.zip(tmp_path / "a.zip", "json")
-    with pytest.raises(ArchiveError, match=r"50-images\.tif: expected at most 1000 bytes, got \d{4,}:"):
+    with pytest.raises(
+        ArchiveError, match=r"50-images\.tif: expected at most 1000 bytes, got \d{4,}:"
+    ):
         find_source(path, "json").open("50-images.tif")
 
 

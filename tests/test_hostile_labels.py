@@ -2,6 +2,8 @@
 
 import json
 import re
+import struct
+import zlib
 
 import limits
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 import platelet_em
 from _platelet_em.formatting import PlateletEMFormatter
 from _platelet_em.label_files import read_labels
+from _platelet_em.page import encode_page
 from _platelet_em.spec import MAX_LABELS
 
 SHAPE = [2, 3, 4]
@@ -60,14 +63,14 @@ def test_what_the_publisher_accepts_gives_the_same_voxels(case, batch, tmp_path,
 
 
 def shaped(shape):
-    return '{".info": {"shape": %s}, "1": "1 1"}' % shape
+    return f'{{".info": {{"shape": {shape}}}, "1": "1 1"}}'
 
 
-ENDLESS = 1 << 28
+ENDLESS = 1 << 27
 
 
 def endless(head, piece, tail):
-    """A file of a quarter of a gigabyte."""
+    """A file of 128 MiB of the same: what reads it whole has no memory left to parse it."""
     return head.encode(), piece.encode(), tail.encode()
 
 
@@ -88,29 +91,65 @@ HOSTILE = {
     "an id that is no number": (labels_text(("seven", "1 1")), "key 'seven': expected a label"),
     "an id that is no integer": (labels_text(("1.5", "1 1")), r"key '1\.5': expected a label"),
     "an empty id": (labels_text(("", "1 1")), "key '': expected a label"),
-    "an id of 5,000 digits": (labels_text(("9" * 5000, "1 1")), "a key, a JSON string of at most 64"),
-    "a number of 5,000 digits": (labels_text((1, "9" * 5000 + " 1")), "id 1: a number of more than 18"),
-    "a length of 5,000 digits": (labels_text((1, "1 " + "9" * 5000)), "more than 18 digits at char"),
+    "an id of 5,000 digits": (
+        labels_text(("9" * 5000, "1 1")),
+        "a key, a JSON string of at most 64",
+    ),
+    "a number of 5,000 digits": (
+        labels_text((1, "9" * 5000 + " 1")),
+        "id 1: a number of more than 18",
+    ),
+    "a length of 5,000 digits": (
+        labels_text((1, "1 " + "9" * 5000)),
+        "more than 18 digits at char",
+    ),
     "a shape of 5,000 digits": (shaped([10**4000]).replace("0]", "0" * 1000 + "]"), "at byte 10"),
     "a shape of 4,000 digits": (shaped([10**4000]), "shape .1000.*: expected a list of extents"),
-    "numbers that are no integers": (labels_text((1, "1.0 2")), r"id 1: .*got '\.' at character 2"),
-    "another script's digits": (labels_text((1, "\u0661 1")), "id 1: expected digits and blanks, got"),
+    "numbers that are no integers": (
+        labels_text((1, "1.0 2")),
+        r"id 1: .*got '\.' at character 2",
+    ),
+    "another script's digits": (
+        labels_text((1, "\u0661 1")),
+        "id 1: expected digits and blanks, got",
+    ),
     "a list for a text": ("{" + INFO + ', "1": [1, 1]}', "expected a string, the RLE text of '1'"),
     "a number for a text": ("{" + INFO + ', "1": 11}', "expected a string, the RLE text of '1'"),
     "NaN for a text": ("{" + INFO + ', "1": NaN}', "expected a string, the RLE text of '1', got"),
-    "a shape that contradicts the runs": (shaped("[1, 1, 0]"), "id 1: run 1 is 1 1; .* the 0 voxels"),
-    "a shape of strings": (shaped('["2", "3", "4"]'), r"\.info: shape \['2', '3', '4'\]: expected"),
+    "a shape that contradicts the runs": (
+        shaped("[1, 1, 0]"),
+        "id 1: run 1 is 1 1; .* the 0 voxels",
+    ),
+    "a shape of strings": (
+        shaped('["2", "3", "4"]'),
+        r"\.info: shape \['2', '3', '4'\]: expected",
+    ),
     "a shape of floats": (shaped("[2.0, 3, 4]"), r"\.info: shape \[2\.0, 3, 4\]: expected a list"),
     "a shape of NaN": (shaped("[NaN, 3, 4]"), r"\.info: shape \[nan, 3, 4\]: expected a list"),
     "a shape of truth": (shaped("[true, 3, 4]"), r"\.info: shape \[True, 3, 4\]: expected a list"),
-    "a shape in a shape": (shaped("[[2, 3, 4]]"), r"\.info: shape \[\[2, 3, 4\]\]: expected a list"),
+    "a shape in a shape": (
+        shaped("[[2, 3, 4]]"),
+        r"\.info: shape \[\[2, 3, 4\]\]: expected a list",
+    ),
     "a negative shape": (shaped("[-2, 3, 4]"), r"\.info: shape \[-2, 3, 4\]: expected a list"),
-    "a shape of two axes": (shaped("[6, 4]"), r"expected a volume \(z, y, x\), got shape \(6, 4\)"),
-    "a deep volume": (shaped([2**40, 1, 1]), r"expected at most 16384 slices of .*, got shape \(1099"),
-    "a wide volume": (shaped([1, 2**20, 2**20]), "expected at most 16384 slices of 67108864 pixels"),
+    "a shape of two axes": (
+        shaped("[6, 4]"),
+        r"expected a volume \(z, y, x\), got shape \(6, 4\)",
+    ),
+    "a deep volume": (
+        shaped([2**40, 1, 1]),
+        r"expected at most 16384 slices of .*, got shape \(1099",
+    ),
+    "a wide volume": (
+        shaped([1, 2**20, 2**20]),
+        "expected at most 16384 slices of 67108864 pixels",
+    ),
     "a large volume": (shaped([2**10, 2**13, 2**13]), "1073741824 voxels, got shape"),
     "a shape beyond 64 bits": (shaped([2**32, 2**32, 4]), r"\.info: shape .*: expected a list"),
-    "lists in lists": ('{".info": ' + "[" * 60_000, "at byte 10: expected a JSON object of at most"),
+    "lists in lists": (
+        '{".info": ' + "[" * 60_000,
+        "at byte 10: expected a JSON object of at most",
+    ),
     "lists in lists for a text": ('{"1": ' + "[" * 10**6, "at byte 6: expected a string"),
     "bytes that are no UTF-8": (b'{"1": "1 \xff"}', r"the key '\.info'"),
     "bytes that are no UTF-8 in a text": (
@@ -122,10 +161,16 @@ HOSTILE = {
         "expected a key, a JSON string of at most 64 bytes, got",
     ),
     "half a character": (labels_text((r"\ud800", "1 1")), r"key '\\ud800': expected a label"),
-    "half a character in a text": (labels_text((1, r"1 \ud800")), "id 1: expected digits and blanks"),
-    "UTF-16": (labels_text((1, "1 1")).encode("utf-16"), r"at byte 0: expected '\{', got b'\\xff\\xfe"),
-    "two documents": (labels_text() * 2, "at byte 50: expected the end of the file, got b'{"),
-    "more behind it": (labels_text() + "x", "at byte 50: expected the end of the file, got b'x'"),
+    "half a character in a text": (
+        labels_text((1, r"1 \ud800")),
+        "id 1: expected digits and blanks",
+    ),
+    "UTF-16": (
+        labels_text((1, "1 1")).encode("utf-16"),
+        r"at byte 0: expected '\{', got b'\\xff\\xfe",
+    ),
+    "two documents": (labels_text() * 2, "at byte 49: expected the end of the file, got b'{"),
+    "more behind it": (labels_text() + "x", "at byte 49: expected the end of the file, got b'x'"),
     "no object": ("[]", r"at byte 0: expected '\{', got b'\[\]'"),
     "nothing": ("", r"at byte 0: expected '\{', got the end of the file"),
     "a text of gigabytes": (endless("{" + INFO + ', "1": "', "1 24 " * 999, '"}'), None),
@@ -133,14 +178,23 @@ HOSTILE = {
         endless("{" + INFO + ', "1": "', "1 1 3 1 5 1 9 1 ", 'x"}'),
         "id 1, from character .*: expected digits and blanks, got 'x'",
     ),
-    "a key of gigabytes": (endless('{"', "1" * 4096, '": ""}'), "expected a key, a JSON string of at"),
-    "blanks of gigabytes": (endless("{", " \n\t\r" * 999, ""), "expected a key, got the end of the"),
-    "an info of gigabytes": (endless('{".info": {"x": "', "x" * 4096, '"}}'), "at most 65536 bytes"),
+    "a key of gigabytes": (
+        endless('{"', "1" * 4096, '": ""}'),
+        "expected a key, a JSON string of at",
+    ),
+    "blanks of gigabytes": (
+        endless("{", " \n\t\r" * 999, ""),
+        "expected a key, got the end of the",
+    ),
+    "an info of gigabytes": (
+        endless('{".info": {"x": "', "x" * 4096, '"}}'),
+        "at most 65536 bytes",
+    ),
     "as many labels as fit": (
         "{" + INFO + "".join(f', "{i}": ""' for i in range(1, MAX_LABELS + 2)) + "}",
         "more than 262144 labels; the file is damaged, or no label file",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -181,8 +235,8 @@ STRUCT = pa.struct({
 })  # fmt: skip
 
 
-def rows(struct=STRUCT, **changes):
-    return pa.table({"cells": pa.array([{**LABELS, **changes}], struct)})
+def rows(kind=STRUCT, **changes):
+    return pa.table({"cells": pa.array([{**LABELS, **changes}], kind)})
 
 
 def typed(**changes):
@@ -210,51 +264,73 @@ LIES = {
     "more texts than ids": (rows(rle=["1 2"] * 3), "2 ids, but 3 RLE texts"),
     "a negative extent": (rows(shape=[-2, 3]), r"shape \[-2, 3\]: expected a list of extents"),
     "a huge extent": (
-        rows(typed(shape=pa.list_(pa.int64())), shape=[2**62, 3]), "shape .*: expected a list of ext",
+        rows(typed(shape=pa.list_(pa.int64())), shape=[2**62, 3]),
+        "shape .*: expected a list of ext",
     ),
     "no extent": (rows(shape=[]), r"shape \[\]: expected a list of extents"),
     "an extent of null": (rows(shape=[None, 3]), r"shape \[None, 3\]: expected a list of extents"),
     "a shape too small for the runs": (rows(shape=[1, 3]), "id 7: run 1 is 5 2; .* the 3 voxels"),
     "a text that is no RLE": (rows(rle=["1 2", "x"]), "id 7: expected digits and blanks, got 'x'"),
-    "a text of an odd count": (rows(rle=["1 2 3", ""]), "id 4: expected pairs of start and length"),
+    "a text of an odd count": (
+        rows(rle=["1 2 3", ""]),
+        "id 4: expected pairs of start and length",
+    ),
     "a text of null": (rows(rle=["1 2", None]), "1 of 2 RLE texts are null"),
     "an id of null": (rows(id=[1, None]), "1 of 2 values are null"),
     "the id 0": (rows(id=[0, 1]), "id 0: expected ids from 1 to 2147483647"),
     "a negative id": (rows(id=[-5, 1]), "id -5: expected ids from 1 to 2147483647"),
     "an id twice": (rows(id=[3, 3]), "id 3 comes twice: which one is meant is not known"),
-    "a huge id": (rows(typed(id=pa.list_(pa.int64())), id=[1, 2**40]), "id 1099511627776: expected"),
+    "a huge id": (
+        rows(typed(id=pa.list_(pa.int64())), id=[1, 2**40]),
+        "id 1099511627776: expected",
+    ),
     "ids that are floats": (rows(typed(id=pa.list_(pa.float64()))), "a list of integer ids, got"),
-    "ids that are texts": (rows(typed(id=pa.list_(pa.string())), id=["4", "7"]), "integer ids, got"),
+    "ids that are texts": (
+        rows(typed(id=pa.list_(pa.string())), id=["4", "7"]),
+        "integer ids, got",
+    ),
     "ids that are truth": (rows(typed(id=pa.list_(pa.bool_())), id=[True, False]), "integer ids"),
     "texts that are numbers": (
-        rows(typed(rle=pa.list_(pa.int32())), rle=[1, 2]), "expected RLE texts, got values of the type",
+        rows(typed(rle=pa.list_(pa.int32())), rle=[1, 2]),
+        "expected RLE texts, got values of the type",
     ),
-    "texts that are bytes": (rows(typed(rle=pa.list_(pa.binary()))), "expected RLE texts, got values"),
-    "no shape": (rows(shape=None), "expected a struct with shape, id and rle, got one that is null"),
+    "texts that are bytes": (
+        rows(typed(rle=pa.list_(pa.binary()))),
+        "expected RLE texts, got values",
+    ),
+    "no shape": (
+        rows(shape=None),
+        "expected a struct with shape, id and rle, got one that is null",
+    ),
     "no ids": (rows(id=None), "expected a struct with shape, id and rle, got one that is null"),
-    "bytes that are no picture": (pictures(b"<html>"), "expected an encoded picture, got b'<html>'"),
+    "bytes that are no picture": (
+        pictures(b"<html>"),
+        "expected an encoded picture, got b'<html>'",
+    ),
     "no bytes": (pictures(b""), "expected an encoded picture, got b''"),
     "a program in place of a picture": (
-        pictures(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"), "expected an encoded picture",
+        pictures(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
+        "expected an encoded picture",
     ),
-    "a path to nothing": (pictures(None, path="/nowhere/a.tif"), "expected a picture, got '/nowhere/a"),
+    "a path to nothing": (
+        pictures(None, path="/nowhere/a.tif"),
+        "expected a picture, got '/nowhere/a",
+    ),
     "a path to no picture": (pictures(None, path=__file__), "expected a picture, got '/"),
-}  # fmt: skip
+}
 
 
 def page(shape, content=0):
-    from _platelet_em.page import encode_page
-
     return encode_page(np.full(shape, content, np.uint16))
 
 
 def bomb():
-    """A PNG of a billion pixels in a few bytes less than a million."""
-    import struct
-    import zlib
+    """A PNG of 144 million pixels in 140 KB."""
 
     def chunk(name, data):
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
 
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", 12_000, 12_000, 8, 0, 0, 0, 0))
     pixels = chunk(b"IDAT", zlib.compress(bytes(12_001 * 12_000), 9))
@@ -288,6 +364,7 @@ def file_of(table):
 
 MANY = rows(id=[1, 2, 3], rle=["1 1", "2 1", "3 1"], shape=[3])
 NAMES = pa.table({"volume": pa.array(["fifty", "twentyfour"])})
+PAGE = page((2, 3))
 NESTED = pa.table({"x": pa.array([[[1, 2], [3, 4, 5, 6, 7, 8, 9]]])})
 DAMAGED = {
     "texts far outside": damaged(MANY, [0, 3, 6, 9], [0, 3, 6, 2**31 - 1]),
@@ -295,12 +372,8 @@ DAMAGED = {
     "texts before the begin": damaged(MANY, [0, 3, 6, 9], [0, -(2**31), 6, 9]),
     "names far outside": damaged(NAMES, [0, 5, 15], [0, 2**31 - 1, 15]),
     "lists of lists far outside": damaged(NESTED, [0, 2, 9], [0, 2**30, 9]),
-    "pictures far outside": damaged(pictures(page((2, 3)), b"x"), [0, 156, 157], [0, 2**31 - 1, 157])
-    if len(page((2, 3))) == 156
-    else damaged(
-        pictures(page((2, 3)), b"x"),
-        [0, len(page((2, 3))), len(page((2, 3))) + 1],
-        [0, 2**31 - 1, len(page((2, 3))) + 1],
+    "pictures far outside": damaged(
+        pictures(PAGE, b"x"), [0, len(PAGE), len(PAGE) + 1], [0, 2**31 - 1, len(PAGE) + 1]
     ),
 }
 
@@ -333,13 +406,15 @@ def test_a_row_that_lies_is_one_error(case, read):
 def test_offsets_that_lead_elsewhere_are_one_error_and_nothing_is_read_there(case, read):
     outcome = read[case]
     assert outcome.get("error") == "LabelFormatError", outcome
-    assert re.search("^column '.*': the file is damaged, or of a type that", outcome["message"])
+    assert re.search("^(column '.*'|labels): .*the file is damaged", outcome["message"])
 
 
-@pytest.mark.parametrize("case", LIES)
+# Python values that are no picture by their form stay as they are, as in plain datasets.
+LEFT = ("a path to nothing", "a path to no picture", "no bytes")
+
+
+@pytest.mark.parametrize("case", [case for case in LIES if case not in LEFT])
 def test_so_is_one_of_python_values_as_streams_give_them(case):
-    if case in ("ids that are floats", "a path to nothing", "a path to no picture", "no bytes"):
-        pytest.skip("such values are left as they are")
     row = LIES[case][0].to_pylist()[0]
     with pytest.raises(platelet_em.PlateletEMError):  # noqa: PT012
         value = next(iter(PlateletEMFormatter().recursive_tensorize(row).values()))
@@ -361,17 +436,17 @@ FITS = {
     "a window": ("x[7, 5:7, 9:12]", [0] * 6),
     "a window at the end": ("x[-1, -1, -3:]", [0, 0, 1]),
     "areas": ("x.areas", [2]),
-    "boxes": ("x.bboxes", [0, 0, 0, 2**20, 2**20, 2**20]),
+    "boxes": ("x.bboxes", [0, 0, 0, 2**19, 2**19, 2**19]),
 }
 
 
 @pytest.fixture(scope="module")
 def taken(tmp_path_factory):
     folder, cases = tmp_path_factory.mktemp("large"), {}
-    struct = {"shape": [2**20] * 3, "id": [1], "rle": [f"1 1 {2**60} 1"]}
+    fields = {"shape": [2**19] * 3, "id": [1], "rle": [f"1 1 {2**57} 1"]}
     takes = {**TOO_LARGE, **{name: take for name, (take, _) in FITS.items()}}
     for i, (name, take) in enumerate(takes.items()):
-        (folder / f"{i}.json").write_text(json.dumps({"struct": struct, "take": take}))
+        (folder / f"{i}.json").write_text(json.dumps({"struct": fields, "take": take}))
         cases[name] = ("read_dense", folder / f"{i}.json")
     return limits.outcomes(cases)
 
@@ -381,7 +456,7 @@ def test_an_array_that_no_machine_holds_is_one_error(case, taken):
     outcome = taken[case]
     assert outcome.get("error") == "TooLargeError", outcome
     assert re.search(
-        r"^shape \(.*1048576.*\): making it as an array takes .* GiB, and this machine has not as "
+        r"^shape \(.*524288.*\): making it as an array takes .* GiB, and this machine has not as "
         r"much: read it window by window, x\[\.\.\.\]$",
         outcome["message"],
     )

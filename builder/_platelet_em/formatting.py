@@ -166,12 +166,14 @@ def _valid(array: pa.Array) -> list[bool]:
 
 def _encoded(array: pa.StructArray) -> Iterator[Any]:
     """The buffer of each encoded picture, or its path where the bytes are elsewhere."""
-    contents = _checked(array.field("bytes"))
+    array.validate()
+    contents = array.field("bytes")
     if not (pa.types.is_binary(contents.type) or pa.types.is_string(contents.type)):
+        contents.validate(full=True)
         contents = contents.cast(pa.binary())
     data, offsets = _bytes_and_offsets(contents)
-    bounds = offsets.tolist()
-    inside, paths = _valid(contents), _checked(array.field("path")).to_pylist()
+    _check_order(offsets)
+    bounds, inside = offsets.tolist(), _valid(contents)
     for i, valid in enumerate(_valid(array)):
         if not valid:
             yield None
@@ -179,7 +181,7 @@ def _encoded(array: pa.StructArray) -> Iterator[Any]:
             begin, end = bounds[i], bounds[i + 1]
             yield b"" if data is None or begin == end else data.slice(begin, end - begin)
         else:
-            yield paths[i]
+            yield _checked(array.field("path").slice(i, 1))[0].as_py()
 
 
 def _image(encoded: Any, name: str, mode: str | None = None) -> NDArray[Any]:
@@ -213,19 +215,22 @@ def _stack(pages: pa.StructArray, name: str) -> LazyStack | list[Any]:
 
 def _stack_or_list(pages: list[Any]) -> LazyStack | list[Any]:
     if pages and any(page is None for page in pages):
-        return [None if page is None else _decoded(page) for page in pages]
-    if pages and _decoded(pages[0]).ndim != 2:
-        return [_decoded(page) for page in pages]
+        return [None if page is None else _decoded(page, i) for i, page in enumerate(pages)]
+    if pages and _decoded(pages[0], 0).ndim != 2:
+        return [_decoded(page, i) for i, page in enumerate(pages)]
     return LazyStack(pages)
 
 
-def _decoded(page: Any) -> NDArray[Any]:
-    return page if isinstance(page, np.ndarray) else decode_page(page)
+def _decoded(page: Any, i: int) -> NDArray[Any]:
+    return page if isinstance(page, np.ndarray) else decode_page(page, f"page {i}")
 
 
 def _labels(array: pa.StructArray) -> list[LazyLabels | None]:
     """The labels of each row; their texts, and the columns beside them, stay where they lie."""
-    shapes, ids, texts = (_checked(array.field(name)) for name in _LABEL_FIELDS)
+    array.validate()
+    shapes, ids, texts = (array.field(name) for name in _LABEL_FIELDS)
+    for field in (shapes, ids, texts):
+        _check_order(field.offsets.to_numpy())
     shape = shapes.to_pylist()
     id_bounds, id_values = ids.offsets.to_pylist(), ids.values
     text_bounds, text_values = texts.offsets.to_pylist(), texts.values
@@ -277,7 +282,9 @@ def _text_buffer(texts: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]
         if str(plain) not in _TEXTS:
             msg = f"labels: expected RLE texts, got values of the type {texts.type}"
             raise LabelFormatError(msg)
+        texts.validate(full=True)
         texts = texts.cast(pa.string())
+    # Whether they are in order is checked by what takes them.
     data, offsets = _bytes_and_offsets(texts)
     text = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
     return text, offsets
@@ -302,7 +309,9 @@ def _checked(array: pa.Array) -> pa.Array:
         pa.ArrowInvalid: for items that do not.
     """
     kind = array.type
-    if pa.types.is_struct(kind):
+    if pa.types.is_primitive(kind):
+        array.validate()
+    elif pa.types.is_struct(kind):
         array.validate()
         for field in array.flatten():
             _checked(field)
@@ -314,13 +323,14 @@ def _checked(array: pa.Array) -> pa.Array:
         array.validate()
         _check_order(_bytes_and_offsets(array)[1])
     else:
-        array.validate(full=pa.types.is_nested(kind) or not pa.types.is_primitive(kind))
+        array.validate(full=True)
     return array
 
 
 def _check_order(offsets: NDArray[np.integer]) -> tuple[int, int]:
     """First and last of the offsets of a valid array, between which all others must lie."""
-    if (offsets[1:] < offsets[:-1]).any():
+    is_short = len(offsets) == 2
+    if offsets[1] < offsets[0] if is_short else (offsets[1:] < offsets[:-1]).any():
         msg = "offsets that are not in order"
         raise pa.ArrowInvalid(msg)
     return (int(offsets[0]), int(offsets[-1])) if len(offsets) else (0, 0)
