@@ -5,10 +5,12 @@ import re
 import struct
 import zlib
 
+import datasets
 import limits
 import numpy as np
 import publisher
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import platelet_em
@@ -136,15 +138,14 @@ HOSTILE = {
         shaped("[6, 4]"),
         r"expected a volume \(z, y, x\), got shape \(6, 4\)",
     ),
-    "a deep volume": (
-        shaped([2**40, 1, 1]),
-        r"expected at most 16384 slices of .*, got shape \(1099",
+    "a run over more slices than any volume has": (
+        shaped([2**40, 1, 1]).replace("1 1", "1 1099511627776"),
+        r"expected runs over 16384 slices at most, got shape \(1099511627776, 1, 1\) and 10995",
     ),
-    "a wide volume": (
-        shaped([1, 2**20, 2**20]),
-        "expected at most 16384 slices of 67108864 pixels",
+    "runs that together go over as many": (
+        shaped([2**40, 1, 1]).replace("1 1", " ".join(f"{1 + i * 999} 999" for i in range(999))),
+        "expected runs over 16384 slices at most, got shape .* and 998000",
     ),
-    "a large volume": (shaped([2**10, 2**13, 2**13]), "1073741824 voxels, got shape"),
     "a shape beyond 64 bits": (shaped([2**32, 2**32, 4]), r"\.info: shape .*: expected a list"),
     "lists in lists": (
         '{".info": ' + "[" * 60_000,
@@ -419,6 +420,25 @@ def test_so_is_one_of_python_values_as_streams_give_them(case):
     with pytest.raises(platelet_em.PlateletEMError):  # noqa: PT012
         value = next(iter(PlateletEMFormatter().recursive_tensorize(row).values()))
         np.asarray(value)
+
+
+PARQUET = ["fewer texts than ids", "a text that is no RLE", "the id 0", "a huge extent"]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("case", PARQUET)
+def test_so_is_one_of_a_parquet_file_that_datasets_loaded(case, streaming, tmp_path):
+    table, message = LIES[case]
+    pq.write_table(table, tmp_path / "a.parquet")
+    rows = datasets.load_dataset(
+        "parquet",
+        data_files=str(tmp_path / "a.parquet"),
+        split="train",
+        streaming=streaming,
+        cache_dir=str(tmp_path / "cache"),
+    )
+    with pytest.raises(platelet_em.LabelFormatError, match=message):
+        np.asarray(next(iter(rows.with_format("platelet_em")))["cells"])
 
 
 # Arrays that are too large

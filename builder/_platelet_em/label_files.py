@@ -13,9 +13,9 @@ from _platelet_em import label_json
 from _platelet_em.errors import LabelFormatError
 from _platelet_em.palette import PALETTES
 from _platelet_em.rle import parse, parse_chunks
-from _platelet_em.runs import Runs, value_runs
+from _platelet_em.runs import Runs, resolve, value_runs
 from _platelet_em.runstore import RunStore
-from _platelet_em.spec import CLASS_NAMES, MAX_ID, MAX_PAGE, MAX_PAGES, MAX_VOXELS
+from _platelet_em.spec import CLASS_NAMES, MAX_ID, MAX_PAGES
 from _platelet_em.tiff import TiffStack, pack_colors, unpack_colors
 
 __all__ = ["read_labels"]
@@ -65,9 +65,6 @@ def _new_store(shape: tuple[int, ...], name: str, expected: Shape | None) -> Run
         _fail(name, f"shape {shape}", f"the image's shape {expected}")
     if len(shape) != 3:
         _fail(name, f"shape {shape}", "a volume (z, y, x)")
-    if shape[0] > MAX_PAGES or math.prod(shape[1:]) > MAX_PAGE or math.prod(shape) > MAX_VOXELS:
-        expected_most = f"at most {MAX_PAGES} slices of {MAX_PAGE} pixels, {MAX_VOXELS} voxels"
-        _fail(name, f"shape {shape}", expected_most)
     depth, height, width = shape
     return RunStore((depth, height, width))
 
@@ -87,7 +84,15 @@ def _read_json(
     if semantic and (wrong := ids[ids >= len(CLASS_NAMES)]).size:
         _fail(name, f"label {wrong[0]}", _CLASS_RANGE)
     size = int(np.prod(store.shape, dtype=np.int64))
-    for runs in _parse_batches(file, labels, size, name):
+    plane = max(math.prod(store.shape[1:]), 1)
+    for batch in _parse_batches(file, labels, size, name):
+        runs = resolve(batch)
+        # A run is kept as a piece a slice, and a shape may have any number of slices.
+        slices = int(((runs.stops - 1) // plane - runs.starts // plane).sum())
+        if slices > MAX_PAGES:
+            _fail(
+                name, f"shape {store.shape} and {slices}", f"runs over {MAX_PAGES} slices at most"
+            )
         store.add(runs)
     return ids
 

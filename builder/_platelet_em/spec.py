@@ -49,13 +49,13 @@ MAX_ID = 2**31 - 1
 """The largest instance id: labels are int32 wherever they are dense."""
 
 MAX_VOXELS = 2**30
-"""Voxels of a volume that is read from files: 33 times the larger of the published two."""
+"""Voxels of a volume that is read from a TIF: 33 times the larger of the published two."""
 
 MAX_PAGE = 2**26
 """Pixels of a slice that is read from a file: 8192 x 8192, or 104 times the published ones."""
 
 MAX_PAGES = 2**14
-"""Slices of a volume that is read from files: 327 times the deeper of the published two."""
+"""Slices of a TIF, or that runs of labels go over: 327 times the deeper of the published two."""
 
 MAX_FILE = 4 * MAX_VOXELS
 """Bytes of a file of an archive: the largest volume as uncompressed RGBA of 8 bits, 4 GiB."""
