@@ -26,6 +26,7 @@ from _platelet_em.errors import (
     OutputError,
     PlateletEMError,
     SchemaVersionError,
+    TooLargeError,
 )
 from _platelet_em.hf import FORMAT, register, register_format
 from _platelet_em.intensity import IntensityStatistics, intensity_statistics
@@ -65,6 +66,7 @@ __all__ = [
     "RandomWindows",
     "SchemaVersionError",
     "ToTensors",
+    "TooLargeError",
     "collate",
     "convert",
     "intensity_statistics",

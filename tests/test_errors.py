@@ -20,6 +20,7 @@ BUILTINS = {
     "MissingMemberError": FileNotFoundError,
     "OutputError": OSError,
     "SchemaVersionError": ValueError,
+    "TooLargeError": MemoryError,
 }
 
 
@@ -75,6 +76,19 @@ def test_short_values_are_quoted_whole(value):
 )  # fmt: skip
 def test_long_values_are_cut(value):
     assert quote(value) == repr(value)[:80] + "..."
+
+
+@pytest.mark.parametrize("value", [10**5_000, [10**5_000], {1: 10**5_000}], ids=type)
+def test_a_number_that_python_does_not_write_out_is_named_by_its_kind(value):
+    assert quote(value) == f"<{type(value).__name__} that cannot be shown>"
+
+
+def test_only_the_begin_of_a_list_is_looked_at():
+    class Unshown:
+        def __repr__(self):
+            raise AssertionError
+
+    assert quote([1] * 80 + [Unshown()]).startswith("[1, 1, ")
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])

@@ -421,7 +421,7 @@ def test_a_volume_without_voxels_is_read():
         ("0 1", r"id 7: run 1 is 0 1; expected a start from 1, .* within the 24 voxels"),
         ("3 1 24 2", r"id 7: run 2 is 24 2; expected"),
         ("1 -1", r"id 7: expected digits and blanks, got '-' at character 3"),
-        (r"1 1\t2 1", r"id 7: expected digits and blanks, got '\\\\' at character 4"),
+        (r"1 1\x2 1", r"id 7: expected digits and blanks, got '\\\\' at character 4"),
     ],
 )
 @pytest.mark.parametrize("batch", [1 << 19, 1])

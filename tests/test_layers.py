@@ -14,7 +14,7 @@ LAYERS = (
     "stitch",
     "runs", "rle", "palette", "page", "picture",
     "label_json", "lazy", "label_fields", "labels", "stack",
-    "files", "archive", "download", "tiff", "runstore", "label_files", "objects",
+    "files", "archive", "download", "ifd", "tiff", "runstore", "label_files", "objects",
     "schema", "shards", "provenance", "records", "fetch",
     "formatting", "hf",
     "intensity", "tensors",

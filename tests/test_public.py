@@ -38,6 +38,7 @@ PUBLIC = [
     "RandomWindows",
     "SchemaVersionError",
     "ToTensors",
+    "TooLargeError",
     "collate",
     "convert",
     "intensity_statistics",

@@ -113,3 +113,22 @@ def test_a_closed_store_gives_nothing():
         store.add(make((0, 1, 0)))
     with pytest.raises(ValueError, match="closed file"):
         store.slice(0)
+
+
+def test_runs_that_wait_for_a_slice_are_joined_before_they_are_too_many(monkeypatch):
+    monkeypatch.setattr("_platelet_em.runstore._FEW", 0)
+    every_other = make(*((i, i + 1, 0) for i in range(0, PLANE, 2)))
+    with RunStore(SHAPE) as store:
+        for owner in range(40):
+            store.add(Runs(every_other.starts, every_other.stops, every_other.owners + owner))
+        waiting = sum(count for _, count in store._pieces[0])
+        assert waiting <= 2 * PLANE
+        assert triples(store.slice(0)) == [(i, i + 1, 39) for i in range(0, PLANE, 2)]
+
+
+def test_overlapping_runs_are_not_cut_into_a_piece_a_slice_each():
+    depth, count = 10_000, 10_000
+    with RunStore((depth, 1, 1)) as store:
+        # Cut before they are joined, they would be 100 million pieces.
+        store.add(make(*[(0, depth, 0)] * count))
+        assert triples(store.volume()) == [(0, depth, 0)]

@@ -1,26 +1,46 @@
 """A zip or an extracted folder of the publisher, whose files are found by base name.
 
 Nothing is extracted: a member of a zip is decompressed into a temporary file without a name,
-which a TIF reader can seek in.
+which a TIF reader can seek in. The names that an archive gives its members are looked up, and
+never used as paths; what a member or a file may take is bounded by `spec.MAX_FILE`.
 """
 
 import hashlib
-import shutil
+import io
+import os
+import stat
+import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, NoReturn
 
-from _platelet_em.errors import ArchiveError, MissingMemberError, OutputError
+from _platelet_em.errors import ArchiveError, MissingMemberError, PlateletEMError
 from _platelet_em.files import TEMPORARY, needs_room
-from _platelet_em.spec import VOLUMES, archive_for
+from _platelet_em.spec import MAX_FILE, VOLUMES, archive_for
 
 __all__ = ["Source", "file_md5", "find_source", "needed_files", "open_source"]
 
 _CHUNK = 1 << 20
-_ZIP_TROUBLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
+_MAX_DIRECTORY = 4 << 20
+"""Bytes of a zip's list of members: the publisher's has a dozen, this has room for 40,000."""
+_MAX_NAME = 120
+_ENCRYPTED = 1
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Ways to compress that give as much as they are asked for; others give gigabytes at once."""
+_ZIP_TROUBLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    OSError,
+)
 
 
 def file_md5(file: IO[bytes]) -> str:
@@ -47,7 +67,7 @@ class Source:
         names = _zip_names(path) if self._is_zip else _folder_names(path)
         self._members: dict[str, list[str]] = {}
         for name in names:
-            self._members.setdefault(PurePosixPath(name).name, []).append(name)
+            self._members.setdefault(_base_name(name), []).append(name)
 
     @property
     def is_zip(self) -> bool:
@@ -59,7 +79,7 @@ class Source:
         """The comment of a zip; empty for a folder."""
         if not self._is_zip:
             return ""
-        with zipfile.ZipFile(self.path) as archive:
+        with _open_zip(self.path) as archive:
             return archive.comment.decode("utf-8", "replace")
 
     def __repr__(self) -> str:
@@ -71,12 +91,12 @@ class Source:
 
     def place(self, name: str) -> str:
         """Archive and member, for messages."""
-        return f"{self.path}: {self._member(name)}"
+        return f"{self.path}: {_shown(self._member(name))}"
 
     def _member(self, name: str) -> str:
         found = self._members.get(name, [])
         if not found:
-            there = ", ".join(sorted(self._members)[:12]) or "nothing"
+            there = ", ".join(map(_shown, sorted(self._members)[:12])) or "nothing"
             msg = (
                 f"{self.path}: expected a file {name}, found {there}: fetch the archive again, or "
                 "give its zip or its extracted folder as data_dir"
@@ -84,7 +104,8 @@ class Source:
             raise MissingMemberError(msg)
         if len(found) > 1:
             msg = (
-                f"{self.path}: {name} is there {len(found)} times ({', '.join(found[:3])}): give "
+                f"{self.path}: {name} is there {len(found)} times "
+                f"({', '.join(map(_shown, found[:3]))}): give "
                 "the zip or the folder of one archive as data_dir"
             )
             raise ArchiveError(msg)
@@ -95,30 +116,22 @@ class Source:
 
         Raises:
             MissingMemberError: if it is not there.
-            ArchiveError: if it is there twice, or damaged.
+            ArchiveError: if it is there twice, damaged, no file, or larger than any of ours.
             OutputError: if there is no room to unpack it.
         """
         member = self._member(name)
         if not self._is_zip:
-            try:
-                return (self.path / member).open("rb")
-            except OSError as error:
-                msg = f"{self.place(name)}: cannot be read: {error.strerror}"
-                raise ArchiveError(msg) from error
+            return self._open_file(self.path / member, name)
         whole = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
         try:
-            with (
-                needs_room(TEMPORARY),
-                zipfile.ZipFile(self.path) as archive,
-                archive.open(member) as packed,
-            ):
-                shutil.copyfileobj(packed, whole, _CHUNK)
+            with needs_room(TEMPORARY), _open_zip(self.path) as archive:
+                self._unpack(archive, archive.getinfo(member), whole, name)
                 whole.flush()
             whole.seek(0)
-        except OutputError:
+        except PlateletEMError:
             whole.close()
             raise
-        except (*_ZIP_TROUBLE, OSError) as error:
+        except _ZIP_TROUBLE as error:
             whole.close()
             msg = f"{self.place(name)}: cannot be unpacked: {error}: fetch the archive again"
             raise ArchiveError(msg) from error
@@ -126,6 +139,47 @@ class Source:
             whole.close()
             raise
         return whole
+
+    def _open_file(self, path: Path, name: str) -> IO[bytes]:
+        try:
+            # Links are followed, as caches are made of them; to open a pipe would wait for ever.
+            if not stat.S_ISREG(path.stat().st_mode):
+                self._refuse(name, "a file", "a folder, a device or a pipe")
+            if (size := path.stat().st_size) > MAX_FILE:
+                self._refuse(name, f"at most {MAX_FILE} bytes", f"{size}")
+            return path.open("rb")
+        except PlateletEMError:
+            raise
+        except OSError as error:
+            msg = f"{self.place(name)}: cannot be read: {error.strerror}"
+            raise ArchiveError(msg) from error
+
+    def _unpack(
+        self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, out: IO[bytes], name: str
+    ) -> None:
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG):
+            self._refuse(name, "a file", "a link or a device")
+        if info.flag_bits & _ENCRYPTED:
+            self._refuse(name, "a file without a password", "an encrypted one")
+        if info.compress_type not in _METHODS:
+            self._refuse(name, "a file stored or deflated", f"method {info.compress_type}")
+        if info.file_size > MAX_FILE:
+            self._refuse(name, f"at most {MAX_FILE} bytes", f"{info.file_size}")
+        done = 0
+        with archive.open(info) as packed:
+            while chunk := packed.read(_CHUNK):
+                done += len(chunk)
+                out.write(chunk)
+        if done != info.file_size:
+            self._refuse(name, f"the {info.file_size} bytes that the zip lists", f"{done}")
+
+    def _refuse(self, name: str, expected: str, found: str) -> NoReturn:
+        msg = (
+            f"{self.place(name)}: expected {expected}, got {found}: fetch the archive again, or "
+            "pack the files anew"
+        )
+        raise ArchiveError(msg)
 
     def identity(self, names: Iterable[str]) -> str:
         """What the content is, whatever its place: md5 of the zip, or of the named files."""
@@ -141,18 +195,48 @@ class Source:
 
 def _is_junk(name: str) -> bool:
     """Whether a Mac's archiver left it: `__MACOSX/` folders and `._name` shadows [code, peer]."""
-    parts = PurePosixPath(name).parts
-    return "__MACOSX" in parts or parts[-1].startswith("._")
+    return "__MACOSX" in PurePosixPath(name).parts or _base_name(name).startswith("._")
+
+
+def _base_name(name: str) -> str:
+    """The last part of a member's name; some archivers write backslashes."""
+    return PurePosixPath(name.replace("\\", "/")).name
+
+
+def _shown(name: str) -> str:
+    """A member's name for a message: what a terminal would obey is escaped, the end is kept."""
+    text = name if name.isprintable() else name.encode("unicode_escape").decode()
+    return text if len(text) <= _MAX_NAME else f"...{text[-_MAX_NAME:]}"
+
+
+class _ZipBytes(io.BufferedReader):
+    """A zip's bytes, read in pieces that none of our archives exceeds."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As of any file; a list of members that is too long is not read at all."""
+        if size is not None and size > _MAX_DIRECTORY:
+            msg = f"a list of members of {size} bytes, expected at most {_MAX_DIRECTORY}"
+            raise zipfile.BadZipFile(msg)
+        return super().read(size)
+
+
+@contextmanager
+def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    if not stat.S_ISREG(path.stat().st_mode):
+        msg = "it is no file"
+        raise zipfile.BadZipFile(msg)
+    with _ZipBytes(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
+        yield archive
 
 
 def _zip_names(path: Path) -> list[str]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = [info.filename for info in archive.infolist() if not info.is_dir()]
+        with _open_zip(path) as archive:
+            names = [name for name in archive.namelist() if name and not name.endswith("/")]
     except FileNotFoundError as error:
         msg = f"{path}: expected a zip or a folder of the publisher's files, found nothing there"
         raise MissingMemberError(msg) from error
-    except (*_ZIP_TROUBLE, OSError) as error:
+    except _ZIP_TROUBLE as error:
         msg = f"{path}: expected a zip archive: {error}: fetch the archive again"
         raise ArchiveError(msg) from error
     return [name for name in names if not _is_junk(name)]
@@ -162,8 +246,14 @@ def _folder_names(path: Path) -> list[str]:
     wanted = {
         name for volume in VOLUMES for source in ("json", "tif") for name in volume.members(source)
     }
-    names = (p.relative_to(path).as_posix() for p in sorted(path.rglob("*")) if p.name in wanted)
-    return [name for name in names if not _is_junk(name)]
+    # Links to folders are not followed: they may lead in a circle, or out.
+    names = (
+        (Path(folder) / name).relative_to(path).as_posix()
+        for folder, _, files in os.walk(path)
+        for name in files
+        if name in wanted
+    )
+    return sorted(name for name in names if not _is_junk(name))
 
 
 def needed_files(label_source: str) -> list[str]:

@@ -21,6 +21,7 @@ __all__ = [
     "OutputError",
     "PlateletEMError",
     "SchemaVersionError",
+    "TooLargeError",
     "quote",
 ]
 
@@ -85,10 +86,20 @@ class SchemaVersionError(PlateletEMError, ValueError):
     """A file of a newer schema than this version knows, or whose record of it is damaged."""
 
 
+class TooLargeError(PlateletEMError, MemoryError):
+    """An array that this machine has no memory for, or that no machine has."""
+
+
 def quote(value: object, limit: int = 80) -> str:
     """The repr of a found value, cut at `limit` characters, for use in a message."""
     if isinstance(value, (str, bytes, bytearray, memoryview)) and len(value) > limit:
         value = value[:limit] if isinstance(value, str) else bytes(value[:limit])
         return repr(value)[:limit] + "..."
-    text = repr(value)
+    if isinstance(value, (list, tuple)):
+        # Every item takes a character and more: what comes later would be cut anyway.
+        value = value[:limit]
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # integers of thousands of digits, lists in lists
+        text = f"<{type(value).__name__} that cannot be shown>"
     return text if len(text) <= limit else text[:limit] + "..."

@@ -24,7 +24,7 @@ from datasets.formatting.formatting import TensorFormatter
 from numpy.typing import NDArray
 from PIL.Image import Image as Picture
 
-from _platelet_em.errors import LabelFormatError
+from _platelet_em.errors import ImageFormatError, LabelFormatError, quote
 from _platelet_em.label_fields import OWN_FIELDS
 from _platelet_em.labels import LazyLabels
 from _platelet_em.page import decode_page
@@ -34,6 +34,8 @@ __all__ = ["PlateletEMFormatter", "read_slice"]
 
 _LABEL_FIELDS = ("shape", "id", "rle")
 _ENCODED_FIELDS = {"bytes", "path"}
+_TEXTS = ("string", "large_string", "string_view")
+_DISORDER = "offsets that are not in order"
 _LARGE = 1 << 24
 """Bytes: half of what is kept, which is two samples in flight and more."""
 
@@ -68,8 +70,11 @@ class PlateletEMFormatter(TensorFormatter[dict[str, Any], list[Any], dict[str, A
         for name, column in zip(table.column_names, table.columns, strict=True):
             feature = self.features.get(name) if self.features else None
             values = []
-            for chunk in column.chunks:
-                values += self._values(name, feature, chunk)
+            try:
+                for chunk in column.chunks:
+                    values += self._values(name, feature, chunk)
+            except pa.ArrowException as error:
+                raise _damaged(f"column {name!r}", error) from error
             yield name, values
 
     def _values(self, name: str, feature: Any, array: pa.Array) -> list[Any]:
@@ -86,7 +91,7 @@ class PlateletEMFormatter(TensorFormatter[dict[str, Any], list[Any], dict[str, A
             if _is_image(item, array.type.value_type):
                 return [None if part is None else _stack(part, name) for part in parts]
             return [None if part is None else self._values(name, item, part) for part in parts]
-        values: list[Any] = array.to_pylist()
+        values: list[Any] = _checked(array).to_pylist()
         if self.features and name in self.features:
             values = self.python_features_decoder.decode_column(values, name)
         return values
@@ -108,6 +113,12 @@ def read_slice(files: list[Path], z: int) -> dict[str, Any] | None:
     """The formatted row of a slice from Parquet files of `slices`; None if they do not hold it."""
     table = pq.read_table(files, filters=[("z", "==", z)])
     return PlateletEMFormatter().format_row(table) if len(table) else None
+
+
+def _damaged(place: str, error: pa.ArrowException) -> LabelFormatError:
+    """Says of which column it is what Arrow finds wrong."""
+    msg = f"{place}: the file is damaged, or of a type that is not read: {error}"
+    return LabelFormatError(msg)
 
 
 # --- from Arrow -------------------------------------------------------------------------------
@@ -137,7 +148,8 @@ def _is_image(feature: Any, kind: pa.DataType) -> bool:
 
 def _lists(array: pa.Array) -> Iterator[pa.Array | None]:
     """The items of each list, as slices of the same buffers."""
-    bounds = itertools.pairwise(array.offsets.to_pylist())
+    array.validate()
+    bounds = itertools.pairwise(_bounds(array))
     values = array.values
     for (begin, end), valid in zip(bounds, _valid(array), strict=True):
         yield values.slice(begin, end - begin) if valid else None
@@ -151,29 +163,37 @@ def _valid(array: pa.Array) -> list[bool]:
 
 def _encoded(array: pa.StructArray) -> Iterator[Any]:
     """The buffer of each encoded picture, or its path where the bytes are elsewhere."""
+    array.validate()
     contents = array.field("bytes")
-    if pa.types.is_large_binary(contents.type):
+    if not (pa.types.is_binary(contents.type) or pa.types.is_string(contents.type)):
+        contents.validate(full=True)
         contents = contents.cast(pa.binary())
-    _, offsets, data = contents.buffers()
-    bounds = np.frombuffer(offsets, np.int32, len(array) + 1, 4 * contents.offset).tolist()
-    inside, paths = _valid(contents), array.field("path").to_pylist()
+    data, offsets = _bytes_and_offsets(contents)
+    _check_order(offsets)
+    bounds, inside = offsets.tolist(), _valid(contents)
     for i, valid in enumerate(_valid(array)):
         if not valid:
             yield None
         elif inside[i]:
             begin, end = bounds[i], bounds[i + 1]
-            yield data.slice(begin, end - begin) if end > begin else b""
+            yield b"" if data is None or begin == end else data.slice(begin, end - begin)
         else:
-            yield paths[i]
+            yield _checked(array.field("path").slice(i, 1))[0].as_py()
 
 
 def _image(encoded: Any, name: str, mode: str | None = None) -> NDArray[Any]:
     """A picture as an array; in another mode, or from a path, as `datasets` itself decodes it."""
-    if isinstance(encoded, str):
-        return np.asarray(Image(mode=mode).decode_example({"path": encoded, "bytes": None}))
-    if mode is not None:
-        content = {"path": None, "bytes": encoded.to_pybytes()}
-        return np.asarray(Image(mode=mode).decode_example(content))
+    if isinstance(encoded, str) or mode is not None:
+        is_path = isinstance(encoded, str)
+        content = {"path": encoded, "bytes": None}
+        if not is_path:
+            content = {"path": None, "bytes": bytes(encoded)}
+        try:
+            return np.asarray(Image(mode=mode).decode_example(content))
+        except Exception as error:
+            # From a path or in another mode, anything between the network and Pillow may fail.
+            msg = f"column {name!r}: expected a picture, got {quote(encoded)}: {error}"
+            raise ImageFormatError(msg) from error
     return decode_page(encoded, f"column {name!r}")
 
 
@@ -192,22 +212,22 @@ def _stack(pages: pa.StructArray, name: str) -> LazyStack | list[Any]:
 
 def _stack_or_list(pages: list[Any]) -> LazyStack | list[Any]:
     if pages and any(page is None for page in pages):
-        return [None if page is None else _decoded(page) for page in pages]
-    if pages and _decoded(pages[0]).ndim != 2:
-        return [_decoded(page) for page in pages]
+        return [None if page is None else _decoded(page, i) for i, page in enumerate(pages)]
+    if pages and _decoded(pages[0], 0).ndim != 2:
+        return [_decoded(page, i) for i, page in enumerate(pages)]
     return LazyStack(pages)
 
 
-def _decoded(page: Any) -> NDArray[Any]:
-    return page if isinstance(page, np.ndarray) else decode_page(page)
+def _decoded(page: Any, i: int) -> NDArray[Any]:
+    return page if isinstance(page, np.ndarray) else decode_page(page, f"page {i}")
 
 
 def _labels(array: pa.StructArray) -> list[LazyLabels | None]:
     """The labels of each row; their texts, and the columns beside them, stay where they lie."""
+    array.validate()
     shapes, ids, texts = (array.field(name) for name in _LABEL_FIELDS)
-    shape = shapes.to_pylist()
-    id_bounds, id_values = ids.offsets.to_pylist(), ids.values
-    text_bounds, text_values = texts.offsets.to_pylist(), texts.values
+    _, id_bounds, text_bounds = map(_bounds, (shapes, ids, texts))
+    shape, id_values, text_values = shapes.to_pylist(), ids.values, texts.values
     result: list[LazyLabels | None] = []
     for i, valid in enumerate(_valid(array)):
         if not valid:
@@ -231,7 +251,10 @@ def _further(array: pa.StructArray, row: int) -> dict[str, NDArray[Any]]:
     further = {}
     for field in array.type:
         if field.name not in OWN_FIELDS and _is_list(field.type):
-            values = array.field(field.name)[row]
+            try:
+                values = _checked(array.field(field.name).slice(row, 1))[0]
+            except pa.ArrowException as error:
+                raise _damaged(f"labels: property {field.name!r}", error) from error
             if values.is_valid:
                 further[field.name] = _numpy(values.values)
     return further
@@ -251,13 +274,69 @@ def _text_buffer(texts: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]
         msg = f"labels: {texts.null_count} of {len(texts)} RLE texts are null, expected none"
         raise LabelFormatError(msg)
     if not pa.types.is_string(texts.type):
+        plain = texts.type.value_type if pa.types.is_dictionary(texts.type) else texts.type
+        if str(plain) not in _TEXTS:
+            msg = f"labels: expected RLE texts, got values of the type {texts.type}"
+            raise LabelFormatError(msg)
+        texts.validate(full=True)
         texts = texts.cast(pa.string())
-    _, offsets, data = texts.buffers()
-    if not len(texts):
-        return np.empty(0, np.uint8), np.zeros(1, np.int64)
-    bounds = np.frombuffer(offsets, np.int32, len(texts) + 1, 4 * texts.offset)
+    # Whether they are in order is checked by what takes them.
+    data, offsets = _bytes_and_offsets(texts)
     text = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
-    return text, bounds.astype(np.int64)
+    return text, offsets
+
+
+def _bytes_and_offsets(array: pa.Array) -> tuple[pa.Buffer | None, NDArray[np.int64]]:
+    """The bytes of a string or binary array, and where in them each item begins and ends."""
+    _, offsets, data = array.buffers()
+    if not len(array):
+        return data, np.zeros(1, np.int64)
+    bounds = np.frombuffer(offsets, np.int32, len(array) + 1, 4 * array.offset)
+    return data, bounds.astype(np.int64)
+
+
+def _bounds(array: pa.Array) -> list[int]:
+    """Where each list of a valid array begins and ends."""
+    bounds: list[int] = array.offsets.to_pylist()
+    if any(end < begin for begin, end in itertools.pairwise(bounds)):
+        raise pa.ArrowInvalid(_DISORDER)
+    return bounds
+
+
+def _checked(array: pa.Array) -> pa.Array:
+    """The array, if its items lie in its buffers.
+
+    A damaged Arrow file may say that they lie anywhere, and pyarrow would read there. Its own full
+    check looks at all rows of a batch to give one.
+
+    Raises:
+        pa.ArrowInvalid: for items that do not.
+    """
+    kind = array.type
+    if pa.types.is_primitive(kind):
+        array.validate()
+    elif pa.types.is_struct(kind):
+        array.validate()
+        for field in array.flatten():
+            _checked(field)
+    elif _is_list(kind):
+        array.validate()
+        begin, end = _check_order(array.offsets.to_numpy())
+        _checked(array.values.slice(begin, end - begin))
+    elif pa.types.is_string(kind) or pa.types.is_binary(kind):
+        array.validate()
+        _check_order(_bytes_and_offsets(array)[1])
+    else:
+        array.validate(full=True)
+    return array
+
+
+def _check_order(offsets: NDArray[np.integer]) -> tuple[int, int]:
+    """First and last of the offsets of a valid array, between which all others must lie."""
+    is_short = len(offsets) == 2
+    if offsets[1] < offsets[0] if is_short else (offsets[1:] < offsets[:-1]).any():
+        raise pa.ArrowInvalid(_DISORDER)
+    return (int(offsets[0]), int(offsets[-1])) if len(offsets) else (0, 0)
 
 
 # --- from Python values -----------------------------------------------------------------------

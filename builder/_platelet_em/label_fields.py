@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from _platelet_em.errors import LabelFormatError, quote
+from _platelet_em.errors import LabelFormatError, LabelRangeError, quote
+from _platelet_em.label_json import INFO, parse_id
 from _platelet_em.rle import text_buffer
 from _platelet_em.spec import MAX_ID
 
@@ -15,8 +16,11 @@ __all__ = [
     "OWN_FIELDS",
     "Properties",
     "check_columns",
+    "check_fits",
+    "check_offsets",
     "further_columns",
     "join_texts",
+    "parse_dict",
     "parse_ids",
     "touches_border",
 ]
@@ -38,7 +42,7 @@ def parse_ids(ids: ArrayLike) -> NDArray[np.int32]:
     Raises:
         LabelFormatError: for anything else.
     """
-    values = np.asarray(ids)
+    values = _array(ids, "ids")
     if values.size == 0 and values.ndim <= 1:
         return np.empty(0, np.int32)
     if values.ndim != 1 or values.dtype.kind not in "iu":
@@ -55,6 +59,32 @@ def parse_ids(ids: ArrayLike) -> NDArray[np.int32]:
     return values.astype(np.int32)
 
 
+def parse_dict(d: Mapping[Any, Any]) -> tuple[Any, list[int], list[Any]]:
+    """Shape, ids and RLE texts of the publisher's JSON form.
+
+    Raises:
+        LabelFormatError: for a missing `.info`, or a key that is no label.
+    """
+    info = d.get(INFO)
+    if not isinstance(info, Mapping):
+        msg = f"labels: expected a key {INFO!r} with the shape, got {quote(info)}"
+        raise LabelFormatError(msg)
+    texts = {parse_id(key, "labels"): text for key, text in d.items() if key != INFO}
+    if len(texts) != len(d) - 1:
+        msg = "labels: two keys stand for the same label: which one is meant is not known"
+        raise LabelFormatError(msg)
+    return info.get("shape", ()), list(texts), list(texts.values())
+
+
+def _array(values: ArrayLike, what: str) -> NDArray[Any]:
+    """What was given as an array, as NumPy takes it."""
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, OverflowError) as error:
+        msg = f"labels: {what}: expected a value for each id, got {quote(values)}"
+        raise LabelFormatError(msg) from error
+
+
 def join_texts(
     texts: Sequence[str], ids: NDArray[np.int32]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -63,13 +93,31 @@ def join_texts(
     Raises:
         LabelFormatError: for another number of texts, or what is no text of digits.
     """
-    if isinstance(texts, str):
-        msg = f"labels: expected a list of RLE texts, one an id, got the text {quote(texts)}"
+    if isinstance(texts, (str, Mapping)) or not hasattr(texts, "__len__"):
+        found = f"the text {quote(texts)}" if isinstance(texts, str) else quote(texts)
+        msg = f"labels: expected a list of RLE texts, one an id, got {found}"
         raise LabelFormatError(msg)
     if len(texts) != len(ids):
         msg = f"labels: {len(ids)} ids, but {len(texts)} RLE texts"
         raise LabelFormatError(msg)
     return text_buffer(texts, lambda i: f"labels: id {ids[i]}")
+
+
+def check_offsets(text: NDArray[np.uint8], offsets: NDArray[np.int64], count: int) -> None:
+    """Refuse offsets that are not one more than the `count` ids, in order, inside the text.
+
+    Raises:
+        LabelFormatError: says which.
+    """
+    if len(offsets) != count + 1:
+        msg = f"labels: {count} ids, but {len(offsets) - 1} RLE texts"
+        raise LabelFormatError(msg)
+    if offsets[0] < 0 or offsets[-1] > len(text) or (offsets[1:] < offsets[:-1]).any():
+        msg = (
+            f"labels: the RLE texts lie at {quote(offsets.tolist())} of {len(text)} bytes: "
+            "expected offsets in order and inside: the file is damaged"
+        )
+        raise LabelFormatError(msg)
 
 
 def check_columns(properties: Mapping[str, ArrayLike], count: int) -> dict[str, NDArray[Any]]:
@@ -79,7 +127,7 @@ def check_columns(properties: Mapping[str, ArrayLike], count: int) -> dict[str, 
         LabelFormatError: for a column that has not one value for each of `count` ids, or is
             called as what labels have themselves.
     """
-    columns = {name: np.asarray(values) for name, values in properties.items()}
+    columns = {name: _array(v, f"property {name!r}") for name, v in properties.items()}
     for name, column in columns.items():
         if name in OWN_FIELDS:
             msg = f"labels: a property cannot be called {name!r}: labels have that themselves"
@@ -115,9 +163,22 @@ def _column(name: str, values: Any) -> NDArray[Any]:
         return column
     try:
         return np.asarray(values, _DTYPES.get(name))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         msg = f"labels: property {name!r}: expected a value for each id, got {quote(values)}"
         raise LabelFormatError(msg) from error
+
+
+def check_fits(ids: NDArray[np.int32], dtype: DTypeLike) -> None:
+    """Refuse a dtype that does not hold these ids.
+
+    Raises:
+        LabelRangeError: names the first that does not fit.
+    """
+    with np.errstate(all="ignore"):
+        fits = ids.astype(dtype).real.astype(np.int64) == ids
+    if not fits.all():
+        msg = f"id {ids[~fits][0]} does not fit {np.dtype(dtype)}: use int32"
+        raise LabelRangeError(msg)
 
 
 def touches_border(bboxes: NDArray[np.int64], shape: Sequence[int]) -> NDArray[np.bool_]:

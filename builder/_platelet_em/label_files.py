@@ -1,5 +1,6 @@
 """Label files of either kind, JSON or TIF, read into a `RunStore` with checked ids."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,9 +13,9 @@ from _platelet_em import label_json
 from _platelet_em.errors import LabelFormatError
 from _platelet_em.palette import PALETTES
 from _platelet_em.rle import parse, parse_chunks
-from _platelet_em.runs import Runs, value_runs
+from _platelet_em.runs import Runs, resolve, value_runs
 from _platelet_em.runstore import RunStore
-from _platelet_em.spec import CLASS_NAMES, MAX_ID
+from _platelet_em.spec import CLASS_NAMES, MAX_ID, MAX_PAGES
 from _platelet_em.tiff import TiffStack, pack_colors, unpack_colors
 
 __all__ = ["read_labels"]
@@ -83,7 +84,15 @@ def _read_json(
     if semantic and (wrong := ids[ids >= len(CLASS_NAMES)]).size:
         _fail(name, f"label {wrong[0]}", _CLASS_RANGE)
     size = int(np.prod(store.shape, dtype=np.int64))
-    for runs in _parse_batches(file, labels, size, name):
+    plane = max(math.prod(store.shape[1:]), 1)
+    for batch in _parse_batches(file, labels, size, name):
+        runs = resolve(batch)
+        # A run is kept as a piece a slice, and a shape may have any number of slices.
+        slices = int(((runs.stops - 1) // plane - runs.starts // plane).sum())
+        if slices > MAX_PAGES:
+            _fail(
+                name, f"shape {store.shape} and {slices}", f"runs over {MAX_PAGES} slices at most"
+            )
         store.add(runs)
     return ids
 
@@ -96,25 +105,23 @@ def _parse_batches(
     def label_name(first: int) -> Callable[[int], str]:
         return lambda i: f"{name}: id {labels.ids[first + i]}"
 
-    def read(begin: int, end: int) -> bytes:
-        file.seek(begin)
-        return file.read(end - begin)
-
     lengths = np.diff(labels.spans, axis=1).ravel()
     first = 0
     while first < len(lengths):
         if lengths[first] > _BATCH:
             begin, end = labels.spans[first].tolist()
-            chunks = (read(b, min(b + _BATCH, end)) for b in range(begin, end, _BATCH))
+            chunks = label_json.read_text(file, begin, end, _BATCH)
             for runs in parse_chunks(chunks, size, label_name(first)(0)):
                 yield Runs(runs.starts, runs.stops, runs.owners + first)
             first += 1
             continue
         fits = np.searchsorted(np.cumsum(lengths[first:]), _BATCH, side="right")
         last = first + max(int(fits), 1)
-        texts = b"".join(read(a, b) for a, b in labels.spans[first:last].tolist())
-        offsets = np.concatenate([[0], np.cumsum(lengths[first:last])])
-        runs = parse(np.frombuffer(texts, np.uint8), offsets, size, label_name(first))
+        spans = labels.spans[first:last].tolist()
+        texts = [b"".join(label_json.read_text(file, a, b, _BATCH)) for a, b in spans]
+        offsets = np.concatenate([[0], np.cumsum(list(map(len, texts)))])
+        joined = np.frombuffer(b"".join(texts), np.uint8)
+        runs = parse(joined, offsets, size, label_name(first))
         yield Runs(runs.starts, runs.stops, runs.owners + first)
         first = last
 

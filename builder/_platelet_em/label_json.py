@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from _platelet_em.errors import LabelFormatError, quote
-from _platelet_em.spec import MAX_ID
+from _platelet_em.spec import MAX_ID, MAX_LABELS
 
-__all__ = ["INFO", "LabelSpans", "parse_id", "parse_shape", "scan", "write"]
+__all__ = ["INFO", "LabelSpans", "parse_id", "parse_shape", "read_text", "scan", "write"]
 
 INFO = ".info"
 
@@ -31,6 +31,8 @@ _MAX_INFO = 1 << 16
 _MAX_KEY = 64
 _PIECE = 1 << 16
 _SHORT = 64
+_ESCAPE = 6
+"""Bytes of the longest escape of a character: `\\u0031`."""
 _REMEDY = "; the file is damaged, or no label file: fetch it again"
 
 
@@ -114,26 +116,60 @@ def scan(file: IO[bytes], name: str) -> LabelSpans:
             comes twice, or a missing `.info`.
     """
     scanner = _Scanner(file, name)
-    ids: list[int] = []
-    spans: list[tuple[int, int]] = []
-    seen: set[str] = set()
+    spans: dict[int, tuple[int, int]] = {}
     shape = None
     for key in scanner:
-        if key in seen:
+        label = None if key == INFO else parse_id(key, name)
+        if label in spans or (label is None and shape is not None):
             msg = f"{name}: key {quote(key)} comes twice: which one is meant is not known"
             raise LabelFormatError(msg)
-        seen.add(key)
-        if key == INFO:
+        if label is None:
             info = scanner.value()
             where = f"{name}: {INFO}"
             shape = parse_shape(info.get("shape") if isinstance(info, dict) else info, where)
         else:
-            ids.append(parse_id(key, name))
-            spans.append(scanner.text(key))
+            spans[label] = scanner.text(key)
+            if len(spans) > MAX_LABELS:
+                msg = f"{name}: more than {MAX_LABELS} labels{_REMEDY}"
+                raise LabelFormatError(msg)
     if shape is None:
         msg = f"{name}: the key {INFO!r} with the shape of the volume is missing{_REMEDY}"
         raise LabelFormatError(msg)
-    return LabelSpans(shape, tuple(ids), np.array(spans, np.int64).reshape(-1, 2))
+    places = np.array(list(spans.values()), np.int64).reshape(-1, 2)
+    return LabelSpans(shape, tuple(spans), places)
+
+
+def read_text(file: IO[bytes], begin: int, end: int, size: int) -> Iterator[bytes]:
+    r"""The RLE text in a span, in pieces of at most `size` bytes, JSON's escapes undone.
+
+    Args:
+        file: Open for reading; it can seek.
+        begin: First byte of the text.
+        end: One past its last.
+        size: Bytes of a piece, or a few more.
+
+    >>> import io
+    >>> list(read_text(io.BytesIO(rb'"1 1\n5 2"'), 1, 9, 100))
+    [b'1 1\n5 2']
+    """
+    at = begin
+    while at < end:
+        file.seek(at)
+        piece = file.read(min(max(size, 2 * _ESCAPE), end - at))
+        if not piece:
+            return
+        if (escape := piece.rfind(b"\\")) >= 0:
+            # The last one may go on in the next piece, which begins with it then.
+            if escape > 0 and len(piece) - escape < _ESCAPE and at + len(piece) < end:
+                piece = piece[:escape]
+            at += len(piece)
+            with contextlib.suppress(ValueError):
+                piece = json.loads(b'"' + piece + b'"', strict=False)
+                piece = piece.encode("utf-8", "surrogatepass")
+            yield piece
+        else:
+            at += len(piece)
+            yield piece
 
 
 class _Scanner:
@@ -213,11 +249,13 @@ class _Scanner:
 
     def _skip_blanks(self) -> bytes:
         """The next byte that is not blank; empty at the end of the file."""
-        while piece := self._read(self._at, _SHORT):
+        size = _SHORT
+        while piece := self._read(self._at, size):
             if rest := piece.lstrip(_BLANKS):
                 self._at += len(piece) - len(rest)
                 return rest[:1]
             self._at += len(piece)
+            size = _PIECE
         return b""
 
     def _fail(self, expected: str) -> NoReturn:

@@ -7,18 +7,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from _platelet_em.errors import LabelFormatError, LabelRangeError, quote
+from _platelet_em.errors import LabelFormatError, quote
 from _platelet_em.label_fields import (
     BORDER,
     Properties,
     check_columns,
+    check_fits,
+    check_offsets,
     further_columns,
     join_texts,
+    parse_dict,
     parse_ids,
     touches_border,
 )
-from _platelet_em.label_json import INFO, parse_id, parse_shape
-from _platelet_em.lazy import LazyArray
+from _platelet_em.label_json import INFO, parse_shape
+from _platelet_em.lazy import LazyArray, check_room
 from _platelet_em.rle import format_runs, parse, text_buffer
 from _platelet_em.runs import Runs, areas, boxes, cut, encode, paint, resolve, window
 
@@ -83,9 +86,7 @@ class LazyLabels(LazyArray):
         return columns
 
     def _set_buffer(self, text: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
-        if len(offsets) != len(self._ids) + 1:
-            msg = f"labels: {len(self._ids)} ids, but {len(offsets) - 1} RLE texts"
-            raise LabelFormatError(msg)
+        check_offsets(text, offsets, len(self._ids))
         self._buffer = (text, offsets)
 
     @classmethod
@@ -145,15 +146,7 @@ class LazyLabels(LazyArray):
         Raises:
             LabelFormatError: for a missing `.info`, or a key that is no label.
         """
-        info = d.get(INFO)
-        if not isinstance(info, Mapping):
-            msg = f"labels: expected a key {INFO!r} with the shape, got {quote(info)}"
-            raise LabelFormatError(msg)
-        texts = {parse_id(key, "labels"): text for key, text in d.items() if key != INFO}
-        if len(texts) != len(d) - 1:
-            msg = "labels: two keys stand for the same label: which one is meant is not known"
-            raise LabelFormatError(msg)
-        return cls(info.get("shape", ()), list(texts), list(texts.values()))
+        return cls(*parse_dict(d))
 
     @classmethod
     def from_struct(cls, struct: Mapping[str, Any]) -> "LazyLabels":
@@ -199,6 +192,7 @@ class LazyLabels(LazyArray):
             begin += each.size
             first += len(each.ids)
         ids = np.concatenate([each.ids for each in labels])
+        check_room((begin,), _DTYPE.itemsize, (len(labels), *labels[0].shape))
         painted = paint(Runs.join(parts), ids, begin)
         return painted.reshape(len(labels), *labels[0].shape).astype(_DTYPE, copy=False)
 
@@ -327,6 +321,7 @@ class LazyLabels(LazyArray):
         if not len(place):
             raise self._unknown(id)
         runs = self._runs[self._runs.owners == place[0]]
+        check_room(self._shape, 1)
         painted = paint(runs, np.ones_like(self._ids), self.size, np.bool_)
         return painted.reshape(self._shape).astype(np.bool_, copy=False)
 
@@ -340,6 +335,7 @@ class LazyLabels(LazyArray):
             msg = f"slices() takes labels of the axes (z, y, x), these have shape {self._shape}"
             raise ValueError(msg)
         depth, *plane = self._shape
+        check_room((depth,), 1 << 10, self._shape)  # bytes of an empty slice's labels, about
         page, pieces = cut(self._runs, max(plane[0] * plane[1], 1))
         bounds = np.searchsorted(page, np.arange(depth + 1))
         result = []
@@ -380,12 +376,7 @@ class LazyLabels(LazyArray):
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if dtype is not None:
-            labels = self._ids[self.areas > 0]
-            with np.errstate(all="ignore"):
-                fits = labels.astype(dtype).real.astype(np.int64) == labels
-            if not fits.all():
-                msg = f"id {labels[~fits][0]} does not fit {np.dtype(dtype)}: use int32"
-                raise LabelRangeError(msg)
+            check_fits(self._ids[self.areas > 0], dtype)
         return super().__array__(dtype, copy)
 
     def _read(self, picked: tuple[range, ...]) -> NDArray[Any]:
@@ -397,9 +388,10 @@ class LazyLabels(LazyArray):
             # Along the last axis runs go on: it is painted from end to end, then thinned out.
             ends = min(last[0], last[-1]), max(last[0], last[-1]) + 1
             picked = (*picked[:-1], range(*ends))
+        extent = [len(indices) for indices in picked]
+        check_room(extent, _DTYPE.itemsize)
         if picked != tuple(map(range, shape)):
             runs = window(runs, shape, picked)
-        extent = [len(indices) for indices in picked]
         painted: NDArray[Any] = paint(runs, self._ids, math.prod(extent)).reshape(extent)
         if last and abs(last.step) <= _WIDE_STEP and last.step != 1:
             # A copy, for a view would hold all that was painted.

@@ -5,14 +5,22 @@ memory, which gives the shape of the result, or NumPy's own exception.
 """
 
 import abc
+import functools
+import math
 import operator
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["LazyArray", "as_slice"]
+from _platelet_em.errors import TooLargeError
+
+__all__ = ["LazyArray", "as_slice", "check_room"]
+
+_SMALL = 1 << 28
+"""Bytes that are taken without asking."""
 
 
 class LazyArray(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
@@ -128,6 +136,42 @@ def _picked(parts: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[range, ...]
             position = operator.index(part) % size
             picked.append(range(position, position + 1))
     return tuple(picked)
+
+
+def check_room(shape: Sequence[int], itemsize: int, whole: Sequence[int] | None = None) -> None:
+    """Refuse to make an array for which there is no memory, before any is taken.
+
+    Args:
+        shape: Its extent along each axis.
+        itemsize: Bytes of an element.
+        whole: What shape to name in the message, if it is not that one.
+
+    Raises:
+        TooLargeError: names the shape and what it would take.
+    """
+    size = math.prod(shape) * itemsize
+    if size <= _SMALL:
+        return
+    try:
+        # Memory that nobody has touched costs nothing: whether there is as much is all it tells.
+        fits = size <= _memory() and np.empty(size, np.uint8).nbytes == size
+    except MemoryError:
+        fits = False
+    if not fits:
+        named = tuple(shape if whole is None else whole)
+        msg = (
+            f"shape {named}: making it as an array takes {size / 2**30:,.1f} GiB, and this "
+            "machine has not as much: read it window by window, x[...]"
+        )
+        raise TooLargeError(msg)
+
+
+@functools.cache
+def _memory() -> int:
+    """Bytes of memory of this machine; more than any has where the system does not say."""
+    if not hasattr(os, "sysconf"):
+        return 1 << 46
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def as_slice(picked: range) -> slice:

@@ -14,10 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from _platelet_em.errors import ImageFormatError, quote
+from _platelet_em.spec import MAX_PAGE
 
 __all__ = ["decode_page", "encode_page", "view_page"]
 
 Page = NDArray[Any]
+
+_FORMATS = ("TIFF", "PNG", "JPEG", "BMP", "GIF", "PPM", "WEBP")
+"""What is read. Pillow knows others, some of which it hands to other programs to read."""
 
 _TIFF_LITTLE_ENDIAN = b"II*\0"
 _SHORT, _LONG = 3, 4
@@ -75,14 +79,23 @@ def decode_page(data: Any, name: str = "page") -> Page:
     Raises:
         ImageFormatError: for what is no picture.
     """
+    if isinstance(data, str):
+        msg = f"{name}: expected the bytes of an encoded picture, got the text {quote(data)}"
+        raise ImageFormatError(msg)
     if (view := view_page(data)) is not None:
         return view
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            return np.asarray(picture)
-    except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
-        msg = f"{name}: expected an encoded picture, got {quote(bytes(data[:16]))}: {error}"
-        raise ImageFormatError(msg) from error
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
+            if picture.width * picture.height <= MAX_PAGE:
+                return np.asarray(picture)
+            error: object = (
+                f"{picture.width} x {picture.height} pixels, at most {MAX_PAGE} are read"
+            )
+    except Exception as trouble:  # noqa: BLE001  # anything, see below
+        # What is damaged makes Pillow raise whatever it meets.
+        error = trouble
+    msg = f"{name}: expected an encoded picture, got {quote(bytes(data[:16]))}: {error}"
+    raise ImageFormatError(msg) from (error if isinstance(error, Exception) else None)
 
 
 def view_page(data: Any) -> Page | None:

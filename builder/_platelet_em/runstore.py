@@ -13,6 +13,9 @@ from _platelet_em.runs import Runs, cut, resolve
 
 __all__ = ["RunStore"]
 
+_FEW = 1 << 16
+"""Runs of a slice that may wait, however small it is; then they are joined to what they mean."""
+
 
 class RunStore:
     """Runs of a volume, put in any order, taken a slice at a time.
@@ -36,10 +39,8 @@ class RunStore:
 
     def add(self, runs: Runs) -> None:
         """Put runs of the whole flattened volume."""
-        page, pieces = cut(runs, self._plane)
-        if (page[1:] < page[:-1]).any():
-            order = np.argsort(page, kind="stable")
-            page, pieces = page[order], pieces[order]
+        # Runs that overlap could be cut into more pieces than there is memory for.
+        page, pieces = cut(resolve(runs), self._plane)
         touched, begins = np.unique(page, return_index=True)
         for z, piece in zip(touched.tolist(), _split(pieces, begins), strict=True):
             self.add_slice(z, piece)
@@ -52,6 +53,10 @@ class RunStore:
                 self._file.write(np.stack([runs.starts, runs.stops, runs.owners]).tobytes())
                 self._file.flush()
             self._pieces[z].append((place, len(runs)))
+            if sum(count for _, count in self._pieces[z]) > 2 * self._plane + _FEW:
+                whole = self.slice(z)
+                self._pieces[z] = []
+                self.add_slice(z, whole)
 
     def slice(self, z: int) -> Runs:
         """The canonical runs of slice z; where instances overlap, the higher owner wins."""

@@ -22,7 +22,12 @@ __all__ = [
     "LABEL_SOURCES",
     "LICENSE",
     "LICENSE_WORDS",
+    "MAX_FILE",
     "MAX_ID",
+    "MAX_LABELS",
+    "MAX_PAGE",
+    "MAX_PAGES",
+    "MAX_VOXELS",
     "PUBLISHED",
     "SAMPLE_COMMENT",
     "SCHEMA_VERSION",
@@ -43,6 +48,21 @@ SCHEMA_VERSION = 1
 
 MAX_ID = 2**31 - 1
 """The largest instance id: labels are int32 wherever they are dense."""
+
+MAX_VOXELS = 2**30
+"""Voxels of a volume that is read from a TIF: 33 times the larger of the published two."""
+
+MAX_PAGE = 2**26
+"""Pixels of a slice that is read from a file: 8192 x 8192, or 104 times the published ones."""
+
+MAX_PAGES = 2**14
+"""Slices of a TIF, or that runs of labels go over: 327 times the deeper of the published two."""
+
+MAX_FILE = 4 * MAX_VOXELS
+"""Bytes of a file of an archive: the largest volume as uncompressed RGBA of 8 bits, 4 GiB."""
+
+MAX_LABELS = 2**18
+"""Labels of a file: about 500 times the organelles of a published volume [code, png]."""
 
 VOXEL_SIZE_NM = (40.0, 10.0, 10.0)
 """Size of a voxel in nm, (z, y, x), approximate [page]."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from _platelet_em.errors import ImageFormatError
-from _platelet_em.lazy import LazyArray, as_slice
+from _platelet_em.lazy import LazyArray, as_slice, check_room
 from _platelet_em.page import decode_page, view_page
 
 __all__ = ["LazyStack"]
@@ -80,6 +80,7 @@ class LazyStack(LazyArray):
 
     def _read(self, picked: tuple[range, ...]) -> NDArray[Any]:
         pages, rows, columns = picked
+        check_room(list(map(len, picked)), self._dtype.itemsize)
         out = np.empty([len(indices) for indices in picked], self._dtype)
         if not out.size:
             return out

@@ -1,8 +1,11 @@
 """The publisher's TIF files, page by page: uint16 images, and labels as indices or colours."""
 
-import struct
+import functools
+import importlib.util
+import lzma
+import math
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import IO, Any
@@ -11,25 +14,40 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from _platelet_em.errors import ImageFormatError
+from _platelet_em.errors import ImageFormatError, MissingExtraError, PlateletEMError
+from _platelet_em.ifd import count_pages
+from _platelet_em.spec import MAX_PAGE, MAX_VOXELS
 
 __all__ = ["TiffStack", "pack_colors", "unpack_colors", "write_pages"]
 
-_TIFF_TROUBLE = (
-    tifffile.TiffFileError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    ArithmeticError,
-    OSError,
-    struct.error,
-    zlib.error,
-    NotImplementedError,
-)
+_LZMA, _ZSTD = 34925, 50000
+_COMPRESSIONS = (1, 5, 8, 32946, 32773, _LZMA, _ZSTD)
+"""None, LZW, deflate by its two numbers, PackBits, LZMA, Zstandard: they give back what was put
+in, and their codecs give no more than they are asked for, or are asked here."""
 
-_MAX_EXPANSION = 1 << 14
-"""Bytes of a page for each byte of its file, at most: a page that asks for more is damaged."""
+_CODECS: dict[int, Callable[[], Any]] = {
+    8: zlib.decompressobj,
+    32946: zlib.decompressobj,
+    _LZMA: functools.partial(lzma.LZMADecompressor, memlimit=1 << 28),
+}
+"""Those that Python brings, and that tifffile lets give as much as they like."""
+
+_DEFLATE_RATIO = 1032
+"""What a byte of deflate can give, at most."""
+
+_SLACK = 1 << 26
+"""Bytes that a strip may give beyond its page before anybody looks: few ever are looked at."""
+
+_MAX_RATIO = 1 << 14
+_MAX_RATIO_PLAIN = 8
+"""Bytes of a page for each byte of its file, at most: a page that asks for more is damaged.
+Uncompressed pixels are a bit at least."""
+
+_MAX_SAMPLES = 8
+"""Bytes of a pixel: RGBA of 16 bits."""
+
+_PIECE = 1 << 20
+_AXES = ("YX", "YXS", "SYX")
 
 
 class TiffStack:
@@ -58,35 +76,48 @@ class TiffStack:
 
     def _open(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
         with self._trouble("the file"):
-            self._tif = tifffile.TiffFile(_handle(self._file, self._name))
-            depth = len(self._tif.pages)
-            first = self._tif.pages[0]
-            if (follows := _next_page(self._tif)) != 0:
-                msg = f"{depth} pages, and another one at byte {follows}, where none is"
-                raise ValueError(msg)
-            if depth == 1 and (planes := self._tif.series[0].size // first.size) > 1:
+            self._depth = count_pages(self._file)
+            # An OME description may name other files, which would be opened.
+            self._tif = tifffile.TiffFile(_handle(self._file, self._name), is_ome=False)
+            first: Any = self._tif.pages[0]
+            if first.dtype is None or first.axes not in _AXES:
+                msg = f"{self._name}: expected pages of the axes (y, x), got {first.shape}"
+                raise ImageFormatError(msg)
+            pixels = first.imagelength * first.imagewidth
+            if not 0 < pixels <= MAX_PAGE or pixels * self._depth > MAX_VOXELS:
                 msg = (
-                    f"{planes} planes and one page: tools that read pages would lose the others: "
-                    "write it with a page for each plane"
+                    f"{self._name}: expected 1 to {MAX_PAGE} pixels a page and at most "
+                    f"{MAX_VOXELS} voxels, got {self._depth} pages of {first.imagelength} x "
+                    f"{first.imagewidth} pixels: the file is damaged, or too large to be read"
                 )
-                raise ValueError(msg)
-        if first.dtype is None or not 2 <= len(first.shape) <= 3:
-            msg = f"{self._name}: expected pages of the axes (y, x), got {first.shape}"
-            raise ImageFormatError(msg)
-        return (depth, *first.shape), first.dtype
+                raise ImageFormatError(msg)
+            if self._depth == 1 and (planes := self._tif.series[0].size // first.size) > 1:
+                msg = (
+                    f"{self._name}: {planes} planes and one page: tools that read pages would "
+                    "lose the others: write it with a page for each plane"
+                )
+                raise ImageFormatError(msg)
+            return (self._depth, *_last_samples(first.shape, first.axes)), first.dtype
 
     @contextmanager
     def _trouble(self, place: str) -> Iterator[None]:
         try:
             yield
-        except ImageFormatError:
+        except PlateletEMError:
             raise
-        except _TIFF_TROUBLE as error:
+        except Exception as error:
+            # What is damaged makes tifffile and the codecs raise whatever they meet.
+            if isinstance(error, ImportError) or "imagecodecs" in str(error):
+                raise self._missing_codec(place, str(error)) from error
             msg = (
-                f"{self._name}: {place}: expected a readable TIF: {error}: the file is damaged, "
-                "or of a kind that needs `pip install imagecodecs`"
+                f"{self._name}: {place}: expected a readable TIF: {_shown(error)}: the file is "
+                "damaged: fetch it again, or write it anew"
             )
             raise ImageFormatError(msg) from error
+
+    def _missing_codec(self, place: str, what: str) -> MissingExtraError:
+        msg = f"{self._name}: {place}: {what}: pip install 'platelet-em[codecs]'"
+        return MissingExtraError(msg)
 
     @property
     def description(self) -> str:
@@ -99,19 +130,72 @@ class TiffStack:
 
         Raises:
             ImageFormatError: if it cannot be read, or differs from page 0.
+            MissingExtraError: if it is compressed with what is not installed.
         """
         with self._trouble(f"page {z}"):
-            page = self._tif.pages[z]
-            if page.shape != self.shape[1:] or page.dtype != self.dtype:
+            page: Any = self._tif.pages[z]
+            shape = _last_samples(page.shape, page.axes)
+            if shape != self.shape[1:] or page.dtype != self.dtype:
                 msg = (
                     f"{self._name}: page {z}: expected shape {self.shape[1:]} and dtype "
-                    f"{self.dtype} as in page 0, got {page.shape} and {page.dtype}"
+                    f"{self.dtype} as in page 0, got {shape} and {page.dtype}"
                 )
                 raise ImageFormatError(msg)
-            if page.nbytes > _MAX_EXPANSION * self._tif.filehandle.size:
-                msg = f"{page.nbytes} bytes of pixels in {self._tif.filehandle.size} of file"
+            self._check_size(page)
+            pixels: NDArray[Any] = page.asarray()
+            return np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
+
+    def _check_size(self, page: Any) -> None:
+        """Refuse pages whose pixels take more memory than their file can mean."""
+        size = self._tif.filehandle.size
+        ratio = _MAX_RATIO_PLAIN if page.compression == 1 else _MAX_RATIO
+        if page.nbytes > min(ratio * size, _MAX_SAMPLES * MAX_PAGE):
+            msg = f"{page.nbytes} bytes of pixels in {size} of file"
+            raise ValueError(msg)
+        if page.compression not in _COMPRESSIONS:
+            msg = (
+                f"{self._name}: page {page.index}: expected it uncompressed, or compressed with "
+                f"deflate, LZW, PackBits, LZMA or Zstandard, got {page.compression!r}: write it "
+                "anew"
+            )
+            raise ImageFormatError(msg)
+        if page.compression == _ZSTD and importlib.util.find_spec("imagecodecs") is None:
+            # Newer Pythons have a codec, too, that tifffile lets give as much as it likes.
+            what = "Zstandard requires the 'imagecodecs' package"
+            raise self._missing_codec(f"page {page.index}", what)
+        # A tile is decoded whole, however little of it lies in the page.
+        tile = page.tilewidth * page.tilelength if page.is_tiled else 0
+        if tile > MAX_PAGE:
+            msg = f"tiles of {page.tilewidth} x {page.tilelength} pixels"
+            raise ValueError(msg)
+        if len(page.dataoffsets) != (count := math.prod(page.chunked)):
+            msg = f"{len(page.dataoffsets)} strips or tiles, expected {count}"
+            raise ValueError(msg)
+        if sum(page.databytecounts) > _MAX_SAMPLES * MAX_PAGE:
+            msg = f"{sum(page.databytecounts)} bytes of strips or tiles"
+            raise ValueError(msg)
+        most = page.nbytes + tile * page.samplesperpixel * page.dtype.itemsize + _SLACK
+        for offset, length in zip(page.dataoffsets, page.databytecounts, strict=True):
+            if offset + length > size:
+                msg = f"a strip or tile of {length} bytes at byte {offset} of {size}"
                 raise ValueError(msg)
-            return page.asarray()
+            is_small = page.compression != _LZMA and length * _DEFLATE_RATIO <= most
+            if page.compression in _CODECS and not is_small:
+                self._check_segment(_CODECS[page.compression](), offset, length, most)
+
+    def _check_segment(self, codec: Any, offset: int, length: int, most: int) -> None:
+        """Unpack a strip piece by piece, and keep nothing: whether it gives more than a page."""
+        self._file.seek(offset)
+        packed, done = self._file.read(length), 0
+        while not codec.eof and done <= most:
+            piece = codec.decompress(packed, _PIECE)
+            packed = codec.unconsumed_tail if hasattr(codec, "unconsumed_tail") else b""
+            if not piece and not packed:
+                return
+            done += len(piece)
+        if done > most:
+            msg = f"a strip or tile that gives more than the {most} bytes of its page"
+            raise ValueError(msg)
 
     def close(self) -> None:
         """Close the file."""
@@ -135,15 +219,13 @@ def _handle(file: IO[bytes], name: str) -> tifffile.FileHandle:
     return tifffile.FileHandle(file, name=name)
 
 
-def _next_page(tif: tifffile.TiffFile) -> int:
-    """What the last page says is the place of the next: 0, unless the file is cut there."""
-    form, file = tif.tiff, tif.filehandle
-    begin = tif.pages[-1].offset
-    file.seek(begin)
-    (tags,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
-    file.seek(begin + form.tagnosize + tags * form.tagsize)
-    (place,) = struct.unpack(form.offsetformat, file.read(form.offsetsize))
-    return int(place)
+def _last_samples(shape: tuple[int, ...], axes: str) -> tuple[int, ...]:
+    """The shape of a page whose samples are the last axis, if it has that axis."""
+    return (*shape[1:], shape[0]) if axes == "SYX" else shape
+
+
+def _shown(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def pack_colors(page: NDArray[Any]) -> NDArray[np.uint64]:
