@@ -290,12 +290,20 @@ def make_tif(rnd):
 
 
 def true_tif(content):
-    """The pages of a TIF as tifffile itself reads them; None if it cannot."""
+    """The pages of a TIF as tifffile itself reads them, colours last; None if it cannot."""
     try:
         with tifffile.TiffFile(io.BytesIO(content)) as tif:
-            return np.stack([page.asarray() for page in tif.pages])
-    except Exception:  # it raises whatever it likes
+            return np.stack([true_page(page) for page in tif.pages])
+    except Exception:
         return None
+
+
+def true_page(page):
+    """A page, colours last; tifffile takes any other number than 1 for planes of colours."""
+    if page.planarconfig not in (1, 2):
+        raise ValueError
+    samples = page.asarray()
+    return np.moveaxis(samples, 0, -1) if page.axes == "SYX" else samples
 
 
 def check_tif(given_input):
@@ -322,7 +330,18 @@ def check_tif(given_input):
         assert len(np.unique(table[1])) == table.shape[1], "a label stands for two colours"
 
 
-NO_LABELS = ("float", "planar")
+def damaged_tag(content, tag, value):
+    """A little-endian TIF whose first page has another value in a tag of one short or long."""
+    content = bytearray(content)
+    at = int.from_bytes(content[4:8], "little") + 2
+    while int.from_bytes(content[at : at + 2], "little") != tag:
+        at += 12
+    size = 2 if content[at + 2] == 3 else 4
+    content[at + 8 : at + 8 + size] = value.to_bytes(size, "little")
+    return bytes(content)
+
+
+NO_LABELS = ("float",)
 """TIFs that are refused even if they are not damaged."""
 
 

@@ -4,11 +4,11 @@ import io
 
 import pytest
 import tifffile
-from fuzz import NO_LABELS, TARGETS, TIFS, check_tif
+from fuzz import NO_LABELS, TARGETS, TIFS, check_tif, damaged_tag
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from _platelet_em.errors import PlateletEMError
+from _platelet_em.errors import LabelFormatError, PlateletEMError
 from _platelet_em.label_files import read_labels
 
 
@@ -39,3 +39,27 @@ def test_what_is_not_damaged_is_read(name):
     else:
         check_tif((TIFS[name], False))
         read_labels(io.BytesIO(TIFS[name]), "x.tif", semantic=False).close()
+
+
+# --- what long runs have found ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tag", [256, 257])
+def test_pages_without_pixels_are_refused(tag):
+    content = damaged_tag(TIFS["rgba"], tag, 0)
+    with pytest.raises(PlateletEMError, match=r"^x\.tif: "):
+        read_labels(io.BytesIO(content), "x.tif", semantic=False)
+
+
+@pytest.mark.parametrize("config", [0, 3, 48385])
+def test_an_unknown_order_of_samples_is_not_guessed(config):
+    content = damaged_tag(TIFS["rgb"], 284, config)
+    with pytest.raises(PlateletEMError, match=rf"planar configuration {config}, expected 1 or 2"):
+        read_labels(io.BytesIO(content), "x.tif", semantic=False)
+
+
+@pytest.mark.parametrize("info", [b'"dtype": "\x9dint64"', b'"d\xebtype": "int64"'])
+def test_bytes_of_info_that_are_no_utf_8_are_refused(info):
+    content = b'{".info": {"shape": [1, 1, 2], ' + info + b'}, "1": "1 1"}'
+    with pytest.raises(LabelFormatError, match=r"^x\.json: at byte 10: expected a JSON object"):
+        read_labels(io.BytesIO(content), "x.json", semantic=False)

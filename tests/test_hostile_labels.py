@@ -149,7 +149,7 @@ HOSTILE = {
     "a shape beyond 64 bits": (shaped([2**32, 2**32, 4]), r"\.info: shape .*: expected a list"),
     "lists in lists": (
         '{".info": ' + "[" * 60_000,
-        "at byte 10: expected a JSON object of at most",
+        "at byte 10: expected a JSON object in UTF-8, of at most",
     ),
     "lists in lists for a text": ('{"1": ' + "[" * 10**6, "at byte 6: expected a string"),
     "bytes that are no UTF-8": (b'{"1": "1 \xff"}', r"the key '\.info'"),

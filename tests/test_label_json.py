@@ -127,7 +127,12 @@ def test_texts_are_those_that_json_reads(labels, place, indent):
         ('{"1": "2 1', 10, "a '\"' that ends a string, the RLE text of '1'", "the end of the"),
         ('{"1', 3, "a '\"' that ends a key", "the end of the file"),
         (EXAMPLE + "{}", len(EXAMPLE), "the end of the file", "b'{}'"),
-        ('{".info": {"shape": [4}}', 10, "a JSON object of at most 65536 bytes", "b'{\"shape"),
+        (
+            '{".info": {"shape": [4}}',
+            10,
+            "a JSON object in UTF-8, of at most 65536 bytes",
+            "b'{\"shape",
+        ),
         ('{"' + "1" * 65 + '": ""}', 1, "a key, a JSON string of at most 64 bytes", "b'\"1111"),
         (r'{"\x31": "1 1"}', 1, "a key, a JSON string of at most 64 bytes", r"b'\"\\\\x31"),
         (b'{"\xff\xfe": ""}', 1, "a key, a JSON string of at most 64 bytes", r"b'\"\\xff"),
@@ -190,7 +195,7 @@ def test_a_strange_shape_is_refused(info, found):
 
 def test_an_endless_info_is_refused():
     info = {"shape": [4], "dtype": "x" * 2**16}
-    with pytest.raises(LabelFormatError, match="at byte 10: expected a JSON object of at most 65"):
+    with pytest.raises(LabelFormatError, match="at byte 10: expected a JSON object in UTF-8"):
         scan_text(json.dumps({".info": info}))
 
 

@@ -206,8 +206,9 @@ class _Scanner:
         head = self._read(self._at, _MAX_INFO).decode("latin-1")
         try:
             value, length = json.JSONDecoder().raw_decode(head)
+            head[:length].encode("latin-1").decode("utf-8")
         except (ValueError, RecursionError):
-            self._fail(f"a JSON object of at most {_MAX_INFO} bytes")
+            self._fail(f"a JSON object in UTF-8, of at most {_MAX_INFO} bytes")
         self._at += length
         return value
 

@@ -141,6 +141,9 @@ class TiffStack:
                     f"{self.dtype} as in page 0, got {shape} and {page.dtype}"
                 )
                 raise ImageFormatError(msg)
+            if page.planarconfig not in (1, 2):
+                msg = f"planar configuration {int(page.planarconfig)}, expected 1 or 2"
+                raise ValueError(msg)
             self._check_size(page)
             pixels: NDArray[Any] = page.asarray()
             return np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
