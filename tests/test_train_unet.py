@@ -36,16 +36,27 @@ def example():
     return module
 
 
+@pytest.fixture
+def main(example, monkeypatch):
+    """The script with these arguments, in this process."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["train_unet.py", *map(str, arguments)])
+        example.main()
+
+    return call
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """What a short run printed, and the folder that it wrote."""
     out = tmp_path_factory.mktemp("trained")
-    done = run("--sample", 5, 160, "--steps", 3, "--out", out)
+    done = run("--sample", 5, 160, 0, "--steps", 3, "--out", out)
     assert done.returncode == 0, done.stderr
     return done.stdout, out
 
 
-def test_prints_all_figures_beside_the_baseline(trained):
+def test_prints_all_figures(trained):
     printed, out = trained
     record = json.loads((out / "metrics.json").read_text())
     figures = record["figures"]
@@ -58,10 +69,12 @@ def test_prints_all_figures_beside_the_baseline(trained):
         "PQ, organelles",
     }
     assert len(figures) == 6 + 7 + 4
-    for name in figures:
-        cells = [record[kind][name] for kind in ("figures", "baseline")]
-        words = ["absent" if np.isnan(cell) else f"{cell:.3f}" for cell in cells]
-        assert f"\n{name:<32} {words[0]:>7} {words[1]:>9}\n" in printed
+    means = dict(list(figures.items())[:2])
+    assert record["checks"]["3"] == means
+    assert record["train"].keys() == means.keys()
+    for name, value in [*figures.items(), *record["train"].items()]:
+        word = "absent" if np.isnan(value) else f"{value:.3f}"
+        assert f"\n{name:<32} {word:>6}\n" in printed
 
 
 def test_writes_both_pictures_and_the_network(trained, example):
@@ -76,8 +89,8 @@ def test_writes_both_pictures_and_the_network(trained, example):
     model.load_state_dict(torch.load(out / "unet.pt"))
 
 
-def test_same_seed_same_loss(trained, tmp_path):
-    run("--sample", 5, 160, "--steps", 3, "--out", tmp_path)
+def test_same_seed_same_loss(main, trained, tmp_path):
+    main("--sample", 5, 160, 0, "--steps", 3, "--out", tmp_path)
     first, second = (
         json.loads((out / "metrics.json").read_text()) for out in (trained[1], tmp_path)
     )
@@ -86,19 +99,26 @@ def test_same_seed_same_loss(trained, tmp_path):
     assert list(first["checks"]) == ["1", "2", "3"]
 
 
-def test_bad_data_dir_is_one_sentence(tmp_path):
-    done = run("--data-dir", tmp_path / "nowhere", "--out", tmp_path / "out")
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: ")
-    assert "nowhere" in done.stderr
-    assert done.stderr.count("\n") == 1
+def test_bad_data_dir_is_one_sentence(main, tmp_path):
+    with pytest.raises(SystemExit, match=r"^error: .*nowhere.*$"):
+        main("--data-dir", tmp_path / "nowhere", "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_help_has_examples():
-    done = run("--help")
-    assert "examples:\n" in done.stdout
-    assert "doi.org/10.1038/s41598-021-81590-0" in done.stdout
+def test_help_has_examples(main, capsys):
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main("--help")
+    printed = capsys.readouterr().out
+    assert "examples:\n" in printed
+    assert "doi.org/10.1038/s41598-021-81590-0" in printed
+
+
+def test_archives_and_their_repository_train_alike(main, archives, repository, tmp_path):
+    losses = []
+    for flag, place in (("--data-dir", archives), ("--repo", repository)):
+        main(flag, place, "--steps", 1, "--out", tmp_path / flag)
+        losses.append(json.loads((tmp_path / flag / "metrics.json").read_text())["losses"])
+    assert losses[0] == losses[1]
 
 
 def test_iou_by_hand_leaves_out_what_neither_has(example):
@@ -106,21 +126,38 @@ def test_iou_by_hand_leaves_out_what_neither_has(example):
     found = np.uint8([0, 0, 1, 1, 1, 2, 3, 0])
     ious = example.class_ious(truth, found)
     assert ious == pytest.approx({0: 2 / 4, 1: 2 / 3, 2: 1 / 3, 3: 0})
-    means = example.mean_ious(truth, found)
-    assert means == pytest.approx({"all": 1.5 / 4, "organelles": 1 / 6})
-    assert np.isnan(example.mean_ious(truth[:5], found[:5])["organelles"])
+    assert example.mean_ious(ious) == pytest.approx(
+        {"mean IoU": 1.5 / 4, "organelle mean IoU": 1 / 6}
+    )
+    few = example.mean_ious(example.class_ious(truth[:5], found[:5]))
+    assert np.isnan(few["organelle mean IoU"])
 
 
 def test_panoptic_quality_by_hand(example):
     #                 match: 4 of 5  missed   found where nothing is
     truth = np.array([7, 7, 7, 7, 7, 9, 9, 9, 0, 0, 0, 0])
-    kinds = np.array([1, 1, 1, 1, 1, 2, 2, 2, 0, 0, 0, 0])
     found = np.array([1, 1, 1, 1, 0, 2, 0, 0, 0, 3, 3, 0])
-    found_kinds = np.array([1, 1, 1, 1, 0, 2, 0, 0, 0, 1, 1, 0])
-    scores = example.panoptic_qualities(truth, kinds, found, found_kinds)
-    # Kind 1: one match of IoU 0.8, one false positive. Kind 2: an IoU of 1/3 is no match.
-    assert scores == pytest.approx({1: 0.8 / (1 + 0.5), 2: 0})
-    assert example.panoptic_qualities(truth * 0, kinds * 0, truth * 0, kinds * 0) == {}
+    # One match of IoU 0.8, two false positives, one miss: an IoU of 1/3 is no match.
+    assert example.panoptic_quality(truth, found) == pytest.approx(0.8 / (1 + 2 / 2 + 1 / 2))
+    assert example.panoptic_quality(truth, truth * 0) == 0
+    assert np.isnan(example.panoptic_quality(truth * 0, found * 0))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_panoptic_quality_is_that_of_torchmetrics(example, seed):
+    import torch
+    from torchmetrics.functional.detection import panoptic_quality
+
+    random = np.random.default_rng(seed)
+    truth = np.repeat(random.integers(0, 6, 30), random.integers(1, 9, 30))
+    found = np.where(random.random(len(truth)) < 0.2, random.integers(0, 6, len(truth)), truth)
+    pairs = (
+        torch.from_numpy(np.stack([ids > 0, ids], axis=-1).astype(np.int64))[None]
+        for ids in (found, truth)
+    )
+    expected = panoptic_quality(*pairs, things={1}, stuffs={0}, return_per_class=True)[0, 0]
+    assert expected > 0
+    assert example.panoptic_quality(truth, found) == pytest.approx(float(expected))
 
 
 def test_perfect_prediction_has_perfect_figures(example):
