@@ -391,6 +391,8 @@ def test_statistics_need_raw_images():
         intensity_statistics([row])
     with pytest.raises(ImageFormatError, match="from 0 to 65535"):
         intensity_statistics([{"volume": "50", "image": np.array([[-1, 2]])}])
+    with pytest.raises(ImageFormatError, match=r"volume '50': .* at least one pixel, got none"):
+        intensity_statistics([{"volume": "50", "image": np.empty((0, 4), np.uint16)}])
     for percentiles in ((5, 5), (-1, 5), (5, 101)):
         with pytest.raises(ArgumentError, match="two that ascend, from 0 to 100"):
             intensity_statistics([], percentiles=percentiles)

@@ -247,7 +247,13 @@ def test_tif_of_ids_and_tif_of_colors_are_compared_as_partitions(tmp_path, capsy
 
 
 def test_place_without_our_files_is_an_error(tmp_path, capsys):
-    for path, words in ((tmp_path, "neither"), (tmp_path / "gone.zip", "found nothing there")):
+    circle = tmp_path / "circle"
+    circle.symlink_to(circle)
+    for path, words in (
+        (tmp_path, "neither"),
+        (tmp_path / "gone.zip", "found nothing there"),
+        (circle, "symbolic links"),
+    ):
         code, document = verified.run(capsys, path)
         assert code == 1
         assert verified.is_told(document, "error", "archive", path.name, words)
@@ -272,6 +278,16 @@ def test_report_for_people(tmp_path, capsys):
     )
     assert len(told) == 5
     assert "    and 3 more of this kind in this file" in lines
+
+
+def test_what_a_terminal_would_obey_is_escaped(tidy_archives, tmp_path, capsys):
+    path = shutil.copy(tidy_archives / "images_and_labels_json.zip", tmp_path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("\x1b[2J\nevil.txt", b"")
+    assert main(["verify", path]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert r"  other files  1 \x1b[2J\nevil.txt" in lines
+    assert all(map(str.isprintable, lines))
 
 
 def test_unexpected_trouble_shows_a_traceback_only_with_debug(tidy_archives, monkeypatch, capsys):

@@ -154,6 +154,39 @@ def test_fault_of_a_file_is_found_and_the_rest_checked(fault, copied, capsys):
     assert figures[0]["cell > 0 == semantic > 0"]["differ"] == 0
 
 
+def test_a_class_that_nobody_named_is_an_error_all_over(copied, capsys):
+    def spoil_half(row):
+        with Image.open(io.BytesIO(row["semantic"]["bytes"])) as picture:
+            page = np.array(picture)
+        page[(page >= 2) & (np.indices(page.shape)[0] % 3 > 0)] = 200
+        out = io.BytesIO()
+        tifffile.imwrite(out, page)
+        row["semantic"]["bytes"] = out.getvalue()
+
+    for path in (copied / "slices").glob("train-*"):
+        verified.change_rows(path, 0, spoil_half)
+    code, document = verified.run(capsys, copied)
+    assert code == 1
+    assert verified.is_told(document, "error", "classes", "00008.parquet", "from 0 to 6 200")
+    assert verified.is_told(document, "remark", "purity", "train-*", "% class 200)")
+
+
+def test_shards_without_number_are_told_in_short(copied, capsys):
+    for path in (copied / "slices").glob("train-*"):
+        path.rename(path.with_name(path.name.replace("00008", "99999")))
+    code, document = verified.run(capsys, copied)
+    assert (code, document["errors"] < 50) == (1, True)
+    assert verified.is_told(document, "error", "shards", "slices", "99999 shards of train")
+
+
+def test_the_first_of_the_files_may_be_the_stale_one(copied, capsys):
+    path = copied / "slices" / "train-00000-of-00008.parquet"
+    verified.change_metadata(path, tool_version="0.0.1")
+    document = verified.run(capsys, copied)[1]
+    words = "another build (tool_version)"
+    assert verified.is_told(document, "error", "record", path.name, words)
+
+
 def test_interrupted_build_is_an_error(copied, capsys):
     (copied / ".platelet-em-build").mkdir()
     code, document = verified.run(capsys, copied)

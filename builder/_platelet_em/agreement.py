@@ -252,7 +252,9 @@ def _check_purity(section: Section, part: Part) -> None:
 
 
 def _name(measured: OrganelleProperties, index: np.int64) -> str:
-    return CLASS_NAMES[int(measured.class_id[index])]
+    # A damaged mask has classes that nobody named.
+    class_id = int(measured.class_id[index])
+    return CLASS_NAMES[class_id] if class_id < len(CLASS_NAMES) else f"class {class_id}"
 
 
 def _some(values: list[Any]) -> str:

@@ -21,6 +21,9 @@ from _platelet_em.spec import CONFIG_NAMES, CONFIGS, VOLUMES, VolumeSpec, config
 __all__ = ["Built", "check_files", "is_built"]
 
 _REMEDY = "build the repository again"
+_TOLD = 5
+"""Missing shards that are told one by one: a name may promise 99,999."""
+
 _RECORDED = ("label_source", "archive", "archive_md5", "origin", "tool_version")
 
 
@@ -125,11 +128,19 @@ def _check_names(section: Section, folder: Path, config: str, spec: VolumeSpec) 
                 found=f"{spec.split} in {', '.join(sorted(counts))} files",
                 remedy=_REMEDY,
             )
-    for path in wanted:
-        if path not in files:
-            section.error(
-                "shards", str(path), expected="a shard", found="nothing there", remedy=_REMEDY
-            )
+    missing = [path for path in wanted if path not in files]
+    for path in missing[:_TOLD]:
+        section.error(
+            "shards", str(path), expected="a shard", found="nothing there", remedy=_REMEDY
+        )
+    if len(missing) > _TOLD:
+        section.error(
+            "shards",
+            str(folder / config),
+            expected=f"{len(wanted)} shards of {spec.split}, as their names say",
+            found=f"{len(files)}",
+            remedy=_REMEDY,
+        )
     return files
 
 
@@ -171,20 +182,20 @@ def _check_records(section: Section, built: Built, records: dict[Path, Any]) -> 
     if not known:
         return
     usual = collections.Counter(known).most_common(1)[0][0]
+    built.record = next(r for r in records.values() if r and str(sorted(r.items())) == usual)
     for path, record in records.items():
         if not record:
             section.error(
                 "record", str(path), expected="a record of the build", found="none", remedy=_REMEDY
             )
-        elif str(sorted(record.items())) == usual:
-            built.record = record
-        else:
-            differ = [k for k in record if record[k] != built.record.get(k, record[k])]
+        elif record != built.record:
+            names = sorted({*record, *built.record})
+            differ = [k for k in names if record.get(k) != built.record.get(k)]
             section.error(
                 "record",
                 str(path),
                 expected="the record of the other files",
-                found=f"that of another build ({', '.join(differ) or 'it differs'})",
+                found=f"that of another build ({', '.join(differ)})",
                 remedy=_REMEDY,
             )
     for key in _RECORDED:

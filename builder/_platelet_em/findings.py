@@ -178,9 +178,9 @@ class Report:
         return sum(section.count(REMARK) for section in self.sections)
 
     def lines(self) -> Iterator[str]:
-        """The report for people, line by line."""
+        """The report for people, line by line; what a terminal would obey is escaped."""
         for section in self.sections:
-            yield from section.lines()
+            yield from map(_printable, section.lines())
             yield ""
         yield f"{_many(self.errors, 'error')}, {_many(self.remarks, 'remark')}"
 
@@ -193,6 +193,11 @@ class Report:
             "sections": [section.document() for section in self.sections],
         }
         return json.dumps(document, indent=1)
+
+
+def _printable(line: str) -> str:
+    """Names of files are told as they are, and may be anything."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def _many(count: int, noun: str) -> str:

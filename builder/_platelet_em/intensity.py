@@ -77,7 +77,7 @@ def intensity_statistics(
 
     Raises:
         ArgumentError: for percentiles that do not ascend from 0 to 100.
-        ImageFormatError: for images that are no integers from 0 to 65535.
+        ImageFormatError: for images that are no integers from 0 to 65535, or without a pixel.
 
     >>> rows = [{"volume": "50", "image": np.uint16([[0, 10], [20, 70]])}]
     >>> statistics = intensity_statistics(rows, percentiles=(0, 50))["50"]
@@ -95,6 +95,10 @@ def intensity_statistics(
             for page in image if len(np.shape(image)) == 3 else [image]:
                 counts = _histogram(np.asarray(page), name)
                 histograms[name] = histograms.get(name, 0) + counts
+    for name, counts in histograms.items():
+        if not counts.any():
+            msg = f"volume {name!r}: statistics are of at least one pixel, got none"
+            raise ImageFormatError(msg)
     return {name: _measure(counts, percentiles) for name, counts in histograms.items()}
 
 

@@ -13,7 +13,7 @@ from _platelet_em import label_json
 from _platelet_em.errors import LabelFormatError
 from _platelet_em.palette import PALETTES
 from _platelet_em.rle import parse, parse_chunks
-from _platelet_em.runs import Runs, resolve, value_runs
+from _platelet_em.runs import Runs, crossings, resolve, value_runs
 from _platelet_em.runstore import RunStore
 from _platelet_em.spec import CLASS_NAMES, MAX_ID, MAX_PAGES
 from _platelet_em.tiff import TiffStack, pack_colors, unpack_colors
@@ -85,11 +85,11 @@ def _read_json(
         _fail(name, f"label {wrong[0]}", _CLASS_RANGE)
     size = int(np.prod(store.shape, dtype=np.int64))
     plane = max(math.prod(store.shape[1:]), 1)
-    for batch in _parse_batches(file, labels, size, name):
-        runs = resolve(batch)
-        # A run is kept as a piece a slice, and a shape may have any number of slices.
-        slices = int(((runs.stops - 1) // plane - runs.starts // plane).sum())
-        if slices > MAX_PAGES:
+    for runs in _parse_batches(file, labels, size, name):
+        # A run is kept as a piece a slice, and a shape may have any number of slices. Overlaps
+        # count once, but are kept if they can be: `verify` tells of them.
+        slices = crossings(runs, plane)
+        if slices > MAX_PAGES and (slices := crossings(resolve(runs), plane)) > MAX_PAGES:
             _fail(
                 name, f"shape {store.shape} and {slices}", f"runs over {MAX_PAGES} slices at most"
             )

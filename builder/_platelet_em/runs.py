@@ -20,6 +20,7 @@ __all__ = [
     "Runs",
     "areas",
     "boxes",
+    "crossings",
     "cut",
     "encode",
     "intersect",
@@ -236,6 +237,13 @@ def _expand(low: Int64s, high: Int64s) -> tuple[Int64s, Int64s]:
     rows = np.repeat(np.arange(len(low)), counts)
     ends = np.cumsum(counts)
     return rows, np.arange(len(rows)) + np.repeat(low - (ends - counts), counts)
+
+
+def crossings(runs: Runs, step: int) -> int:
+    """How often runs pass a multiple of `step`: the pieces that `cut` gives beyond one a run."""
+    passed = (runs.stops - 1) // step - runs.starts // step
+    # Runs that overlap may pass more often than 64 bits can count.
+    return int(passed.sum(dtype=np.float64))
 
 
 def cut(runs: Runs, step: int) -> tuple[Int64s, Runs]:

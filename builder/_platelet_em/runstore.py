@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from _platelet_em.files import TEMPORARY, needs_room
-from _platelet_em.runs import Runs, cut, resolve
+from _platelet_em.runs import Runs, crossings, cut, resolve
+from _platelet_em.spec import MAX_PAGES
 
 __all__ = ["RunStore"]
 
@@ -39,8 +40,12 @@ class RunStore:
 
     def add(self, runs: Runs) -> None:
         """Put runs of the whole flattened volume."""
-        # Runs that overlap could be cut into more pieces than there is memory for.
-        page, pieces = cut(resolve(runs), self._plane)
+        if crossings(runs, self._plane) > MAX_PAGES:
+            # Runs that overlap could be cut into more pieces than there is memory for.
+            runs = resolve(runs)
+        page, pieces = cut(runs, self._plane)
+        order = np.argsort(page, kind="stable")
+        page, pieces = page[order], pieces[order]
         touched, begins = np.unique(page, return_index=True)
         for z, piece in zip(touched.tolist(), _split(pieces, begins), strict=True):
             self.add_slice(z, piece)

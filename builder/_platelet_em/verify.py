@@ -1,5 +1,6 @@
 """`platelet-em verify`: archives, folders and built repositories, in themselves and together."""
 
+import os
 import zipfile
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -34,7 +35,8 @@ def verify(paths: Iterable[str | Path]) -> Report:
     report = Report()
     sources: list[tuple[Source, str]] = []
     repositories: list[tuple[Built, Section]] = []
-    given = {path.resolve(): path for path in (Path(path).expanduser() for path in paths)}
+    # `Path.resolve` raises for links that lead in a circle, before there is a section to say so.
+    given = {os.path.realpath(path): path for path in (Path(p).expanduser() for p in paths)}
     for path in given.values():
         if is_built(path):
             section = report.section(path, "a built repository")
