@@ -1,6 +1,7 @@
 """`platelet-em push`: the real client over LFS and Xet, a Hub that fails, and pushes that die."""
 
 import json
+import os
 import random
 import re
 import shutil
@@ -21,6 +22,9 @@ import platelet_em
 from _platelet_em.cli import main
 from _platelet_em.push import push
 from _platelet_em.repo import build, is_repository_file, read_build, repository_files
+
+KILLS = int(os.environ.get("PLATELET_EM_KILLS", "10"))
+"""Of a push, by each way of uploading."""
 
 USERS = {"hf_user": "user", "hf_other": "other"}
 NAME = "user/platelet-em"
@@ -616,7 +620,7 @@ def test_a_commit_of_somebody_else_in_between_is_not_overwritten(lfs, repository
     assert there.files["mine"].content == b"mine"
 
 
-def test_killed_at_ten_random_moments_and_run_again(both, repository, other):
+def test_killed_at_random_moments_and_run_again(both, repository, other):
     hub, run = both
     old, new = contents(other), contents(repository)
 
@@ -629,10 +633,10 @@ def test_killed_at_ten_random_moments_and_run_again(both, repository, other):
     assert run(NAME, repository).code == 0
     requests = len(hub.requests) - 2  # of a push that has nothing to create
     dice = random.Random(0)
-    for moment in range(10):
+    for moment in range(KILLS):
         start(over_another_build=moment % 2)
         bomb = None
-        if moment < 5:  # while the Hub has a request, which it will answer
+        if moment < KILLS // 2:  # while the Hub has a request, which it will answer
             calls = [str] * dice.randrange(requests) + [run.kill]
         else:  # a moment after one, while the client is at work
             bomb = threading.Timer(dice.random() / 200, run.kill)

@@ -4,6 +4,7 @@ import io
 import shutil
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import tifffile
 import verified
@@ -177,6 +178,16 @@ def test_shards_without_number_are_told_in_short(copied, capsys):
     code, document = verified.run(capsys, copied)
     assert (code, document["errors"] < 50) == (1, True)
     assert verified.is_told(document, "error", "shards", "slices", "99999 shards of train")
+
+
+def test_columns_that_may_unpack_to_any_size_are_not_read(copied, capsys):
+    path = copied / "slices" / "train-00001-of-00008.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table, path, use_dictionary=["volume"], compression="zstd")
+    code, document = verified.run(capsys, copied)
+    assert code == 1
+    words = "column volume: encoded as ['RLE_DICTIONARY'], not as PLAIN"
+    assert verified.is_told(document, "error", "rows", path.name, words)
 
 
 def test_the_first_of_the_files_may_be_the_stale_one(copied, capsys):

@@ -58,7 +58,12 @@ def change_rows(path, row, change):
     table = pq.read_table(path)
     rows = table.to_pylist()
     change(rows[row])
-    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path, compression="zstd")
+    pq.write_table(
+        pa.Table.from_pylist(rows, schema=table.schema),
+        path,
+        compression="zstd",
+        use_dictionary=False,
+    )
 
 
 def change_metadata(path, **further):
@@ -67,7 +72,9 @@ def change_metadata(path, **further):
     metadata = dict(table.schema.metadata)
     record = {**json.loads(metadata[b"platelet_em"]), **further}
     metadata[b"platelet_em"] = json.dumps(record).encode()
-    pq.write_table(table.replace_schema_metadata(metadata), path, compression="zstd")
+    pq.write_table(
+        table.replace_schema_metadata(metadata), path, compression="zstd", use_dictionary=False
+    )
 
 
 def change_member(path, name, change):

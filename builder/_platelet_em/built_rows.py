@@ -33,6 +33,11 @@ Plane = tuple[int, ...]
 _COLUMNS = {"cell": "cells", "organelle": "organelles"}
 _PAGES = {"image": (np.uint16, "images"), "semantic": (np.uint8, "semantic")}
 _PROPERTIES = ("class_id", "purity", "cell")
+_ENCODINGS = {"PLAIN", "RLE"}
+"""Of what `build` writes: the values one after the other, and how they nest."""
+
+_MAX_COLUMN = 2**31
+"""Bytes of a row group's column, unpacked; Arrow holds no more of one."""
 
 
 # --- slices -----------------------------------------------------------------------------------
@@ -102,6 +107,7 @@ def _rows(section: Section, path: Path, what: str) -> Iterator[dict[str, Any]]:
     try:
         with pq.ParquetFile(path) as file, _bar(file.metadata.num_rows, what) as bar:
             for group in range(file.num_row_groups):
+                _check_size(file.metadata.row_group(group))
                 columns = {
                     name: file.read_row_group(group, columns=[name])[name]
                     for name in file.schema_arrow.names
@@ -117,6 +123,22 @@ def _rows(section: Section, path: Path, what: str) -> Iterator[dict[str, Any]]:
             found=f"{error!s:.200}",
             remedy="build the repository again",
         )
+
+
+def _check_size(group: Any) -> None:
+    """Refuse columns that take more memory than their pages say, or more than Arrow can hold."""
+    for i in range(group.num_columns):
+        column = group.column(i)
+        if others := set(column.encodings) - _ENCODINGS:
+            # A dictionary's values, and what they share, are written once and read many times.
+            msg = f"column {column.path_in_schema}: encoded as {sorted(others)}, not as PLAIN"
+            raise pa.ArrowInvalid(msg)
+        if column.total_uncompressed_size > _MAX_COLUMN:
+            msg = (
+                f"column {column.path_in_schema}: {column.total_uncompressed_size} bytes, at most "
+                f"{_MAX_COLUMN} are read"
+            )
+            raise pa.ArrowInvalid(msg)
 
 
 def _bar(total: int, what: str) -> Any:

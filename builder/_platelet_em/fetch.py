@@ -13,7 +13,6 @@ from filelock import FileLock, Timeout
 from _platelet_em.archive import Source, file_md5, find_source, open_source
 from _platelet_em.download import Part, download
 from _platelet_em.errors import (
-    ArchiveError,
     ChecksumError,
     DownloadError,
     ImageFormatError,
@@ -117,12 +116,12 @@ def _is_the_published(path: Path, archive: Archive) -> bool:
     """
     if not path.is_file():
         return False
-    if archive.md5 is not None:
-        with path.open("rb") as file:
-            return file_md5(file) == archive.md5
     try:
+        if archive.md5 is not None:
+            with path.open("rb") as file:
+                return file_md5(file) == archive.md5
         find_source(path, archive.label_source)
-    except ArchiveError:
+    except OSError:  # an ArchiveError is one, too
         return False
     return True
 
