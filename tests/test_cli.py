@@ -1,6 +1,11 @@
 """The command: what it prints, what it writes, and how it fails."""
 
+import io
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import publisher
@@ -131,3 +136,70 @@ def test_options_that_do_not_go_together(arguments, message, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         run("build", tmp_path / "repo", *arguments)
     assert message in capsys.readouterr().err
+
+
+def run_apart(*arguments, shell):
+    """The command in a process of its own, its standard files as a shell sets them up."""
+    code = "import sys; from _platelet_em.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = ["sh", "-c", f'"$@" {shell}', "sh", sys.executable, "-c", code, *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_output_that_is_no_longer_read_is_no_trouble(archives):
+    done = run_apart("info", shell="| true")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_output_that_has_no_room_is_said(archives):
+    done = run_apart("verify", archives, "--json", shell=">/dev/full")
+    assert done.returncode == 1
+    said = "platelet-em: standard output: cannot be written: No space left on device"
+    assert said in done.stderr.splitlines()
+
+
+def test_closed_standard_files_do_no_harm(archives, tmp_path):
+    done = run_apart("build", tmp_path / "repo", "--data-dir", archives, shell="<&- >&- 2>&-")
+    assert done.returncode == 0
+    assert (tmp_path / "repo" / "README.md").is_file()
+
+
+def test_paths_that_the_terminal_has_no_letters_for_are_escaped(tmp_path, monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", out)
+    assert run("sample", tmp_path / "\u65e5\u672c", "--depth", 1, "--size", 8) == 0
+    assert b"\\u65e5\\u672c/images_and_labels_json.zip" in out.buffer.getvalue()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes are Linux's")
+def test_a_repository_has_a_name_that_is_text(archives, tmp_path, capsys):
+    assert run("build", tmp_path / os.fsdecode(b"bad\xff"), "--data-dir", archives) == 1
+    err = capsys.readouterr().err
+    assert "bad\\udcff': expected a folder whose name is text" in err
+
+
+@pytest.mark.parametrize("command", ["build", "sample", "info", "show", "verify"])
+def test_home_of_nobody_is_one_sentence(command, capsys):
+    assert run(command, "~nobody-has-this-name/x") == 1
+    assert "there is no such home" in capsys.readouterr().err
+
+
+def test_links_in_a_circle_are_one_sentence(tmp_path, archives, capsys):
+    (tmp_path / "loop").symlink_to("loop")
+    assert run("build", tmp_path / "loop", "--data-dir", archives) == 1
+    assert run("verify", tmp_path / "loop") == 1
+    assert "unexpected" not in capsys.readouterr().err
+
+
+def test_convert_does_not_wait_for_a_pipe(tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    assert run("convert", tmp_path / "pipe", tmp_path / "x.json", "--kind", "instance") == 1
+    assert "found a pipe" in capsys.readouterr().err
+
+
+def test_show_names_the_slices_that_are_there_even_for_numbers_that_no_slice_has(
+    repository, capsys
+):
+    assert run("show", repository, "--z", 10**20) == 1
+    assert "there is no slice z = 1" in capsys.readouterr().err

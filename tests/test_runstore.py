@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import publisher
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from _platelet_em.errors import OutputError
 from _platelet_em.runs import Runs, encode, paint
 from _platelet_em.runstore import RunStore
 
@@ -132,3 +135,15 @@ def test_overlapping_runs_are_not_cut_into_a_piece_a_slice_each():
         # Cut before they are joined, they would be 100 million pieces.
         store.add(make(*[(0, depth, 0)] * count))
         assert triples(store.volume()) == [(0, depth, 0)]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_no_room_is_said_even_after_closing_fails_too(monkeypatch):
+    file = Path("/dev/full").open("w+b")  # noqa: SIM115  # the store closes it
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda: file)
+    runs = Runs(*(np.array([value], np.int64) for value in (0, 1, 0)))
+    with (
+        pytest.raises(OutputError, match=r"folder of temporary files.*: no room to write"),
+        RunStore((1, 4, 4)) as store,
+    ):
+        store.add_slice(0, runs)

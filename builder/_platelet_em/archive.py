@@ -14,12 +14,12 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, NoReturn
 
 from _platelet_em.errors import ArchiveError, MissingMemberError, PlateletEMError
-from _platelet_em.files import TEMPORARY, needs_room
+from _platelet_em.files import TEMPORARY, needs_room, user_path
 from _platelet_em.spec import MAX_FILE, VOLUMES, archive_for
 
 __all__ = ["Source", "file_md5", "find_source", "needed_files", "open_source"]
@@ -129,14 +129,14 @@ class Source:
                 whole.flush()
             whole.seek(0)
         except PlateletEMError:
-            whole.close()
+            _forget(whole)
             raise
         except _ZIP_TROUBLE as error:
-            whole.close()
+            _forget(whole)
             msg = f"{self.place(name)}: cannot be unpacked: {error}: fetch the archive again"
             raise ArchiveError(msg) from error
         except BaseException:
-            whole.close()
+            _forget(whole)
             raise
         return whole
 
@@ -191,6 +191,12 @@ class Source:
             with self.open(name) as file:
                 digest.update(f"{name} {file_md5(file)}\n".encode())
         return digest.hexdigest()
+
+
+def _forget(file: IO[bytes]) -> None:
+    """Close a temporary file; where there was no room, that tries to write once more."""
+    with suppress(OSError):
+        file.close()
 
 
 def _is_junk(name: str) -> bool:
@@ -263,7 +269,7 @@ def needed_files(label_source: str) -> list[str]:
 
 def open_source(path: str | Path) -> Source:
     """The zip or the folder at a path."""
-    return Source(Path(path).expanduser())
+    return Source(user_path(path))
 
 
 def find_source(data_dir: str | Path, label_source: str) -> Source:

@@ -1,6 +1,7 @@
 """The command `platelet-em`."""
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -8,9 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
+from datasets.utils import disable_progress_bars
+
 from _platelet_em import __version__
 from _platelet_em.convert import FORMS, convert
-from _platelet_em.errors import PlateletEMError
+from _platelet_em.errors import OutputError, PlateletEMError
 from _platelet_em.fetch import MIRRORS
 from _platelet_em.info import describe
 from _platelet_em.push import push
@@ -42,8 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"{', '.join(given)} say what the sample is like: add --sample")
     if getattr(options, "sample", None) and options.data_dir is not None:
         parser.error("--sample makes its own archives: leave out --data-dir")
+    if sys.stderr is None:
+        disable_progress_bars()  # they would be written to where nothing is open
     try:
         code: int = options.run(options) or 0
+    except _Closed:
+        return 1
     except KeyboardInterrupt:
         _say("interrupted", error=True)
         return 130
@@ -57,8 +64,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+class _Closed(Exception):  # noqa: N818  # nobody is told: who reads the output has gone
+    """The output leads to a pipe that is no longer read, as behind `| head`."""
+
+
 def _say(line: object, *, error: bool = False) -> None:
-    print(line, file=sys.stderr if error else sys.stdout, flush=True)  # a command's output
+    """Print a command's output, or what went wrong, as far as there is a place for it.
+
+    Raises:
+        OutputError: if the output cannot be written.
+    """
+    stream = sys.stderr if error else sys.stdout
+    if stream is None:
+        return
+    # What the terminal has no letters for is escaped: paths may hold anything.
+    encoding = stream.encoding or "utf-8"
+    text = str(line).encode(encoding, "backslashreplace").decode(encoding)
+    try:
+        print(text, file=stream, flush=True)
+    except OSError as trouble:
+        if error:
+            return
+        # What waits to be written would fail once more at the end of Python.
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
+        if isinstance(trouble, BrokenPipeError):
+            raise _Closed from trouble
+        msg = f"standard output: cannot be written: {trouble.strerror}"
+        raise OutputError(msg) from trouble
 
 
 def _given_size(options: argparse.Namespace) -> dict[str, int]:

@@ -4,6 +4,7 @@ The forms are those that the publisher's tools read. TIFs are worked on slice by
 would lose ids is refused.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from _platelet_em import label_json
 from _platelet_em.errors import ConversionError, MissingMemberError
-from _platelet_em.files import new_file
+from _platelet_em.files import new_file, user_path
 from _platelet_em.label_files import read_labels
 from _platelet_em.palette import PALETTES, distinct_colors
 from _platelet_em.rle import format_runs
@@ -52,13 +53,17 @@ def convert(
         ConversionError: for a conversion that would lose ids, or an unknown form.
         LabelFormatError: for a damaged label file.
     """
-    source, target = Path(source).expanduser(), Path(target).expanduser()
+    source, target = user_path(source), user_path(target)
     ending = target.suffix.lower()
     if form is None:
         form = "json" if ending == ".json" else "rgba"
     if semantic is None:
         semantic = _is_semantic(source.name)
-    if form not in FORMS or palette not in PALETTES or source.resolve() == target.resolve():
+    if (
+        form not in FORMS
+        or palette not in PALETTES
+        or os.path.realpath(source) == os.path.realpath(target)
+    ):
         msg = (
             f"{source} to {target}: expected another file, a form of {', '.join(FORMS)}, and "
             f"palette A or B; got form {form!r}, palette {palette!r}"
@@ -67,6 +72,9 @@ def convert(
     if ending not in ((".json",) if form == "json" else (".tif", ".tiff")):
         msg = f"{target}: expected the ending .json, or .tif, as the form {form!r} asks for"
         raise ConversionError(msg)
+    if source.is_fifo():
+        msg = f"{source}: expected a label file, found a pipe: write what it gives into a file"
+        raise MissingMemberError(msg)
     try:
         file = source.open("rb")
     except OSError as error:

@@ -17,6 +17,7 @@ import tifffile
 from _platelet_em.archive import needed_files, open_source
 from _platelet_em.errors import ArgumentError, PlateletEMError
 from _platelet_em.fetch import obtain
+from _platelet_em.files import user_path
 from _platelet_em.hf import FORMAT, prepare_for_builder
 from _platelet_em.records import Volume, make_table, open_images
 from _platelet_em.schema import FEATURES
@@ -125,7 +126,7 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
             raise ArgumentError(msg)
         identity = archive_for(label_source).md5
         if data_dir is not None:
-            data_dir = Path(data_dir).expanduser().absolute()
+            data_dir = user_path(data_dir).absolute()
         if data_dir is not None or identity is None:
             source = obtain(label_source, data_dir, cache_dir)
             identity = source.identity(needed_files(label_source))

@@ -20,6 +20,7 @@ from _platelet_em.errors import (
     PlateletEMError,
     quote,
 )
+from _platelet_em.files import user_path
 from _platelet_em.records import Volume
 from _platelet_em.spec import VOLUMES, Archive, archive_for
 
@@ -34,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 def download_folder(cache_dir: str | Path | None = None) -> Path:
     """Where archives are kept: below the cache of `datasets`, or below another one."""
-    root = Path(cache_dir or datasets.config.HF_DATASETS_CACHE).expanduser()
+    root = user_path(cache_dir or datasets.config.HF_DATASETS_CACHE)
     return root / "downloads" / "platelet_em"
 
 

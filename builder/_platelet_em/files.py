@@ -14,9 +14,9 @@ try:
 except ImportError:  # elsewhere than on Unix what a killed process leaves is not found again
     fcntl = None  # type: ignore[assignment]
 
-from _platelet_em.errors import OutputError, PlateletEMError
+from _platelet_em.errors import ArgumentError, OutputError, PlateletEMError
 
-__all__ = ["PARTIAL_SUFFIX", "TEMPORARY", "needs_room", "new_file"]
+__all__ = ["PARTIAL_SUFFIX", "TEMPORARY", "needs_room", "new_file", "user_path"]
 
 PARTIAL_SUFFIX = ".part"
 """Ending of files that are being written; what a killed process leaves of them is deleted by the
@@ -26,6 +26,19 @@ TEMPORARY = "the folder of temporary files (see TMPDIR)"
 """What to call it where temporary files have no name."""
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def user_path(path: str | Path) -> Path:
+    """A path as the user gives it, `~` being a home.
+
+    Raises:
+        ArgumentError: for the home of a user that there is not.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        msg = f"{path}: there is no such home: give the whole path, or ./ before a name with ~"
+        raise ArgumentError(msg) from error
 
 
 @contextmanager

@@ -36,6 +36,7 @@ _LABEL_FIELDS = ("shape", "id", "rle")
 _ENCODED_FIELDS = {"bytes", "path"}
 _TEXTS = ("string", "large_string", "string_view")
 _DISORDER = "offsets that are not in order"
+_MAX_Z = 2**31 - 1
 _LARGE = 1 << 24
 """Bytes: half of what is kept, which is two samples in flight and more."""
 
@@ -111,6 +112,8 @@ def _keep_freed_memory() -> None:
 
 def read_slice(files: list[Path], z: int) -> dict[str, Any] | None:
     """The formatted row of a slice from Parquet files of `slices`; None if they do not hold it."""
+    if not 0 <= z <= _MAX_Z:
+        return None
     table = pq.read_table(files, filters=[("z", "==", z)])
     return PlateletEMFormatter().format_row(table) if len(table) else None
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from _platelet_em.archive import find_source, needed_files
 from _platelet_em.errors import MissingMemberError, PlateletEMError
 from _platelet_em.fetch import addresses, download_folder
+from _platelet_em.files import user_path
 from _platelet_em.provenance import check_readable, read_provenance
 from _platelet_em.records import open_images
 from _platelet_em.shards import count_files, data_files
@@ -33,7 +34,7 @@ def describe(path: str | Path | None = None) -> Iterator[str]:
     """
     if path is None:
         return _describe_dataset()
-    path = Path(path).expanduser()
+    path = user_path(path)
     if path.is_dir() and any(data_files(path, config.name) for config in CONFIGS):
         return _describe_repository(path)
     return _describe_archives(path)

@@ -19,6 +19,7 @@ from huggingface_hub.hf_api import RepoFile
 from _platelet_em import __version__
 from _platelet_em.errors import ArgumentError, OutputError
 from _platelet_em.fetch import download_folder
+from _platelet_em.files import user_path
 from _platelet_em.remote import MAIN, Remote, State
 from _platelet_em.repo import (
     build,
@@ -185,7 +186,7 @@ def _ensure_built(
 ) -> Path:
     """The folder of a complete build, which is made unless it is there."""
     if folder is not None:
-        folder = Path(folder).expanduser()
+        folder = user_path(folder)
         for path in repository_files(folder):
             if not os.access(path, os.R_OK):
                 msg = f"{path}: cannot be read: check who may read it"

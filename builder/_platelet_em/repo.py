@@ -6,6 +6,7 @@ up by the next one, if it is made from the same archive by the same code.
 """
 
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from _platelet_em.croissant import CROISSANT, read_sums, render_croissant, sha25
 from _platelet_em.dataset import code_digest
 from _platelet_em.errors import OutputError
 from _platelet_em.fetch import download_folder, obtain
-from _platelet_em.files import new_file
+from _platelet_em.files import new_file, user_path
 from _platelet_em.provenance import read_provenance
 from _platelet_em.records import Volume, make_table, open_images
 from _platelet_em.schema import arrow_schema, parquet_metadata
@@ -146,7 +147,7 @@ def build(
             written to, holds somebody else's data under our names, or a repository of a newer
             schema.
     """
-    out = Path(out).expanduser()
+    out = user_path(out)
     _refuse_foreign(out)
     source = obtain(label_source, data_dir, cache_dir)
     provenance = _provenance(source, label_source)
@@ -162,7 +163,7 @@ def one_build_at_a_time(out: Path) -> Iterator[None]:
     Raises:
         OutputError: if another build, or a push, holds it.
     """
-    name = hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:32]
+    name = hashlib.sha256(os.fsencode(os.path.realpath(out))).hexdigest()[:32]
     path = download_folder() / f"build-{name}.lock"
     lock = FileLock(path)
     try:
@@ -222,6 +223,12 @@ def _is_sample(source: Source) -> bool:
 
 def _refuse_foreign(out: Path) -> None:
     """Stop before anything is overwritten or deleted that this project did not write."""
+    try:
+        str(out).encode()
+    except UnicodeEncodeError as error:
+        # pyarrow cannot open it.
+        msg = f"{str(out)!r}: expected a folder whose name is text: choose another place"
+        raise OutputError(msg) from error
     pictures = [out / picture_name(spec) for spec in VOLUMES]
     for place in (out, *(out / config for config in CONFIG_NAMES), pictures[0].parent):
         if place.exists() and not place.is_dir():

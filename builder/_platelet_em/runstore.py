@@ -86,7 +86,9 @@ class RunStore:
 
     def close(self) -> None:
         """Forget the runs."""
-        self._file.close()
+        # Where there was no room, closing tries to write once more.
+        with needs_room(TEMPORARY):
+            self._file.close()
 
     def __enter__(self) -> "RunStore":
         return self

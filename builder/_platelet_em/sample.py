@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from _platelet_em.convert import write_json, write_tif
 from _platelet_em.errors import ArgumentError
-from _platelet_em.files import new_file
+from _platelet_em.files import new_file, user_path
 from _platelet_em.palette import PALETTES
 from _platelet_em.runs import Runs, encode
 from _platelet_em.runstore import RunStore
@@ -54,7 +54,7 @@ def write_sample(
             f"{depth}, {size} and {seed}"
         )
         raise ArgumentError(msg)
-    folder = Path(folder).expanduser()
+    folder = user_path(folder)
     targets = [folder / archive.file_name for archive in ARCHIVES]
     with ExitStack() as opened:
         zips = {

@@ -8,7 +8,7 @@ import numpy as np
 
 from _platelet_em.archive import find_source
 from _platelet_em.errors import MissingMemberError
-from _platelet_em.files import new_file
+from _platelet_em.files import new_file, user_path
 from _platelet_em.formatting import read_slice
 from _platelet_em.picture import draw_panels, to_png
 from _platelet_em.provenance import check_readable
@@ -44,14 +44,14 @@ def show(
         MissingMemberError: for a slice, or files, that are not there.
         SchemaVersionError: for a repository of a newer schema.
     """
-    source = Path(source).expanduser()
+    source = user_path(source)
     shards = data_files(source, "slices", spec.split)
     rows = _stored(shards, slices) if shards else _made(source, spec, slices, label_source)
     for row in rows:
         title = f"platelet-em, volume {spec.name}, z = {row['z']}"
         labels = (np.asarray(row["cells"]), np.asarray(row["organelles"]))
         picture = draw_panels(row["image"], row["semantic"], *labels, title=title)
-        target = Path(folder) / f"platelet-em-{spec.name}-z{row['z']:03}.png"
+        target = user_path(folder) / f"platelet-em-{spec.name}-z{row['z']:03}.png"
         with new_file(target) as file:
             file.write(to_png(picture))
         yield target

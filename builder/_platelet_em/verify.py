@@ -12,6 +12,7 @@ from _platelet_em.built import Built, check_files, is_built
 from _platelet_em.built_rows import check_previews, read_slices, read_volume
 from _platelet_em.comparison import compare_parts
 from _platelet_em.errors import PlateletEMError
+from _platelet_em.files import user_path
 from _platelet_em.findings import Report, Section
 from _platelet_em.parts import KINDS, Part, read_archive_part
 from _platelet_em.spec import KNOWN_FILES, LABEL_SOURCES, VOLUMES, VolumeSpec, archive_for
@@ -36,7 +37,7 @@ def verify(paths: Iterable[str | Path]) -> Report:
     sources: list[tuple[Source, str]] = []
     repositories: list[tuple[Built, Section]] = []
     # `Path.resolve` raises for links that lead in a circle, before there is a section to say so.
-    given = {os.path.realpath(path): path for path in (Path(p).expanduser() for p in paths)}
+    given = {os.path.realpath(path): path for path in map(user_path, paths)}
     for path in given.values():
         if is_built(path):
             section = report.section(path, "a built repository")
