@@ -327,6 +327,10 @@ def run(arguments, scratch):
     volumes = load_volumes(arguments, scratch)
     is_sample = not (arguments.repo or arguments.data_dir or arguments.download)
     steps = arguments.steps or (400 if is_sample else 3000)
+    # Now, for a place that cannot be written to is no news to get after training.
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=arguments.out):
+        pass
     truth = volumes["validation"][0]
     tensors = platelet_em.ToTensors(
         normalize="percentile",  # each volume by its own: volume 24 is brighter
@@ -354,7 +358,6 @@ def run(arguments, scratch):
         for name, value in values.items():
             print(f"{name:<32} {f'{value:.3f}' if np.isfinite(value) else 'absent':>6}")
 
-    arguments.out.mkdir(parents=True, exist_ok=True)
     record = {"figures": figures, "train": train_means, "losses": losses, "checks": checks}
     (arguments.out / "metrics.json").write_text(json.dumps(record, indent=1) + "\n")
     torch.save(model.state_dict(), arguments.out / "unet.pt")
@@ -362,6 +365,15 @@ def run(arguments, scratch):
     plain = volumes["validation"].with_format(None)[0]  # its masks have the publisher's colours
     colors = np.reshape(plain["semantic"][0].getpalette()[: 3 * 7], (-1, 3))
     draw_prediction(arguments.out / "prediction.png", truth, found, colors)
+
+
+def at_least_one(text):
+    """An integer from 1 on, of the command line."""
+    value = int(text)
+    if value < 1:
+        msg = f"expected at least 1, got {value}"
+        raise argparse.ArgumentTypeError(msg)
+    return value
 
 
 def parse_arguments():
@@ -380,10 +392,10 @@ examples:
     source.add_argument("--download", action="store_true", help="take the publisher's archive")
     source.add_argument("--data-dir", metavar="ARCHIVES", help="zip, or folder with the zips")
     source.add_argument("--repo", help="built by platelet-em build: a folder, or a Hub id")
-    parser.add_argument("--steps", type=int, help="default: 400 on the sample, else 3000")
+    parser.add_argument("--steps", type=at_least_one, help="default: 400 on the sample, else 3000")
     parser.add_argument("--out", type=Path, default=Path("unet"), help="folder for the results")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same loss")
-    parser.add_argument("--threads", type=int, default=1, help="of PyTorch (default: 1)")
+    parser.add_argument("--threads", type=at_least_one, default=1, help="of PyTorch (default: 1)")
     extent = ("DEPTH", "SIZE", "SEED")
     parser.add_argument("--sample", type=int, nargs=3, default=(12, 512, 0), metavar=extent)
     return parser.parse_args()

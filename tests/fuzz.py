@@ -215,7 +215,7 @@ def true_json(content, *, semantic):
         return None
     is_shape = shape == list(SHAPE) and all(type(extent) is int for extent in shape)
     is_text = all(isinstance(text, str) for text in members.values())
-    is_number = all(re.fullmatch("[0-9]{1,4000}", key) for key in members)
+    is_number = all(re.fullmatch("[1-9][0-9]{0,9}", key) for key in members)
     if not (is_shape and is_text and is_number):
         return None
     ids, limit = [int(key) for key in members], 6 if semantic else MAX_ID

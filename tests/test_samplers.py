@@ -26,7 +26,9 @@ def locate_all(sampler, *targets, epoch=0):
 # --- checks -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [(4,), (1, 2, 3, 4), (0, 4), (4, -1), (1.5, 2), 7, "ab", None])
+@pytest.mark.parametrize(
+    "shape", [(4,), (1, 2, 3, 4), (0, 4), (4, -1), (1.5, 2), (np.inf, 2), 7, "ab", None]
+)
 def test_other_shapes_are_refused(shape):
     for make in (GridWindows, lambda shape: RandomWindows(shape, 1)):
         with pytest.raises(ArgumentError, match="shape: expected extents"):

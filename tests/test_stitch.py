@@ -213,6 +213,9 @@ def test_a_window_that_lies_outside_covers_nothing():
         ([], (1, -2), {}, r"got \(1, -2\)"),
         ([], (1, 2.5), {}, "shape: expected integers"),
         ([], (1, 2), {"channel_axes": -1}, "channel_axes is a number of axes, got -1"),
+        ([], (1, 2), {"channel_axes": None}, "channel_axes is a number of axes, got None"),
+        ([], (1, 2), {"blend": ["crop"]}, r"blend is one of .* got \['crop'\]"),
+        ([((0, 0), [[1, 2], [1]])], (2, 2), {}, "window 0: NumPy cannot read the prediction"),
         ([((0, 0.5), [[1]])], (1, 2), {}, "window 0: corner: expected integers"),
         ([((0, 0), [[[1]]])], (1, 2), {}, "window 0: .* with 0 channel axes do not go into"),
         ([((0, 0), [[1]])], (1, 1, 2), {}, "one entry of the corner an axis"),
@@ -239,6 +242,13 @@ def test_windows_of_another_model_or_slice_are_refused(other):
     first = ((0, 0, 0), np.ones((2, 1, 1), np.float32))
     with pytest.raises(ArgumentError, match="window 1: expected dtype, channels and slice as in"):
         stitch([first, other], (1, 1), channel_axes=1)
+
+
+def test_tensors_that_numpy_cannot_read_are_refused_by_place():
+    torch = pytest.importorskip("torch")
+    for tensor in (torch.ones(1, 2, requires_grad=True), torch.ones(1, 2, dtype=torch.bfloat16)):
+        with pytest.raises(ArgumentError, match=r"window 0: .* \.detach\(\)\.float\(\)"):
+            stitch([((0, 0), tensor)], (1, 2))
 
 
 def test_tensors_are_taken_as_they_are():

@@ -292,12 +292,41 @@ def test_images_that_float32_would_round_are_refused(dtype):
         ),
         ({"labels": "int32"}, "labels is one of int64, uint8, got 'int32'"),
         ({"labels": {"cells": "uint16"}}, "labels is one of int64, uint8"),
+        ({"labels": {"cells": ["int64"]}}, "labels is one of int64, uint8"),
         ({"normalize": "minmax"}, "needs the statistics of whole volumes: .*intensity_stat"),
     ],
 )
 def test_options_that_are_none(options, message):
     with pytest.raises(ArgumentError, match=message):
         ToTensors(**options)
+
+
+@pytest.mark.parametrize("names", [{"image": "x", "cells": "x"}, {"image": "cells"}])
+def test_names_that_lose_a_column_are_refused(names):
+    row = {"image": np.ones((2, 2), np.uint16), "cells": np.ones((2, 2), np.int32)}
+    with pytest.raises(ArgumentError, match=r"gives two of the columns .* the same name"):
+        ToTensors(names=names)(row)
+
+
+def test_names_may_change_places():
+    row = {"semantic": np.zeros((2, 2), np.uint8), "cells": np.ones((2, 2), np.int32)}
+    converted = ToTensors(names={"semantic": "cells", "cells": "semantic"})(row)
+    assert converted["semantic"].all()
+    assert not converted["cells"].any()
+
+
+def test_augment_may_write_to_labels(lazy):
+    def blank(row):
+        for name in ("semantic", "cells", "organelles"):
+            row[name][:] = 7
+        return row
+
+    row = lazy[0]
+    before = {name: np.array(row[name]) for name in ("semantic", "cells", "organelles")}
+    converted = ToTensors(augment=blank)(row)
+    for name, labels in before.items():
+        assert (converted[name] == 7).all()
+        assert np.array_equal(row[name], labels)
 
 
 def test_a_volume_without_statistics_is_named():
@@ -385,6 +414,12 @@ def test_statistics_do_not_round_or_overflow():
     assert found.std == pytest.approx((1e-6 * (1 - 1e-6)) ** 0.5, rel=1e-12)
 
 
+@pytest.mark.parametrize("dataset", ["slices", None])
+def test_statistics_are_of_a_dataset(dataset):
+    with pytest.raises(ArgumentError, match="dataset: expected a dataset, its splits, or rows"):
+        intensity_statistics(dataset)
+
+
 def test_statistics_need_raw_images():
     row = {"volume": "50", "image": np.ones((2, 2), np.float32)}
     with pytest.raises(ImageFormatError, match=r"volume '50': .*float32; give the dataset as"):
@@ -393,6 +428,6 @@ def test_statistics_need_raw_images():
         intensity_statistics([{"volume": "50", "image": np.array([[-1, 2]])}])
     with pytest.raises(ImageFormatError, match=r"volume '50': .* at least one pixel, got none"):
         intensity_statistics([{"volume": "50", "image": np.empty((0, 4), np.uint16)}])
-    for percentiles in ((5, 5), (-1, 5), (5, 101)):
+    for percentiles in ((5, 5), (-1, 5), (5, 101), 5, None, (1, 2, 3)):
         with pytest.raises(ArgumentError, match="two that ascend, from 0 to 100"):
             intensity_statistics([], percentiles=percentiles)

@@ -105,6 +105,20 @@ def test_bad_data_dir_is_one_sentence(main, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("option", ["--steps", "--threads"])
+def test_none_of_what_it_needs_is_refused(main, capsys, option):
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(option, 0)
+    assert f"argument {option}: expected at least 1, got 0" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_is_told_before_training(main, capsys, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=r"^error: .*file"):
+        main("--sample", 5, 160, 0, "--steps", 3, "--out", tmp_path / "file")
+    assert "mean IoU" not in capsys.readouterr().out
+
+
 def test_help_has_examples(main, capsys):
     with pytest.raises(SystemExit, match=r"^0$"):
         main("--help")

@@ -88,7 +88,7 @@ def parse_shape(values: Any, name: str, like: Extent | None = None) -> Extent:
     try:
         shape = tuple(int(v) for v in values)
         valid = len(shape) in (2, 3) and min(shape) > 0 and shape == tuple(values)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         valid = False
     if not valid:
         msg = f"{name}: expected extents (y, x) or (z, y, x) of at least 1, got {quote(values)}"

@@ -76,7 +76,7 @@ def intensity_statistics(
         Name of the volume -> its statistics.
 
     Raises:
-        ArgumentError: for percentiles that do not ascend from 0 to 100.
+        ArgumentError: for what is no dataset; for percentiles that do not ascend from 0 to 100.
         ImageFormatError: for images that are no integers from 0 to 65535, or without a pixel.
 
     >>> rows = [{"volume": "50", "image": np.uint16([[0, 10], [20, 70]])}]
@@ -84,8 +84,16 @@ def intensity_statistics(
     >>> statistics.minimum, statistics.maximum, statistics.mean, statistics.high
     (0, 70, 25.0, 15.0)
     """
-    if not 0 <= percentiles[0] < percentiles[1] <= 100:
+    try:
+        lower, upper = percentiles
+        valid = 0 <= lower < upper <= 100
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
         msg = f"percentiles: expected two that ascend, from 0 to 100, got {quote(percentiles)}"
+        raise ArgumentError(msg)
+    if isinstance(dataset, str) or not isinstance(dataset, Iterable):
+        msg = f"dataset: expected a dataset, its splits, or rows, got {quote(dataset)}"
         raise ArgumentError(msg)
     splits = dataset.values() if isinstance(dataset, Mapping) else [dataset]
     histograms: dict[str, NDArray[np.int64]] = {}

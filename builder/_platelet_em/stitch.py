@@ -40,7 +40,8 @@ def stitch(
             slice (a z is allowed there too, if it is the same in all pairs). What lies outside
             of the volume is left out. The prediction has the axes (z, y, x), or (y, x) for the
             slice at z, after its channel axes; sizes may differ from window to window. Whatever
-            `np.asarray` takes will do, CPU tensors too.
+            `np.asarray` takes will do, CPU tensors too if they need no gradient and are of a
+            dtype that NumPy has (not bfloat16).
         shape: Extent of the volume (z, y, x) or of the slice (y, x), without channels.
         blend: Which value a voxel gets:
             `"crop"`: that of the window whose centre is nearest, in voxels; of several, the
@@ -70,16 +71,16 @@ def stitch(
     _platelet_em.errors.CoverageError: stitch: no window holds 1 of 12 voxels, the first at ...
     """
     extent = _parse_shape(shape)
-    if channel_axes < 0:
-        msg = f"stitch: channel_axes is a number of axes, got {channel_axes}"
+    if not isinstance(channel_axes, (int, np.integer)) or channel_axes < 0:
+        msg = f"stitch: channel_axes is a number of axes, got {quote(channel_axes)}"
         raise ArgumentError(msg)
-    if blend not in _BLENDS:
+    if not isinstance(blend, str) or blend not in _BLENDS:
         msg = f"stitch: blend is one of {', '.join(_BLENDS)}, got {quote(blend)}"
         raise ArgumentError(msg)
     canvas: _Canvas | None = None
     for number, (corner, prediction) in enumerate(windows):
         place = f"stitch: window {number}"
-        begin, values = _place(corner, np.asarray(prediction), extent, channel_axes, place)
+        begin, values = _place(corner, _array(prediction, place), extent, channel_axes, place)
         found = str(values.dtype), values.shape[:channel_axes], _slice_of(corner, extent)
         if canvas is None:
             canvas = _BLENDS[blend](extent, values, channel_axes)
@@ -119,6 +120,17 @@ def _integers(values: Sequence[int], name: str) -> tuple[int, ...]:
         return tuple(operator.index(value) for value in values)
     except TypeError as error:
         msg = f"{name}: expected integers, got {quote(values)}"
+        raise ArgumentError(msg) from error
+
+
+def _array(prediction: ArrayLike, place: str) -> Array:
+    try:
+        return np.asarray(prediction)
+    except (TypeError, ValueError, RuntimeError) as error:
+        msg = (
+            f"{place}: NumPy cannot read the prediction ({error}): give an array, of a tensor "
+            ".detach().float().cpu()"
+        )
         raise ArgumentError(msg) from error
 
 

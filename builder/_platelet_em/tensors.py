@@ -56,8 +56,9 @@ class ToTensors:
         channel_axis: Whether images get their axis of one channel.
         augment: A function that takes and gives back a record, called between: the image is a
             normalised float32 array (y, x) or (z, y, x), labels are integer arrays of these
-            axes. It may give back tensors, or views, and labels as floats, which some libraries
-            make of them, if they are whole and small enough for a float to tell them apart.
+            axes, which it may write to. It may give back tensors, or views, and labels as
+            floats, which some libraries make of them, if they are whole and small enough for a
+            float to tell them apart.
         names: Column -> the name that it goes by afterwards, for a model that asks for
             `pixel_values` and `labels`, or for a `map` that writes.
 
@@ -77,10 +78,10 @@ class ToTensors:
     names: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        dtypes = set(self.label_dtypes.values())
+        dtypes = [*self.label_dtypes.values()]
         if self.normalize not in NORMALIZATIONS:
             msg = f"normalize is one of {', '.join(NORMALIZATIONS)}, got {quote(self.normalize)}"
-        elif not dtypes <= set(_LABEL_DTYPES):
+        elif not all(dtype in _LABEL_DTYPES for dtype in dtypes):
             msg = f"labels is one of {', '.join(_LABEL_DTYPES)}, got {quote(self.labels)}"
         elif self.normalize != "none" and not self.statistics:
             msg = (
@@ -120,6 +121,9 @@ class ToTensors:
                 record[name] = self._normalized(np.asarray(record[name]), record.get("volume"))
             elif name in dtypes and record[name] is not None:
                 record[name] = np.asarray(record[name])
+                if self.augment is not None:
+                    # Pages of slices are views of Arrow's memory, which nobody may write to.
+                    record[name] = np.require(record[name], requirements="W")
         if self.augment is not None:
             record = dict(self.augment(record))
         for name, value in record.items():
@@ -132,7 +136,14 @@ class ToTensors:
                 labels = np.asarray(value)
                 _check_labels(labels, dtypes[name], name)
                 record[name] = _tensor(labels, np.dtype(dtypes[name]))
-        return {self.names.get(name, name): value for name, value in record.items()}
+        renamed = {self.names.get(name, name): value for name, value in record.items()}
+        if len(renamed) < len(record):
+            msg = (
+                f"names={quote(dict(self.names))} gives two of the columns {quote(list(record))} "
+                "the same name, and one would be lost: remove it first, or name it otherwise"
+            )
+            raise ArgumentError(msg)
+        return renamed
 
     def _normalized(self, image: NDArray[Any], volume: Any) -> NDArray[np.float32]:
         _check_image(image)

@@ -3,7 +3,7 @@
 import ctypes
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import datasets
@@ -101,8 +101,15 @@ def windows(
 
 
 def _parse_columns(columns: Any) -> list[str]:
-    names = [] if isinstance(columns, str) else list(columns)
-    if not names or len(set(names)) < len(names) or {"volume", "corner"} & {*names}:
+    names = list(columns) if isinstance(columns, Iterable) else []
+    is_told = bool(names) and all(isinstance(name, str) for name in names)
+    reserved = {"volume", "corner", _SLICE_COLUMN}
+    if (
+        isinstance(columns, str)
+        or not is_told
+        or len({*names}) < len(names)
+        or reserved & {*names}
+    ):
         msg = (
             "columns: expected a list of different columns of images or labels, such as "
             f"['image', 'semantic'], got {quote(columns)}"
