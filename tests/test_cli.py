@@ -203,3 +203,34 @@ def test_show_names_the_slices_that_are_there_even_for_numbers_that_no_slice_has
 ):
     assert run("show", repository, "--z", 10**20) == 1
     assert "there is no slice z = 1" in capsys.readouterr().err
+
+
+INTERRUPTED = """
+import sys
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "_platelet_em.cli":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Finder())
+from _platelet_em.__main__ import run
+sys.exit(run())
+"""
+
+
+def test_it_can_be_stopped_before_it_has_begun():
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], env=environment, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+def test_the_module_is_the_command():
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "_platelet_em", "--help"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: platelet-em ")

@@ -1,5 +1,7 @@
 """The builder and `platelet_em.load_dataset`: from the archives to rows, cached or streamed."""
 
+import errno
+import os
 import shutil
 from dataclasses import replace
 
@@ -348,3 +350,14 @@ def plain_run(packages, code, *arguments):
     import plain
 
     return plain.run(packages, code, *arguments).strip().splitlines()[-1]
+
+
+def test_a_full_cache_is_said_as_such(archives, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(datasets.arrow_writer.ArrowWriter, "finalize", full)
+    with pytest.raises(
+        platelet_em.OutputError, match=rf"^{tmp_path}.*: no room to write: No space"
+    ):
+        platelet_em.load_dataset(data_dir=archives, cache_dir=tmp_path)

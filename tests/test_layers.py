@@ -22,7 +22,7 @@ LAYERS = (
     "dataset", "card", "croissant", "repo", "remote", "push",
     "convert", "anatomy", "scene", "sample", "info", "show",
     "findings", "parts", "agreement", "comparison", "built", "structs", "built_rows", "verify",
-    "cli",
+    "cli", "__main__",
 )  # fmt: skip
 
 FOLDER = Path(_platelet_em.__file__).parent

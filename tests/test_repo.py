@@ -1,10 +1,12 @@
 """Building a Hub repository: whole, repeatable, and loaded by people who do not have us."""
 
+import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import datasets
 import huggingface_hub
@@ -20,7 +22,7 @@ import platelet_em
 from _platelet_em import repo as repo_module
 from _platelet_em.picture import draw_panels
 from _platelet_em.provenance import read_provenance
-from _platelet_em.repo import build
+from _platelet_em.repo import build, read_build
 from _platelet_em.schema import FEATURES
 
 
@@ -380,3 +382,20 @@ def test_a_cache_that_cannot_hold_the_lock_is_named(archives, tmp_path, monkeypa
     with pytest.raises(platelet_em.OutputError, match=r"file/cache/build-.*\.lock: cannot be"):
         build(tmp_path / "repo", data_dir=archives)
     assert not (tmp_path / "repo").exists()
+
+
+def test_a_place_that_cannot_be_moved_into_is_named(archives, tmp_path, monkeypatch):
+    replace = Path.replace
+
+    def refuse(self, target):
+        if Path(target).parent == tmp_path / "repo" / "slices":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), self, None, target)
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", refuse)
+        words = r"repo/slices/train-0.*: cannot be written to: Permission denied: make it writable"
+        with pytest.raises(platelet_em.OutputError, match=words):
+            build(tmp_path / "repo", data_dir=archives)
+    build(tmp_path / "repo", data_dir=archives)
+    assert read_build(tmp_path / "repo") is not None

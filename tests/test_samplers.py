@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import pickle
 from collections import Counter
 
 import numpy as np
@@ -249,3 +250,13 @@ def test_classes_that_the_volume_lacks_do_not_count():
     assert all(max(corner) < 10 for _, corner in found)
     with pytest.raises(ArgumentError, match=r"volume 50: it has no organelle .* are of \[3\]"):
         RandomWindows((1, 1, 1), 1, class_weights={6: 1}).plan([target])
+
+
+def test_windows_of_one_volume_take_no_memory_however_many_they_are():
+    volume = Target("50", (4, 30, 30))
+    plan = RandomWindows((2, 8, 8), 10**15).plan([volume])
+    assert plan.count == 10**15
+    assert plan.locate(10**15 - 1, 0) == plan.locate(10**15 - 1, 0)
+    assert len(pickle.dumps(plan)) < 2000
+    with pytest.raises(ArgumentError, match="at most 100000000 windows of several volumes, got 1"):
+        RandomWindows((2, 8, 8), 10**15).plan([volume, volume])

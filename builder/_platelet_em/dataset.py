@@ -17,7 +17,7 @@ import tifffile
 from _platelet_em.archive import needed_files, open_source
 from _platelet_em.errors import ArgumentError, PlateletEMError
 from _platelet_em.fetch import obtain
-from _platelet_em.files import user_path
+from _platelet_em.files import needs_room, user_path
 from _platelet_em.hf import FORMAT, prepare_for_builder
 from _platelet_em.records import Volume, make_table, open_images
 from _platelet_em.schema import FEATURES
@@ -311,6 +311,9 @@ def load_dataset(
         # What went wrong is ours to say, not the cause of somebody's else error.
         if isinstance(error.__cause__, PlateletEMError):
             raise error.__cause__ from None
+        if isinstance(error.__cause__, OSError):
+            with needs_room(builder.cache_dir):
+                raise error.__cause__ from None
         # Worker processes lose the cause on the way.
         if num_proc is not None:
             builder.check_volumes()

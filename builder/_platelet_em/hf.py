@@ -145,7 +145,7 @@ def stream_by_index(make: Make, count: int, split: Any = None) -> iterable_datas
         split: The dataset's split.
     """
     _tell_streams()
-    return iterable_dataset.IterableDataset(_ByIndex(make, np.arange(count)), split=split)
+    return iterable_dataset.IterableDataset(_ByIndex(make, range(count)), split=split)
 
 
 class _ByIndex(iterable_dataset._BaseExamplesIterable):  # type: ignore[misc]  # datasets is untyped
@@ -160,7 +160,7 @@ class _ByIndex(iterable_dataset._BaseExamplesIterable):  # type: ignore[misc]  #
     sleep_on_threads_shutdown = False
 
     def __init__(
-        self, make: Make, indices: NDArray[np.int64], epoch: int = 0, nodes: int = 1
+        self, make: Make, indices: range | NDArray[np.int64], epoch: int = 0, nodes: int = 1
     ) -> None:
         super().__init__()
         self.make, self.indices, self.epoch, self.nodes = make, indices, epoch, nodes
@@ -173,9 +173,10 @@ class _ByIndex(iterable_dataset._BaseExamplesIterable):  # type: ignore[misc]  #
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
         state: dict[str, Any] = self._state_dict or {"position": 0}
         epoch = self.epoch
-        for index in self.indices[state["position"] :].tolist():
+        for position in range(state["position"], len(self.indices)):
+            index = int(self.indices[position])
             example = self.make(index, epoch)
-            state["position"] += 1
+            state["position"] = position + 1
             yield index, example
 
     def _init_state_dict(self) -> dict[str, Any]:
@@ -194,11 +195,12 @@ class _ByIndex(iterable_dataset._BaseExamplesIterable):  # type: ignore[misc]  #
     def shard_data_sources(
         self, num_shards: int, index: int, contiguous: bool = True
     ) -> "_ByIndex":
+        part = slice(index, None, num_shards)
         if contiguous:
-            indices = np.array_split(self.indices, num_shards)[index]
-        else:
-            indices = self.indices[index::num_shards]
-        return _ByIndex(self.make, indices, self.epoch)
+            size, longer = divmod(len(self.indices), num_shards)
+            begin = index * size + min(index, longer)
+            part = slice(begin, begin + size + (index < longer))
+        return _ByIndex(self.make, self.indices[part], self.epoch)
 
     def reshard_data_sources(self) -> "_ByIndex":
         return self

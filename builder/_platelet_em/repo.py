@@ -186,7 +186,8 @@ def _build(out: Path, source: Source, provenance: dict[str, str]) -> None:
     files: list[str] = []
     for spec in VOLUMES:
         files += _write_volume(staging, source, spec, provenance)
-    _publish(out, staging, files)
+    with _writes(out):
+        _publish(out, staging, files)
     contents = {picture_name(spec): draw_card_picture(out, spec) for spec in VOLUMES}
     contents[CROISSANT] = render_croissant(out, provenance).encode()
     # The card is the last: where it lies, all of the repository does.
@@ -194,9 +195,25 @@ def _build(out: Path, source: Source, provenance: dict[str, str]) -> None:
     for name, content in contents.items():
         with new_file(staging / name) as file:
             file.write(content)
-        (out / name).parent.mkdir(exist_ok=True)
-        (staging / name).replace(out / name)
-    shutil.rmtree(staging.parent)
+        with _writes(out):
+            (out / name).parent.mkdir(exist_ok=True)
+            (staging / name).replace(out / name)
+    with _writes(out):
+        shutil.rmtree(staging.parent)
+
+
+@contextmanager
+def _writes(out: Path) -> Iterator[None]:
+    """Say which place it is where files cannot be moved into a repository."""
+    try:
+        yield
+    except OSError as error:
+        place = error.filename2 or error.filename or out
+        msg = (
+            f"{place}: cannot be written to: {error.strerror}: make it writable, or choose "
+            "another folder, and build again: what is finished is taken up"
+        )
+        raise OutputError(msg) from error
 
 
 def _provenance(source: Source, label_source: str) -> dict[str, str]:
@@ -250,14 +267,11 @@ def _refuse_foreign(out: Path) -> None:
 def _open_staging(out: Path, fingerprint: str) -> Path:
     """The folder that the build works in; what was begun from something else is thrown away."""
     staging = out / _STAGING / fingerprint
-    try:
+    with _writes(out):
         staging.mkdir(parents=True, exist_ok=True)
         for other in staging.parent.iterdir():
             if other != staging:
                 shutil.rmtree(other)
-    except OSError as error:
-        msg = f"{out}: cannot be written to: {error.strerror}: choose another folder"
-        raise OutputError(msg) from error
     return staging
 
 

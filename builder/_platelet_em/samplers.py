@@ -17,6 +17,7 @@ __all__ = ["GridWindows", "Plan", "RandomWindows"]
 
 Weights = tuple[float, ...]
 
+_MOST_SHARED = 10**8
 _TRIES = 1000
 """Random windows that are drawn for one with enough foreground, before that is an error."""
 
@@ -184,7 +185,8 @@ class RandomWindows:
 
     Args:
         shape: Of the image window, (z, y, x), or (y, x) for windows of slices.
-        count: Windows an epoch, shared out over all volumes by their voxels.
+        count: Windows an epoch, shared out over all volumes by their voxels; of several volumes
+            at most 100 million, each of which takes a byte.
         label_shape: Of the windows of everything but the image, about the same centre; at most
             `shape`, which is what None takes. Where the difference is odd, the image window
             begins `(shape - label_shape) // 2` before the label window.
@@ -261,7 +263,9 @@ class _Random:
         self._targets = list(targets)
         self._frame = Frame.of(sampler.shape, sampler.label_shape, sampler.pad)
         self._rooms = [self._frame.room(target) for target in targets]
-        self._order = _share_out(sampler.count, [math.prod(t.shape) for t in targets])
+        # Of a single volume there may be as many windows as one likes: they take no memory.
+        sizes = [math.prod(target.shape) for target in targets]
+        self._order = _share_out(sampler.count, sizes) if len(sizes) > 1 else None
         self._weights = [self._weigh(target) for target in targets]
 
     def _weigh(self, target: Target) -> Weights:
@@ -281,10 +285,10 @@ class _Random:
 
     @property
     def count(self) -> int:
-        return len(self._order)
+        return self._sampler.count
 
     def locate(self, index: int, epoch: int) -> tuple[int, Extent]:
-        volume = int(self._order[index])
+        volume = 0 if self._order is None else int(self._order[index])
         target, least = self._targets[volume], self._sampler.min_foreground
         draws = _Draws(self._sampler.seed, epoch, index)
         if target.objects is None or not least:
@@ -330,8 +334,14 @@ class _Random:
         return float(voxels.sum() / np.prod(end - begin))
 
 
-def _share_out(count: int, sizes: Sequence[int]) -> NDArray[np.intp]:
+def _share_out(count: int, sizes: Sequence[int]) -> NDArray[np.unsignedinteger]:
     """The volume of each of `count` windows: in proportion to the sizes, and well mixed."""
+    if count > _MOST_SHARED:
+        msg = (
+            f"count: expected at most {_MOST_SHARED} windows of several volumes, got {count}: "
+            "take less, and others in each epoch (set_epoch)"
+        )
+        raise ArgumentError(msg)
     exact = [count * size / sum(sizes) for size in sizes]
     shares = [int(share) for share in exact]
     # What rounding down left goes to those that lost most by it.
@@ -339,5 +349,5 @@ def _share_out(count: int, sizes: Sequence[int]) -> NDArray[np.intp]:
     for k in largest[: count - sum(shares)]:
         shares[k] += 1
     places = np.concatenate([(np.arange(share) + 0.5) / max(share, 1) for share in shares])
-    volumes = np.repeat(np.arange(len(sizes)), shares)
+    volumes = np.repeat(np.arange(len(sizes), dtype=np.min_scalar_type(len(sizes))), shares)
     return volumes[np.argsort(places, kind="stable")]
