@@ -12,6 +12,7 @@ import argparse
 import faulthandler
 import io
 import json
+import os
 import random
 import re
 import resource
@@ -102,9 +103,9 @@ def make_number(rnd):
     return f"{rnd.randrange(30):0{rnd.randrange(21)}}" if kind == 6 else rnd.choice(ODD_NUMBERS)
 
 
-def make_text(rnd):
-    """An RLE text, most often a valid one."""
-    kind = rnd.randrange(8)
+def make_text(rnd, *, valid=False):
+    """An RLE text, which may have to be a valid one."""
+    kind = rnd.randrange(4 if valid else 8)
     if kind < 4:
         blank = " " if kind < 2 else "".join(rnd.choices(BLANKS, k=rnd.randrange(1, 4)))
         pairs = [
@@ -183,18 +184,19 @@ INFO = {"shape": list(SHAPE), "dtype": "<class 'numpy.int64'>"}
 
 def make_info(rnd):
     """What stands under .info, most often right."""
-    kind = rnd.randrange(8)
-    if kind < 6:
+    kind = rnd.randrange(32)
+    if kind < 30:
         return INFO
-    return {**INFO, "shape": rnd.choice(ODD_SHAPES)} if kind == 6 else rnd.choice(ODD_INFOS)
+    return {**INFO, "shape": rnd.choice(ODD_SHAPES)} if kind == 30 else rnd.choice(ODD_INFOS)
 
 
 def make_json(rnd):
     """The bytes of a label file, and whether it has classes."""
     pairs = [(".info", make_info(rnd))] if rnd.randrange(16) else []
     for _ in range(rnd.randrange(5)):
-        key = str(rnd.randrange(1, 9)) if rnd.randrange(8) else rnd.choice(ODD_KEYS)
-        pairs.append((key, make_text(rnd) if rnd.randrange(8) else rnd.choice(ODD_TEXTS)))
+        key = str(rnd.randrange(1, 99)) if rnd.randrange(32) else rnd.choice(ODD_KEYS)
+        text = make_text(rnd, valid=rnd.randrange(8) > 0)
+        pairs.append((key, text if rnd.randrange(32) else rnd.choice(ODD_TEXTS)))
     if not rnd.randrange(4):
         rnd.shuffle(pairs)
     comma, colon = rnd.choice([", ", ",", " ,\n\t"]), rnd.choice([": ", ":", "\r\n:  "])
@@ -503,4 +505,7 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    # Arrow's threads may outlive the interpreter, and end the process with an error.
+    os._exit(code)

@@ -63,3 +63,10 @@ def test_bytes_of_info_that_are_no_utf_8_are_refused(info):
     content = b'{".info": {"shape": [1, 1, 2], ' + info + b'}, "1": "1 1"}'
     with pytest.raises(LabelFormatError, match=r"^x\.json: at byte 10: expected a JSON object"):
         read_labels(io.BytesIO(content), "x.json", semantic=False)
+
+
+@pytest.mark.parametrize("text", [b"1 1\n2 1", b"1\\t1\n2 1", b"1\\u000b1 2\x0b1"])
+def test_line_ends_in_json_strings_are_refused_with_and_without_escapes(text):
+    content = b'{".info": {"shape": [1, 1, 2], "dtype": "int64"}, "1": "' + text + b'"}'
+    with pytest.raises(LabelFormatError, match="the RLE text of '1', without control char"):
+        read_labels(io.BytesIO(content), "x.json", semantic=False)

@@ -30,6 +30,9 @@ _BLANKS = b" \t\n\r"
 _MAX_INFO = 1 << 16
 _MAX_KEY = 64
 _PIECE = 1 << 16
+_FIRST_CHARACTER = 0x20
+"""What is below it, JSON has in strings only as escapes."""
+
 _SHORT = 64
 _ESCAPE = 6
 """Bytes of the longest escape of a character: `\\u0031`."""
@@ -164,7 +167,7 @@ def read_text(file: IO[bytes], begin: int, end: int, size: int) -> Iterator[byte
                 piece = piece[:escape]
             at += len(piece)
             with contextlib.suppress(ValueError):
-                piece = json.loads(b'"' + piece + b'"', strict=False)
+                piece = json.loads(b'"' + piece + b'"')
                 piece = piece.encode("utf-8", "surrogatepass")
             yield piece
         else:
@@ -237,7 +240,12 @@ class _Scanner:
             self._fail(what)
         begin = self._at = self._at + 1
         while piece := self._read(self._at, _PIECE):
-            if (found := piece.find(b'"')) >= 0:
+            found = piece.find(b'"')
+            part = np.frombuffer(piece, np.uint8)[: found if found >= 0 else None]
+            if part.size and part.min() < _FIRST_CHARACTER:
+                self._at += int(np.argmax(part < _FIRST_CHARACTER))
+                self._fail(f"{what}, without control characters")
+            if found >= 0:
                 self._at += found + 1
                 return begin, self._at - 1
             self._at += len(piece)
