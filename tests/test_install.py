@@ -52,5 +52,5 @@ def test_dependencies_are_those_of_the_contract():
     }
     assert names == {
         "datasets", "filelock", "huggingface-hub", "numpy", "pillow", "pyarrow", "pyyaml",
-        "requests", "tifffile",
+        "requests", "tifffile", "urllib3",
     }  # fmt: skip
