@@ -1,11 +1,13 @@
 """Zips and folders of the publisher, however they are packed, and whatever is wrong with them."""
 
 import dataclasses
+import errno
 import hashlib
 import io
+import os
 import shutil
 import zipfile
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -315,3 +317,18 @@ def test_the_md5_is_that_of_the_rest_of_a_file():
 def test_a_missing_file_has_no_identity(tmp_path):
     with pytest.raises(MissingMemberError, match=r"expected a file 24-images\.tif, found nothing"):
         Source(tmp_path).identity(["24-images.tif"])
+
+
+def test_a_folder_that_cannot_be_read_is_not_one_without_files(tmp_path, monkeypatch):
+    # Whoever runs the tests may read everything, so the system is made to refuse.
+    (tmp_path / "labels-semantic").mkdir()
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "labels-semantic":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ArchiveError, match="labels-semantic: cannot be read: Permission denied"):
+        open_source(tmp_path)

@@ -3,11 +3,18 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from _platelet_em.errors import OutputError
-from _platelet_em.files import PARTIAL_SUFFIX, new_file
+from _platelet_em.errors import ArgumentError, OutputError
+from _platelet_em.files import PARTIAL_SUFFIX, new_file, user_path
+
+
+def test_no_path_is_not_the_current_folder():
+    with pytest.raises(ArgumentError, match=r"^a path is empty: give a file or a folder, '\.'"):
+        user_path("")
+    assert user_path(".") == Path()
 
 
 def write_half(target, trouble):

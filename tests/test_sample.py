@@ -216,3 +216,10 @@ def test_a_sample_too_small_for_all_classes_holds_those_that_it_has(shape, tmp_p
 def test_a_sample_in_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert write_sample("~/x", depth=1, size=8)[0].parent == tmp_path / "x"
+
+
+@pytest.mark.parametrize(("depth", "size"), [(1, 8193), (2**14 + 1, 1), (17, 8192), (10**20, 1)])
+def test_a_sample_that_nobody_reads_is_refused(depth, size, tmp_path):
+    with pytest.raises(ArgumentError, match=rf"are not read; got depth {depth}, size {size}$"):
+        write_sample(tmp_path / "sample", depth=depth, size=size)
+    assert not (tmp_path / "sample").exists()

@@ -216,6 +216,12 @@ def test_colour_pictures_are_no_column(load):
         windows(load(), GridWindows((4, 4)), columns=["image", "preview"])
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_one_picture_of_a_volume_is_no_volume(load, streaming):
+    with pytest.raises(platelet_em.ArgumentError, match=r"'preview': expected .* one picture"):
+        windows(load(streaming=streaming), GridWindows((4, 3)), columns=["preview"])
+
+
 @pytest.mark.parametrize(
     ("source", "options", "message"),
     [

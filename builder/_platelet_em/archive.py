@@ -252,10 +252,15 @@ def _folder_names(path: Path) -> list[str]:
     wanted = {
         name for volume in VOLUMES for source in ("json", "tif") for name in volume.members(source)
     }
+
+    def refuse(error: OSError) -> NoReturn:
+        msg = f"{error.filename}: cannot be read: {error.strerror}: make it readable"
+        raise ArchiveError(msg) from error
+
     # Links to folders are not followed: they may lead in a circle, or out.
     names = (
         (Path(folder) / name).relative_to(path).as_posix()
-        for folder, _, files in os.walk(path)
+        for folder, _, files in os.walk(path, onerror=refuse)
         for name in files
         if name in wanted
     )

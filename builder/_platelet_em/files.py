@@ -32,8 +32,12 @@ def user_path(path: str | Path) -> Path:
     """A path as the user gives it, `~` being a home.
 
     Raises:
-        ArgumentError: for the home of a user that there is not.
+        ArgumentError: for the home of a user that there is not, or no path at all: that would be
+            the current folder.
     """
+    if path == "":
+        msg = "a path is empty: give a file or a folder, '.' being the current one"
+        raise ArgumentError(msg)
     try:
         return Path(path).expanduser()
     except RuntimeError as error:

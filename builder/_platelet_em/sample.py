@@ -19,7 +19,15 @@ from _platelet_em.palette import PALETTES
 from _platelet_em.runs import Runs, encode
 from _platelet_em.runstore import RunStore
 from _platelet_em.scene import Scene
-from _platelet_em.spec import ARCHIVES, SAMPLE_COMMENT, VOLUMES, VolumeSpec
+from _platelet_em.spec import (
+    ARCHIVES,
+    MAX_PAGE,
+    MAX_PAGES,
+    MAX_VOXELS,
+    SAMPLE_COMMENT,
+    VOLUMES,
+    VolumeSpec,
+)
 from _platelet_em.tiff import write_pages
 
 __all__ = ["write_sample"]
@@ -45,13 +53,20 @@ def write_sample(
         The paths of the archives.
 
     Raises:
-        ArgumentError: for a depth or size below 1, or a seed below 0.
+        ArgumentError: for a depth or size below 1, or so large that nobody reads the volume, or
+            a seed below 0.
         OutputError: if the place cannot be written to.
     """
     if depth < 1 or size < 1 or seed < 0:
         msg = (
             "a sample needs a depth and a size of at least 1, and a seed of at least 0; got "
             f"{depth}, {size} and {seed}"
+        )
+        raise ArgumentError(msg)
+    if size**2 > MAX_PAGE or depth > MAX_PAGES or depth * size**2 > MAX_VOXELS:
+        msg = (
+            f"a sample has at most {MAX_PAGES} slices, {MAX_PAGE} pixels a slice and {MAX_VOXELS} "
+            f"voxels, for larger files are not read; got depth {depth}, size {size}"
         )
         raise ArgumentError(msg)
     folder = user_path(folder)

@@ -128,6 +128,7 @@ def _read_rows(source: Any, needed: list[str]) -> Any:
     names = source.column_names
     if names is not None:
         _check_there(needed, names)
+        _check_is_volume(needed[0], source.features, names)
         source = source.select_columns([*needed, *{_SLICE_COLUMN} & {*names}])
     rows = source.with_format(FORMAT)
     if isinstance(source, datasets.IterableDataset):
@@ -155,6 +156,16 @@ def _hold(rows: datasets.IterableDataset) -> list[Row]:
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
         library.malloc_trim(0)
     return held
+
+
+def _check_is_volume(column: str, features: Any, names: Sequence[str]) -> None:
+    """Refuse a picture as the column that tells the shape: colours would pass for its x axis."""
+    if _SLICE_COLUMN not in names and isinstance((features or {}).get(column), datasets.Image):
+        msg = (
+            f"column {column!r}: expected images or labels of the axes (z, y, x), as rows without "
+            f"{_SLICE_COLUMN!r} have, got one picture a row"
+        )
+        raise ArgumentError(msg)
 
 
 def _check_there(needed: Sequence[str], names: Any) -> None:
