@@ -364,6 +364,9 @@ def file_of(table):
 
 
 MANY = rows(id=[1, 2, 3], rle=["1 1", "2 1", "3 1"], shape=[3])
+SHAPES = pa.concat_tables(
+    rows(id=[1], rle=["1 1"], shape=shape) for shape in ([1, 1, 3], [3], [1, 3])
+).combine_chunks()
 NAMES = pa.table({"volume": pa.array(["fifty", "twentyfour"])})
 PAGE = page((2, 3))
 NESTED = pa.table({"x": pa.array([[[1, 2], [3, 4, 5, 6, 7, 8, 9]]])})
@@ -371,6 +374,7 @@ DAMAGED = {
     "texts far outside": damaged(MANY, [0, 3, 6, 9], [0, 3, 6, 2**31 - 1]),
     "texts in between far outside": damaged(MANY, [0, 3, 6, 9], [0, 2**31 - 1, 6, 9]),
     "texts before the begin": damaged(MANY, [0, 3, 6, 9], [0, -(2**31), 6, 9]),
+    "lists in no order": damaged(SHAPES, [0, 3, 4, 6], [0, 3, 1, 6]),
     "names far outside": damaged(NAMES, [0, 5, 15], [0, 2**31 - 1, 15]),
     "lists of lists far outside": damaged(NESTED, [0, 2, 9], [0, 2**30, 9]),
     "pictures far outside": damaged(

@@ -190,6 +190,16 @@ def test_columns_that_may_unpack_to_any_size_are_not_read(copied, capsys):
     assert verified.is_told(document, "error", "rows", path.name, words)
 
 
+def test_columns_larger_than_any_are_not_read(copied, capsys, monkeypatch):
+    monkeypatch.setattr("_platelet_em.built_rows._MAX_COLUMN", 1000)
+    code, document = verified.run(capsys, copied)
+    assert code == 1
+    words = "bytes, at most 1000 are read"
+    assert verified.is_told(
+        document, "error", "rows", "slices/train-00000-of-00008.parquet", words
+    )
+
+
 def test_the_first_of_the_files_may_be_the_stale_one(copied, capsys):
     path = copied / "slices" / "train-00000-of-00008.parquet"
     verified.change_metadata(path, tool_version="0.0.1")
