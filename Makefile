@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
-# Where tests/ends.py looks for the oldest datasets that is supported.
+# Where tests/support/ends.py looks for the oldest datasets that is supported.
 OLDEST := $(VENV)/datasets-3.6/bin/python -m pip --quiet --disable-pip-version-check
 
 .PHONY: demo test bench fuzz lint types install install-oldest clean
@@ -25,7 +25,7 @@ bench: $(VENV)/bench.stamp install
 
 ## fuzz: millions of damaged inputs; minutes to an hour
 fuzz: $(VENV)/test.stamp install
-	$(BIN)/python tests/fuzz.py
+	$(BIN)/python tests/support/fuzz.py
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .

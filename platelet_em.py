@@ -8,8 +8,8 @@ Importing this registers the format `"platelet_em"`, so that `ds.with_format("pl
 on whatever `datasets.load_dataset` gave, and does nothing else.
 """
 
-from _platelet_em.convert import convert
-from _platelet_em.dataset import PlateletEM, PlateletEMConfig, load_dataset
+from _platelet_em.arrays.labels import LazyLabels
+from _platelet_em.arrays.stack import LazyStack
 from _platelet_em.errors import (
     ArchiveError,
     ArgumentError,
@@ -28,16 +28,16 @@ from _platelet_em.errors import (
     SchemaVersionError,
     TooLargeError,
 )
-from _platelet_em.hf import FORMAT, register, register_format
-from _platelet_em.intensity import IntensityStatistics, intensity_statistics
-from _platelet_em.labels import LazyLabels
-from _platelet_em.sample import write_sample
-from _platelet_em.samplers import GridWindows, RandomWindows
-from _platelet_em.spec import CLASS_NAMES, VOLUMES
-from _platelet_em.stack import LazyStack
-from _platelet_em.stitch import stitch
-from _platelet_em.tensors import ToTensors, collate
-from _platelet_em.windows import windows
+from _platelet_em.facts import CLASS_NAMES, VOLUMES
+from _platelet_em.hf.builder import PlateletEM, PlateletEMConfig, load_dataset
+from _platelet_em.hf.private import FORMAT, register, register_format
+from _platelet_em.publisher.convert import convert
+from _platelet_em.rows.intensity import IntensityStatistics, intensity_statistics
+from _platelet_em.sample.write import write_sample
+from _platelet_em.training.samplers import GridWindows, RandomWindows
+from _platelet_em.training.stitch import stitch
+from _platelet_em.training.tensors import ToTensors, collate
+from _platelet_em.training.windows import windows
 
 __all__ = [
     "CLASS_NAMES",

@@ -18,8 +18,8 @@ from labels import publisher_decode
 from torch.utils.data import DataLoader
 
 import platelet_em
-from _platelet_em.repo import build
-from _platelet_em.scene import Scene
+from _platelet_em.hub.build import build
+from _platelet_em.sample.scene import Scene
 
 COLUMNS = ("image", "semantic", "cells", "organelles")
 LABELS = COLUMNS[2:]

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from _platelet_em.formatting import PlateletEMFormatter
-from _platelet_em.scene import Scene
+from _platelet_em.hf.formatter import PlateletEMFormatter
+from _platelet_em.sample.scene import Scene
 from platelet_em import LazyLabels
 
 WINDOW = (5, 256, 256)

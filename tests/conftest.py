@@ -10,18 +10,15 @@ os.environ.update(HF_HOME=_HOME, HF_HUB_OFFLINE="1", HF_DATASETS_DISABLE_PROGRES
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import datasets
-import ends
 import numpy as np
-import plain
-import publisher
 import pytest
-import verified
-from clients import hub, with_us, without_us  # noqa: F401  # fixtures for all modules
-from faulty_http import server, waits  # noqa: F401  # fixtures for all modules
 from hypothesis import HealthCheck, settings
+from support import ends, plain, publisher, verified
+from support.clients import hub, with_us, without_us  # noqa: F401  # fixtures for all modules
+from support.faulty_http import server, waits  # noqa: F401  # fixtures for all modules
 
 import platelet_em
-from _platelet_em.repo import build
+from _platelet_em.hub.build import build
 
 settings.register_profile(
     "tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]

@@ -4,12 +4,12 @@ import io
 
 import pytest
 import tifffile
-from fuzz import NO_LABELS, TARGETS, TIFS, check_tif, damaged_tag
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.fuzz import NO_LABELS, TARGETS, TIFS, check_tif, damaged_tag
 
 from _platelet_em.errors import LabelFormatError, PlateletEMError
-from _platelet_em.label_files import read_labels
+from _platelet_em.publisher.label_files import read_labels
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""The layers of the implementation: each module imports only those above it in this list."""
+"""The order of the folders: each module imports only its own folder and those below it."""
 
 import ast
 import re
@@ -9,64 +9,136 @@ import pytest
 import _platelet_em
 import platelet_em
 
-LAYERS = (
-    "errors", "spec",
-    "stitch",
-    "runs", "rle", "palette", "page", "picture",
-    "label_json", "lazy", "label_fields", "labels", "stack",
-    "files", "archive", "download", "ifd", "tiff", "runstore", "label_files", "objects",
-    "schema", "shards", "provenance", "records", "fetch",
-    "formatting", "hf",
-    "intensity", "tensors",
-    "frames", "samplers", "windows",
-    "dataset", "card", "croissant", "repo", "remote", "push",
-    "convert", "anatomy", "scene", "sample", "info", "show",
-    "findings", "parts", "agreement", "comparison", "built", "structs", "built_rows", "verify",
-    "cli", "__main__",
-)  # fmt: skip
-
 FOLDER = Path(_platelet_em.__file__).parent
+FLOORS = (
+    ("",),
+    ("arrays",),
+    ("publisher",),
+    ("rows", "sample"),
+    ("hf",),
+    ("hub", "training"),
+    ("verify",),
+    ("commands",),
+)
+"""The folders from the ground up, "" being the top of the package; neighbours on one floor do not
+import each other."""
+HEIGHTS = {folder: height for height, floor in enumerate(FLOORS) for folder in floor}
+TOP = {"__main__"}
+"""Modules at the top of the package that may import from every folder: they start the program."""
 
 
-def imports(path):
-    """Dotted names of the modules that a file imports, at any place in it."""
+def name_of(path, root=FOLDER):
+    """Dotted name of a module below the package, "" for the package itself."""
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path, root=FOLDER):
+    """Dotted names, relative to the package, of what a file imports of it at any place in it.
+
+    `from _platelet_em import x` gives `x`, relative imports are resolved, and the face gives
+    "platelet_em".
+    """
+    package = [*path.relative_to(root).parent.parts]
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        found = []
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found = [alias.name.split(".") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            module = node.module.split(".") if node.module else []
+            if node.level:
+                module = ["_platelet_em", *package[: len(package) - node.level + 1], *module]
+            found = [[*module, alias.name] for alias in node.names]
+        for parts in found:
+            if parts[0] == "_platelet_em":
+                yield ".".join(parts[1:])
+            elif parts[0] == "platelet_em":
+                yield "platelet_em"
 
 
-def test_every_module_has_a_layer():
-    modules = {path.stem for path in FOLDER.glob("*.py")} - {"__init__"}
-    assert modules == set(LAYERS)
-    assert len(LAYERS) == len(modules)
+def folder_of(name, root=FOLDER):
+    """The folder of an imported name; "" for modules and names at the top of the package."""
+    first = name.split(".")[0]
+    return first if (root / first).is_dir() and first else ""
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_module_imports_only_lower_layers(name):
-    parts = [imported.split(".") for imported in imports(FOLDER / f"{name}.py")]
-    used = {part[1] for part in parts if part[0] == "_platelet_em" and len(part) > 1}
-    higher = {n for n in used & set(LAYERS) if LAYERS.index(n) >= LAYERS.index(name)}
-    assert not higher
-    assert "platelet_em" not in {part[0] for part in parts}
+def violations(root=FOLDER):
+    """Each import that runs up or sideways, and each folder that nobody listed."""
+    for folder in root.iterdir():
+        if folder.is_dir() and [*folder.rglob("*.py")] and folder.name not in HEIGHTS:
+            yield f"{folder.name}: a folder that is not listed"
+    for path in root.rglob("*.py"):
+        name = name_of(path, root)
+        own = path.relative_to(root).parts[0] if len(path.relative_to(root).parts) > 1 else ""
+        for imported in imports(path, root):
+            if imported == "platelet_em":
+                yield f"{name}: imports the face"
+                continue
+            folder = folder_of(imported, root)
+            is_lower = folder == own or HEIGHTS.get(folder, 99) < HEIGHTS.get(own, -1)
+            if not is_lower and name not in TOP:
+                yield f"{name}: imports {imported}"
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_no_private_names_cross_modules(name):
-    private = {
-        imported
-        for imported in imports(FOLDER / f"{name}.py")
-        if "." in imported and re.match("_[^_]", imported.split(".")[-1])
-    }
+def test_no_import_runs_up():
+    assert not [*violations()]
+
+
+@pytest.mark.parametrize(
+    ("file", "code"),
+    [
+        ("arrays/runs.py", "from _platelet_em.rows.make import x"),
+        ("arrays/runs.py", "from _platelet_em import rows"),
+        ("arrays/runs.py", "import _platelet_em.hub.card"),
+        ("arrays/runs.py", "from ..rows import make"),
+        ("arrays/runs.py", "from .. import rows"),
+        ("errors.py", "from .arrays import runs"),
+        ("errors.py", "from _platelet_em.arrays.runs import Runs"),
+        ("rows/make.py", "def f():\n    from _platelet_em.sample.scene import Scene"),
+        ("hub/card.py", "import platelet_em"),
+        ("hub/card.py", "from platelet_em import build"),
+        ("shelf/thing.py", "x = 1"),
+        ("arrays/deep/thing.py", "from ...rows import make"),
+    ],
+)  # fmt: skip
+def test_imports_that_run_up_are_found(file, code, tmp_path):
+    for folder in HEIGHTS:
+        (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / file).parent.mkdir(exist_ok=True, parents=True)
+    (tmp_path / file).write_text(code)
+    assert len([*violations(tmp_path)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "code"),
+    [
+        ("rows/make.py", "from _platelet_em.arrays.runs import Runs\nfrom .schema import y"),
+        ("rows/make.py", "from ..errors import quote\nfrom _platelet_em import __version__"),
+        ("__main__.py", "from _platelet_em.commands.cli import main"),
+    ],
+)
+def test_imports_that_run_down_pass(file, code, tmp_path):
+    for folder in HEIGHTS:
+        (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / file).write_text(code)
+    assert not [*violations(tmp_path)]
+
+
+PATHS = sorted(FOLDER.rglob("*.py"))
+NAMES = [name_of(path) or "__init__" for path in PATHS]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=NAMES)
+def test_no_private_names_cross_modules(path):
+    private = {name for name in imports(path) if re.match("_[^_]", name.split(".")[-1])}
     assert not private
 
 
-@pytest.mark.parametrize("name", [n for n in LAYERS if n != "hf"])
-def test_only_one_module_touches_private_names_of_datasets(name):
-    tree = ast.parse((FOLDER / f"{name}.py").read_text("utf-8"))
+@pytest.mark.parametrize("path", PATHS, ids=NAMES)
+def test_only_one_module_touches_private_names_of_datasets(path):
+    if name_of(path) == "hf.private":
+        return
+    tree = ast.parse(path.read_text("utf-8"))
     modules = {"datasets", "formatting", "features", "iterable_dataset"}
     touched = {
         node.attr
@@ -85,8 +157,11 @@ def test_the_face_holds_no_works():
     assert not [node for node in ast.walk(tree) if isinstance(node, definitions)]
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_all_names_what_is_there_once(name):
-    module = getattr(__import__(f"_platelet_em.{name}"), name)
-    assert set(module.__all__) <= set(vars(module))
-    assert len(set(module.__all__)) == len(module.__all__)
+@pytest.mark.parametrize("path", PATHS, ids=NAMES)
+def test_all_names_what_is_there_once(path):
+    name = name_of(path)
+    module = __import__(f"_platelet_em.{name}", fromlist=["x"]) if name else _platelet_em
+    names = getattr(module, "__all__", [])
+    assert path.name == "__init__.py" or names
+    assert set(names) <= set(vars(module))
+    assert sorted(set(names)) == sorted(names)

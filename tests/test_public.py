@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -93,7 +94,16 @@ def test_import_touches_neither_network_nor_files_nor_torch():
     assert done.returncode == 0, done.stderr
 
 
-MODULES = [f"_platelet_em.{m.name}" for m in pkgutil.iter_modules(_platelet_em.__path__)]
+MODULES = [
+    m.name for m in pkgutil.walk_packages(_platelet_em.__path__, "_platelet_em.") if not m.ispkg
+]
+
+
+def test_all_modules_are_searched_for_examples():
+    folder = Path(_platelet_em.__file__).parent
+    files = {path for path in folder.rglob("*.py") if path.name != "__init__.py"}
+    assert {folder.parent / f"{name.replace('.', '/')}.py" for name in MODULES} == files
+    assert any(name.count(".") > 1 for name in MODULES)
 
 
 @pytest.mark.parametrize("name", ["platelet_em", *MODULES])

@@ -11,10 +11,9 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import plain
-import publisher
 import pytest
 from skimage.measure import regionprops
+from support import plain, publisher
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -43,7 +42,7 @@ def test_readme_runs(tmp_path, monkeypatch):
     if shutil.which("platelet-em") is None:
         command = tmp_path / "bin" / "platelet-em"
         command.parent.mkdir()
-        run_main = "import sys\nfrom _platelet_em.cli import main\nsys.exit(main())\n"
+        run_main = "import sys\nfrom _platelet_em.commands.cli import main\nsys.exit(main())\n"
         command.write_text(f"#!{sys.executable}\n{run_main}")
         command.chmod(0o755)
         monkeypatch.setenv("PATH", f"{command.parent}{os.pathsep}{os.environ['PATH']}")
@@ -102,8 +101,8 @@ def large_organelles(archives, z, class_id, area):
 
 
 def test_card_names_every_column_and_class(repository):
-    from _platelet_em.schema import FEATURES
-    from _platelet_em.spec import CLASS_NAMES
+    from _platelet_em.facts import CLASS_NAMES
+    from _platelet_em.rows.schema import FEATURES
 
     card = (repository / "README.md").read_text()
     body = card.split("---\n", 2)[2]

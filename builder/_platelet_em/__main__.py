@@ -11,7 +11,7 @@ __all__ = ["run"]
 def run() -> int:
     """Run the command line; returns its exit code."""
     try:
-        from _platelet_em.cli import main  # noqa: PLC0415  # that is what takes so long
+        from _platelet_em.commands.cli import main  # noqa: PLC0415  # that is what takes so long
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)  # noqa: T201  # as the command itself says it
         return 130

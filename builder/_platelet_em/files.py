@@ -36,13 +36,13 @@ def user_path(path: str | Path) -> Path:
             the current folder.
     """
     if path == "":
-        msg = "a path is empty: give a file or a folder, '.' being the current one"
-        raise ArgumentError(msg)
+        raise ArgumentError("a path is empty: give a file or a folder, '.' being the current one")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        msg = f"{path}: there is no such home: give the whole path, or ./ before a name with ~"
-        raise ArgumentError(msg) from error
+        raise ArgumentError(
+            f"{path}: there is no such home: give the whole path, or ./ before a name with ~"
+        ) from error
 
 
 @contextmanager
@@ -57,8 +57,9 @@ def needs_room(place: str | Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, PlateletEMError) or error.errno not in _NO_ROOM:
             raise
-        msg = f"{place}: no room to write: {error.strerror}: free some, or choose another place"
-        raise OutputError(msg) from error
+        raise OutputError(
+            f"{place}: no room to write: {error.strerror}: free some, or choose another place"
+        ) from error
 
 
 @contextmanager

@@ -13,10 +13,10 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import publisher
+from support import publisher
 
-from _platelet_em.repo import build
-from _platelet_em.spec import SCHEMA_VERSION
+from _platelet_em.facts import SCHEMA_VERSION
+from _platelet_em.hub.build import build
 
 FOLDER = Path(__file__).parent
 KINDS = ("images", "semantic", "cell", "organelle")

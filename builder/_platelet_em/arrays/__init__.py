@@ -1,0 +1,1 @@
+"""Labels and encoded pages as lazy arrays; knows no file format of the publisher."""

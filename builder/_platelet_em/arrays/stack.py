@@ -1,0 +1,95 @@
+"""`LazyStack`: the pages of a volume as one array (z, y, x), decoded where somebody looks."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from _platelet_em.arrays.lazy import LazyArray, as_slice, check_room
+from _platelet_em.arrays.page import decode_page, view_page
+from _platelet_em.errors import ImageFormatError
+
+__all__ = ["LazyStack"]
+
+
+class LazyStack(LazyArray):
+    """A stack of encoded pages that behaves like an array of shape (z, y, x).
+
+    Reading a window decodes the pages that it touches, and no others. The first page tells shape
+    and dtype; a page that differs is an error when it is read. A stack without pages has the
+    shape (0, 0, 0) and dtype uint8.
+
+    Args:
+        pages: One item a page, in z order: encoded bytes (or a buffer of them), or an array
+            (y, x) that is decoded already.
+
+    Raises:
+        ImageFormatError: for a page that is no picture, or differs from the first.
+    """
+
+    __slots__ = ("_dtype", "_pages", "_shape", "_views")
+
+    def __init__(self, pages: Sequence[Any]) -> None:
+        self._pages = list(pages)
+        # Views take no memory: pages that are one are looked into once.
+        self._views: list[NDArray[Any] | None] = [None] * len(self._pages)
+        first = self._decode(0) if self._pages else np.empty((0, 0), np.uint8)
+        if first.ndim != 2:
+            raise ImageFormatError(f"page 0: expected the axes (y, x), got shape {first.shape}")
+        self._shape = (len(self._pages), *first.shape)
+        self._dtype: np.dtype[Any] = first.dtype.newbyteorder("=")
+
+    def _decode(self, z: int) -> NDArray[Any]:
+        if (view := self._views[z]) is not None:
+            return view
+        page = self._pages[z]
+        view = self._views[z] = page if isinstance(page, np.ndarray) else view_page(page)
+        return decode_page(page, f"page {z}") if view is None else view
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(z, y, x)."""
+        return self._shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of the pages: uint16 for images, uint8 for masks."""
+        return self._dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the encoded pages."""
+        return sum(
+            page.nbytes if isinstance(page, np.ndarray) else memoryview(page).nbytes
+            for page in self._pages
+        )
+
+    @property
+    def pages(self) -> list[Any]:
+        """The pages as they are stored, in z order."""
+        return list(self._pages)
+
+    def __repr__(self) -> str:
+        return f"LazyStack(shape={self.shape}, dtype={self.dtype}, {self.nbytes} bytes encoded)"
+
+    def __reduce__(self) -> Any:
+        pages = [p if isinstance(p, np.ndarray) else bytes(p) for p in self._pages]
+        return type(self), (pages,)
+
+    def _read(self, picked: tuple[range, ...]) -> NDArray[Any]:
+        pages, rows, columns = picked
+        check_room(list(map(len, picked)), self._dtype.itemsize)
+        out = np.empty([len(indices) for indices in picked], self._dtype)
+        if not out.size:
+            return out
+        inside = as_slice(rows), as_slice(columns)
+        for i, z in enumerate(pages):
+            page = self._decode(z)
+            if page.shape != self._shape[1:] or page.dtype.newbyteorder("=") != self._dtype:
+                raise ImageFormatError(
+                    f"page {z}: expected shape {self._shape[1:]} and dtype {self._dtype} as in "
+                    f"page 0, got {page.shape} and {page.dtype}"
+                )
+            out[i] = page[inside]
+        return out

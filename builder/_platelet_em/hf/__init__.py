@@ -1,0 +1,1 @@
+"""The `datasets` side: the format, the builder and `load_dataset`."""

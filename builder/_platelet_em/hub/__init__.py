@@ -1,0 +1,1 @@
+"""The Hub repository: written, described, read and pushed."""

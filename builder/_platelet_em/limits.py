@@ -1,0 +1,21 @@
+"""The largest inputs that are read: what is beyond them is refused before memory is taken."""
+
+__all__ = ["MAX_FILE", "MAX_ID", "MAX_LABELS", "MAX_PAGE", "MAX_PAGES", "MAX_VOXELS"]
+
+MAX_ID = 2**31 - 1
+"""Largest instance id: labels are int32 wherever they are dense."""
+
+MAX_VOXELS = 2**30
+"""Voxels of a volume that is read from a TIF: 33 times the larger published volume."""
+
+MAX_PAGE = 2**26
+"""Pixels of a slice that is read from a file: 8192 x 8192, 104 times the published slices."""
+
+MAX_PAGES = 2**14
+"""Slices of a TIF, or slices that the runs of one file cover: 327 times the published depth."""
+
+MAX_FILE = 4 * MAX_VOXELS
+"""Bytes of a file of an archive: the largest volume as uncompressed 8-bit RGBA, 4 GiB."""
+
+MAX_LABELS = 2**18
+"""Labels of a file: about 500 times the organelles of a published volume."""

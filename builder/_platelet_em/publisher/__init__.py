@@ -1,0 +1,1 @@
+"""What the publisher ships: fetched, opened, read, and label files written."""

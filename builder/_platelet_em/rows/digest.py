@@ -1,0 +1,36 @@
+"""The digest of all code that shapes rows, by which caches and builds notice another version."""
+
+import hashlib
+from pathlib import Path
+
+import PIL
+import tifffile
+
+import _platelet_em
+
+__all__ = ["SHAPING_FOLDERS", "code_digest"]
+
+PACKAGE = Path(_platelet_em.__file__).parent
+
+SHAPING_FOLDERS = ("arrays", "publisher", "rows", "hf", "hub")
+"""Folders that decide what rows and files hold, beside the modules at the top of the package. What
+only draws samples, trains, verifies or talks to the user does not."""
+
+
+def code_digest(package: Path = PACKAGE) -> str:
+    """SHA-256, in hexadecimal, of the source that shapes rows and of the libraries that encode.
+
+    Editing, adding, renaming or moving any module at the top of the package or in
+    `SHAPING_FOLDERS` changes it.
+
+    Args:
+        package: The folder of the package.
+    """
+    digest = hashlib.sha256(f"tifffile {tifffile.__version__} pillow {PIL.__version__}".encode())
+    files = [*package.glob("*.py")]
+    for folder in SHAPING_FOLDERS:
+        files += (package / folder).rglob("*.py")
+    for file in sorted(files):
+        name = file.relative_to(package).as_posix()
+        digest.update(f"{name}\0".encode() + file.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""The synthetic scene, and archives of it in the publisher's layout."""

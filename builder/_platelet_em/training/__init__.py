@@ -1,0 +1,1 @@
+"""Windows of volumes, tensors of them, and predictions put back together."""

@@ -1,0 +1,1 @@
+"""Checks of archives and built repositories, alone and against each other."""

@@ -1,0 +1,208 @@
+"""Files of every schema that there was are read, voxel for voxel: see golden/make.py."""
+
+import json
+
+import datasets
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from golden import make
+from support import publisher
+
+from _platelet_em.commands.cli import main
+from _platelet_em.commands.info import describe
+from _platelet_em.facts import SCHEMA_VERSION
+from _platelet_em.hub.build import build
+from _platelet_em.hub.record import check_readable, read_provenance
+
+FOLDERS = sorted(make.FOLDER.glob("schema-*"))
+PRESENT = make.FOLDER / f"schema-{SCHEMA_VERSION}"
+SPLITS = {"train": "50", "validation": "24"}
+PICTURES = ("image", "semantic", "preview")
+
+
+class Golden:
+    """A golden repository, and what it holds."""
+
+    def __init__(self, folder):
+        self.repository = folder / "repository"
+        self.arrays = dict(np.load(folder / "truth.npz"))
+        self.properties = json.loads((folder / "properties.json").read_text("utf-8"))
+
+    def array(self, volume, kind, z=None):
+        whole = self.arrays[f"{volume}_{kind}"]
+        return whole if z is None else whole[z]
+
+    def check_labels(self, labels, volume, kind, z):
+        """Labels as plain Python values: voxels, and everything that is said of an instance."""
+        truth = self.array(volume, kind, z)
+        texts = {str(i): t for i, t in zip(labels["id"], labels["rle"], strict=True)}
+        assert labels["shape"] == list(truth.shape)
+        dense = publisher.decode({".info": {"shape": labels["shape"]}, **texts})
+        assert np.array_equal(dense, truth)
+        assert labels["id"] == np.unique(truth[truth > 0]).tolist()
+        for i, label in enumerate(labels["id"]):
+            places = np.nonzero(truth == label)
+            low, high = [p.min() for p in places], [p.max() + 1 for p in places]
+            assert labels["area"][i] == len(places[0])
+            assert labels["bbox"][i] == [*low, *high]
+            border = 0 in low or any(h == n for h, n in zip(high, truth.shape, strict=True))
+            assert labels["touches_border"][i] == border
+            if kind == "organelle":
+                expected = self.properties[volume][str(label)]
+                assert labels["class_id"][i] == expected["class_id"]
+                assert labels["purity"][i] == np.float32(expected["purity"])
+                assert labels["cell"][i] == expected["cell"]
+
+
+@pytest.fixture(scope="module", params=FOLDERS, ids=[folder.name for folder in FOLDERS])
+def golden(request):
+    return Golden(request.param)
+
+
+def load(golden, config, split, streaming, cache):
+    return datasets.load_dataset(
+        str(golden.repository), config, split=split, streaming=streaming, cache_dir=str(cache)
+    )
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("split", SPLITS)
+def test_plain_datasets_reads_slices(golden, split, streaming, cache):
+    rows = list(load(golden, "slices", split, streaming, cache))
+    name = SPLITS[split]
+    assert [row["z"] for row in rows] == list(range(len(golden.array(name, "images"))))
+    for row in rows:
+        z = row["z"]
+        assert row["volume"] == name
+        assert np.array_equal(np.asarray(row["image"]), golden.array(name, "images", z))
+        assert np.array_equal(np.asarray(row["semantic"]), golden.array(name, "semantic", z))
+        for column, kind in (("cells", "cell"), ("organelles", "organelle")):
+            golden.check_labels(row[column], name, kind, z)
+            assert row[f"n_{column}"] == len(row[column]["id"])
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("split", SPLITS)
+def test_plain_datasets_reads_volumes(golden, split, streaming, cache):
+    (row,) = load(golden, "volumes", split, streaming, cache)
+    name = SPLITS[split]
+    assert row["volume"] == name
+    for column, kind in (("image", "images"), ("semantic", "semantic")):
+        pages = np.stack([np.asarray(page) for page in row[column]])
+        assert np.array_equal(pages, golden.array(name, kind))
+    for column, kind in (("cells", "cell"), ("organelles", "organelle")):
+        golden.check_labels(row[column], name, kind, None)
+    assert row["shape"] == list(golden.array(name, "images").shape)
+    assert row["voxel_size_nm"] == [40.0, 10.0, 10.0]
+    assert row["preview"].mode == "RGB"
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("split", SPLITS)
+def test_plain_datasets_reads_previews(golden, split, streaming, cache):
+    rows = list(load(golden, "preview", split, streaming, cache))
+    assert len(rows) == len(golden.array(SPLITS[split], "images"))
+    assert {row["preview"].mode for row in rows} == {"RGB"}
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("config", ["slices", "volumes"])
+@pytest.mark.parametrize("split", SPLITS)
+def test_our_format_reads_it(golden, config, split, streaming, cache):
+    name = SPLITS[split]
+    for row in load(golden, config, split, streaming, cache).with_format("platelet_em"):
+        z = row.get("z")
+        for column, kind in (("image", "images"), ("semantic", "semantic")):
+            assert np.array_equal(np.asarray(row[column]), golden.array(name, kind, z))
+        for column, kind in (("cells", "cell"), ("organelles", "organelle")):
+            assert np.array_equal(np.asarray(row[column]), golden.array(name, kind, z))
+        organelles = row["organelles"]
+        for key, values in organelles.properties.items():
+            if key == "touches_border":
+                continue
+            expected = [golden.properties[name][str(i)][key] for i in organelles.ids]
+            assert values.tolist() == np.asarray(expected, values.dtype).tolist()
+        assert {"class_id", "purity", "cell"} <= set(organelles.properties)
+
+
+def test_info_and_show_read_it(golden, tmp_path, capsys):
+    lines = "\n".join(describe(golden.repository))
+    assert "label source: json" in lines
+    for split, name in SPLITS.items():
+        assert f"slices, {split}: {len(golden.array(name, 'images'))} rows" in lines
+    assert main(["show", str(golden.repository), "--z", "0", "2", "--out", str(tmp_path)]) == 0
+    assert len(list(tmp_path.glob("*.png"))) == 2
+
+
+def test_what_is_easily_got_wrong_is_in_it(golden):
+    organelles = [p for of in golden.properties.values() for p in of.values()]
+    assert any(p["class_id"] == 0 for p in organelles)
+    assert any(p["cell"] == 0 for p in organelles)
+    assert any(p["purity"] == 0.5 for p in organelles)
+    assert not golden.array("50", "cell", 0).any()
+    assert not golden.array("50", "organelle", 0).any()
+    assert golden.array("50", "organelle").max() == 2**31 - 1
+
+
+def test_each_folder_is_of_its_schema():
+    for folder in FOLDERS:
+        files = sorted(folder.rglob("*.parquet"))
+        check_readable(files)
+        versions = {read_provenance(path)["schema_version"] for path in files}
+        assert versions == {int(folder.name.removeprefix("schema-"))}
+
+
+def test_golden_files_are_never_made_again(tmp_path):
+    numbers = [int(folder.name.removeprefix("schema-")) for folder in FOLDERS]
+    assert sorted(numbers) == list(range(1, SCHEMA_VERSION + 1)), "run golden/make.py"
+    (tmp_path / PRESENT.name).mkdir()
+    with pytest.raises(FileExistsError, match=PRESENT.name):
+        make.make(tmp_path)
+
+
+def test_golden_files_are_small():
+    for folder in FOLDERS:
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        assert size < 400_000
+
+
+@pytest.fixture(scope="module")
+def built_now(tmp_path_factory):
+    """What the present code builds of the very voxels that the golden files hold."""
+    golden = Golden(PRESENT)
+    arrays = {name: [golden.array(name, kind) for kind in make.KINDS] for name in SPLITS.values()}
+    made = publisher.Publication({name: publisher.Volume(*of) for name, of in arrays.items()})
+    folder = tmp_path_factory.mktemp("golden")
+    made.zip(folder / "images_and_labels_json.zip", "json")
+    return build(folder / "repository", data_dir=folder)
+
+
+def spelled(path):
+    """The schema of a file, as far as readers see it: columns, types, metadata."""
+    schema = pq.read_schema(path)
+    columns = [(field.name, str(field.type), field.nullable) for field in schema]
+    metadata = schema.metadata
+    record = json.loads(metadata[b"platelet_em"])
+    return columns, json.loads(metadata[b"huggingface"]), sorted(metadata), sorted(record)
+
+
+def tables(folder):
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*.parquet")}
+
+
+def test_no_schema_changes_without_a_new_number(built_now):
+    repository = PRESENT / "repository"
+    assert tables(built_now) == tables(repository)
+    for name in sorted(tables(repository)):
+        assert spelled(built_now / name) == spelled(repository / name), "raise SCHEMA_VERSION"
+
+
+def test_no_value_changes_without_a_new_number(built_now):
+    """Pictures may be encoded in another way one day; all else is the same."""
+    repository = PRESENT / "repository"
+    for name in sorted(tables(repository)):
+        old, new = (pq.read_table(folder / name) for folder in (repository, built_now))
+        columns = [column for column in old.column_names if column not in PICTURES]
+        old, new = (table.select(columns).replace_schema_metadata() for table in (old, new))
+        assert old.equals(new), name

@@ -1,0 +1,213 @@
+"""Our record in Parquet metadata: whatever reads files of a newer schema says so."""
+
+import json
+import shutil
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.folders import contents
+
+import platelet_em
+from _platelet_em.commands.cli import main
+from _platelet_em.commands.info import describe
+from _platelet_em.commands.show import show
+from _platelet_em.facts import VOLUMES
+from _platelet_em.hub.build import build
+from _platelet_em.hub.record import check_readable, read_provenance
+
+DAMAGED = [
+    b"", b"{", b"[1]", b"null", b'"1"', b"1", b"\xff\xfe", b"[" * 100_000, b"{}",
+    b'{"schema_version": "1"}', b'{"schema_version": 1.0}', b'{"schema_version": true}',
+    b'{"schema_version": null}', b'{"schema_version": [1]}', b'{"schema_version": NaN}',
+    b'{"schema_version": 0}', b'{"schema_version": -1}', b'{"Schema_version": 1}',
+    b'{"schema_version": ' + b"9" * 5_000 + b"}",
+]  # fmt: skip
+NEWER = r"{}: is of schema 2, and .* knows schemas up to 1: upgrade it"
+
+
+def put_record(path, stored):
+    """Replace our record in a file, or remove it."""
+    table = pq.read_table(path)
+    metadata = {k: v for k, v in table.schema.metadata.items() if k != b"platelet_em"}
+    if stored is not None:
+        metadata[b"platelet_em"] = stored
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+
+
+def with_version(path, version):
+    record = {**read_provenance(path), "schema_version": version}
+    put_record(path, json.dumps(record).encode())
+
+
+@pytest.fixture
+def copied(repository, tmp_path):
+    return shutil.copytree(repository, tmp_path / "repo")
+
+
+@pytest.fixture(params=["slices/train-00000-of-00008", "slices/train-00007-of-00008"])
+def newer(copied, request):
+    """A repository, one file of which is of schema 2; and that file's path."""
+    path = copied / f"{request.param}.parquet"
+    with_version(path, 2)
+    return copied, path
+
+
+def test_info_says_that_a_repository_is_newer(newer, capsys):
+    folder, path = newer
+    with pytest.raises(platelet_em.SchemaVersionError, match=NEWER.format(path)):
+        list(describe(folder))
+    assert main(["info", str(folder)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert "pip install -U platelet-em" in printed.err
+
+
+def test_show_says_that_a_repository_is_newer(newer, tmp_path):
+    folder, path = newer
+    with pytest.raises(platelet_em.SchemaVersionError, match=NEWER.format(path)):
+        list(show(folder, tmp_path / "pictures", spec=VOLUMES[0], slices=[3]))
+    assert not (tmp_path / "pictures").exists()
+
+
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_build_never_overwrites_a_newer_repository(newer, archives, unfinished):
+    folder, path = newer
+    if unfinished:
+        (folder / ".platelet-em-build" / "x").mkdir(parents=True)
+        (folder / ".platelet-em-build" / "x" / "file").write_text("half done")
+    before = contents(folder)
+    with pytest.raises(platelet_em.SchemaVersionError, match=NEWER.format(path)):
+        build(folder, data_dir=archives)
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("name", ["volumes/train", "preview/validation"])
+def test_build_looks_at_the_files_of_every_config(name, copied, archives):
+    path = copied / f"{name}-00000-of-00001.parquet"
+    with_version(path, 10**30)
+    before = contents(copied)
+    with pytest.raises(platelet_em.SchemaVersionError, match=f"{path}: is of schema 10000"):
+        build(copied, data_dir=archives)
+    assert contents(copied) == before
+
+
+def test_a_newer_repository_is_told_though_another_file_is_damaged(newer, archives):
+    folder, path = newer
+    put_record(folder / "preview" / "train-00000-of-00001.parquet", b"{")
+    with pytest.raises(platelet_em.SchemaVersionError, match=NEWER.format(path)):
+        build(folder, data_dir=archives)
+
+
+@pytest.mark.parametrize("stored", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_damaged_record_is_one_clear_error_for_readers(stored, copied):
+    path = copied / "slices" / "train-00002-of-00008.parquet"
+    put_record(path, stored)
+    assert read_provenance(path) is None
+    message = f"{path}: metadata 'platelet_em': expected a JSON object whose 'schema_version' is a"
+    with pytest.raises(platelet_em.SchemaVersionError, match=message) as caught:
+        list(describe(copied))
+    assert len(str(caught.value)) < len(str(path)) + 300
+    with pytest.raises(platelet_em.SchemaVersionError, match=message):
+        list(show(copied, copied, spec=VOLUMES[0], slices=[0]))
+
+
+@pytest.mark.parametrize("stored", [b"{", b'{"schema_version": -1}'])
+def test_a_damaged_record_is_made_again_in_a_repository_of_ours(
+    stored, copied, repository, archives
+):
+    put_record(copied / "slices" / "train-00000-of-00008.parquet", stored)
+    build(copied, data_dir=archives)
+    assert contents(copied) == contents(repository)
+
+
+def test_files_with_damaged_records_alone_are_not_ours(archives, copied, tmp_path):
+    folder = tmp_path / "other"
+    (folder / "slices").mkdir(parents=True)
+    path = folder / "slices" / "train-00000-of-00001.parquet"
+    shutil.copy(copied / "slices" / "train-00000-of-00008.parquet", path)
+    put_record(path, b'{"schema_version": "1"}')
+    before = contents(folder)
+    with pytest.raises(platelet_em.OutputError, match="was not written by platelet-em build"):
+        build(folder, data_dir=archives)
+    assert contents(folder) == before
+
+
+def test_what_other_tools_wrote_from_our_rows_is_read(copied, tmp_path, capsys):
+    for path in copied.rglob("*.parquet"):
+        put_record(path, None)
+    assert main(["info", str(copied)]) == 0
+    out = capsys.readouterr().out
+    assert "slices, train: 9 rows in 8 files" in out
+    assert "schema version" not in out
+    pictures = list(show(copied, tmp_path, spec=VOLUMES[0], slices=[1]))
+    assert [path.is_file() for path in pictures] == [True]
+
+
+def test_records_with_further_keys_are_read(copied):
+    path = next(copied.rglob("*.parquet"))
+    put_record(path, b'{"later": [1], "schema_version": 1}')
+    assert read_provenance(path) == {"later": [1], "schema_version": 1}
+    check_readable([path])
+
+
+def test_what_is_no_parquet_has_no_record(tmp_path):
+    (tmp_path / "text").write_text("PAR1")
+    for path in (tmp_path / "text", tmp_path, tmp_path / "nowhere"):
+        assert read_provenance(path) is None
+
+
+LABELS = {
+    "shape": [2, 3], "id": [1, 5], "rle": ["1 1", "3 2"], "area": [1, 2],
+    "bbox": [[0, 0, 1, 1], [0, 0, 2, 3]], "touches_border": [True, True],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize(
+    ("further", "expected"),
+    [
+        ([0.5, 0.25], [0.5, 0.25]),
+        (["a", "b"], ["a", "b"]),
+        ([[1], [2, 3]], [[1], [2, 3]]),
+        ([[1, 2], [3, 4]], [[1, 2], [3, 4]]),
+        ("px", None),
+        (1.5, None),
+        ({"x": 1}, None),
+    ],
+)
+def test_the_format_takes_what_a_newer_struct_adds(streaming, mapped, further, expected, tmp_path):
+    """`datasets` drops our record, so columns are read by what they are."""
+    table = pa.Table.from_pylist([{"z": 0, "cells": {**LABELS, "added": further}, "new": 7}])
+    record = {b"platelet_em": b'{"schema_version": 2}'}
+    pq.write_table(table.replace_schema_metadata(record), tmp_path / "newer.parquet")
+    loaded = datasets.load_dataset(
+        "parquet",
+        data_files=str(tmp_path / "newer.parquet"),
+        split="train",
+        streaming=streaming,
+        cache_dir=str(tmp_path / "cache"),
+    )
+    if mapped:
+        loaded = loaded.map(lambda row: row)
+    row = next(iter(loaded.with_format("platelet_em")))
+    assert row["new"] == 7
+    assert np.array_equal(np.asarray(row["cells"]), [[1, 0, 5], [5, 0, 0]])
+    found = row["cells"].properties
+    assert set(found) == {"touches_border"} | ({"added"} if expected is not None else set())
+    if expected is not None:
+        assert [np.asarray(value).tolist() for value in found["added"]] == expected
+
+
+def test_a_struct_that_says_labels_in_another_way_stays_what_it_is(tmp_path):
+    table = pa.Table.from_pylist([{"cells": {"shape": [2], "id": [1], "runs": ["1 1"]}}])
+    pq.write_table(table, tmp_path / "newer.parquet")
+    loaded = datasets.Dataset.from_parquet(
+        str(tmp_path / "newer.parquet"), cache_dir=str(tmp_path / "cache")
+    )
+    row = loaded.with_format("platelet_em")[0]
+    assert row["cells"] == {"shape": [2], "id": [1], "runs": ["1 1"]}

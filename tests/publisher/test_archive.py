@@ -1,0 +1,334 @@
+"""Zips and folders of the publisher, however they are packed, and whatever is wrong with them."""
+
+import dataclasses
+import errno
+import hashlib
+import io
+import os
+import shutil
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from _platelet_em.errors import ArchiveError, MissingMemberError
+from _platelet_em.publisher.archive import Source, file_md5, find_source, needed_files, open_source
+
+SOURCES = ["json", "tif"]
+PUBLISHED = {"json": "images_and_labels_json.zip", "tif": "images_and_labels_rgba.zip"}
+JUNK = {
+    "__MACOSX/platelet-em/images/50-images.tif": b"junk",
+    "__MACOSX/platelet-em/images/._50-images.tif": b"junk",
+    "labels-semantic/._50-semantic.json": b"junk",
+    ".DS_Store": b"junk",
+    "README.txt": b"not ours",
+}
+
+
+def by_name(files):
+    return {PurePosixPath(path).name: content for path, content in files.items()}
+
+
+def write_zip(path, files):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def write_folder(path, files):
+    for name, content in files.items():
+        target = path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    return path
+
+
+def with_junk(publication):
+    return dataclasses.replace(publication, extra=JUNK)
+
+
+def folder_with_zips(publication, path, source):
+    for kind, name in PUBLISHED.items():
+        publication.zip(path / name, kind)
+    (path / "notes.txt").write_text("not ours")
+    return path
+
+
+def folder_with_other_names(publication, path, source):
+    for kind in SOURCES:
+        publication.zip(path / f"my {kind} copy.zip", kind)
+    (path / "._my json copy.zip").write_bytes(b"left by a Mac")
+    return path
+
+
+def zips_beside_files_of_the_other_source(publication, path, source):
+    other = {"json": "tif", "tif": "json"}[source]
+    publication.zip(path / PUBLISHED[source], source)
+    return publication.folder(path, other)
+
+
+LAYOUTS = {
+    "zip": lambda p, path, s: p.zip(path / "any name.zip", s),
+    "zip without a suffix": lambda p, path, s: p.zip(path / "download", s),
+    "zip without a top folder": lambda p, path, s: p.zip(path / "a.zip", s, top=""),
+    "zip with another top folder": lambda p, path, s: p.zip(path / "a.zip", s, top="x/50/y z/"),
+    "zip with junk": lambda p, path, s: with_junk(p).zip(path / "a.zip", s, top=""),
+    "folder": lambda p, path, s: p.folder(path, s),
+    "folder with a top folder": lambda p, path, s: p.folder(path / "platelet-em", s).parent,
+    "folder with junk": lambda p, path, s: with_junk(p).folder(path, s),
+    "folder with both sources": lambda p, path, s: p.folder(p.folder(path, "tif"), "json"),
+    "folder with the zips": folder_with_zips,
+    "folder with zips of other names": folder_with_other_names,
+    "folder with a zip and files of the other": zips_beside_files_of_the_other_source,
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_file_is_found_however_it_is_packed(layout, source, publication, tmp_path):
+    found = find_source(LAYOUTS[layout](publication, tmp_path, source), source)
+    for name, content in by_name(publication.files(source)).items():
+        with found.open(name) as file:
+            assert file.read() == content
+            assert file.seek(1) == 1
+            assert file.read(2) == content[1:3]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_needed_files_are_those_that_the_publisher_ships(source, publication):
+    assert sorted(needed_files(source)) == sorted(by_name(publication.files(source)))
+
+
+def test_a_place_may_be_text_and_begin_with_the_home_folder(publication, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    publication.zip(tmp_path / "a.zip", "json")
+    assert find_source("~/a.zip", "json").path == tmp_path / "a.zip"
+
+
+def test_a_source_knows_what_it_is(archives, tmp_path):
+    packed = open_source(archives / PUBLISHED["json"])
+    assert packed.is_zip
+    assert repr(packed) == f"Source('{archives / PUBLISHED['json']}')"
+    assert not open_source(tmp_path).is_zip
+    assert packed.holds(["50-images.tif", "24-semantic.json"])
+    assert not packed.holds(["50-images.tif", "24-semantic.tif"])
+
+
+def test_a_place_for_messages_is_archive_and_member(archives):
+    path = archives / PUBLISHED["json"]
+    expected = f"{path}: platelet-em/labels-semantic/50-semantic.json"
+    assert open_source(path).place("50-semantic.json") == expected
+
+
+def test_the_published_zip_goes_before_others_that_fit(publication, tmp_path):
+    for name in ("a.zip", PUBLISHED["json"], "z.zip"):
+        publication.zip(tmp_path / name, "json")
+    assert find_source(tmp_path, "json").path.name == PUBLISHED["json"]
+
+
+# What is wrong with it
+
+
+@pytest.mark.parametrize("missing", ["50-images.tif", "24-instance-organelle.json"])
+@pytest.mark.parametrize("write", [write_zip, write_folder])
+def test_a_missing_file_is_named(missing, write, publication, tmp_path):
+    files = {n: c for n, c in publication.files("json").items() if not n.endswith(missing)}
+    place = write(tmp_path / "place", files)
+    with pytest.raises(
+        MissingMemberError, match=rf"place: expected a file {missing}, found 24-.*as data_dir$"
+    ):
+        find_source(place, "json")
+
+
+def test_an_archive_of_the_other_source_misses_its_first_label_file(archives):
+    path = archives / PUBLISHED["json"]
+    with pytest.raises(
+        MissingMemberError, match=r"_json\.zip: expected a file 50-semantic\.tif, found .*50-sem"
+    ):
+        find_source(path, "tif")
+
+
+def test_a_shadow_of_a_mac_does_not_stand_in_for_a_missing_file(publication, tmp_path):
+    files = {**publication.files("json"), **JUNK}
+    del files["images/50-images.tif"]
+    with pytest.raises(MissingMemberError, match=r"a\.zip: expected a file 50-images\.tif, found"):
+        find_source(write_zip(tmp_path / "a.zip", files), "json")
+
+
+def test_an_empty_folder_holds_nothing(tmp_path):
+    with pytest.raises(
+        MissingMemberError, match=r"expected a file 50-images\.tif, found nothing: .*data_dir"
+    ):
+        find_source(tmp_path, "json")
+
+
+@pytest.mark.parametrize("write", [write_zip, write_folder])
+def test_a_file_that_is_there_twice_is_refused(write, publication, tmp_path):
+    files = {**publication.files("json"), "old/50-semantic.json": b"{}"}
+    expected = (
+        r"place: 50-semantic\.json is there 2 times "
+        r"\(labels-semantic/50-semantic\.json, old/50-semantic\.json\): give .*data_dir"
+    )
+    with pytest.raises(ArchiveError, match=expected):
+        find_source(write(tmp_path / "place", files), "json")
+
+
+def test_two_extracted_archives_side_by_side_are_refused(publication, tmp_path):
+    for source in SOURCES:
+        publication.folder(tmp_path / source, source)
+    with pytest.raises(
+        ArchiveError, match=r"50-images\.tif is there 2 times \(json/images/.*, tif/images/"
+    ):
+        find_source(tmp_path, "json")
+
+
+def test_two_zips_that_fit_are_refused(publication, tmp_path):
+    for name in ("a.zip", "b.zip"):
+        publication.zip(tmp_path / name, "tif")
+    publication.zip(tmp_path / "c.zip", "json")
+    with pytest.raises(
+        ArchiveError, match=r"2 zips hold tif labels \(a\.zip, b\.zip\): give one .*data_dir"
+    ):
+        find_source(tmp_path, "tif")
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>gone</html>", b"PK\3\4" + bytes(100)])
+def test_what_is_no_zip_is_refused(content, tmp_path):
+    path = tmp_path / "a.zip"
+    path.write_bytes(content)
+    with pytest.raises(
+        ArchiveError, match=r"a\.zip: expected a zip archive: .*fetch the archive again"
+    ):
+        find_source(path, "json")
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
+def test_a_zip_that_ends_too_early_is_refused(share, archives, tmp_path):
+    whole = (archives / PUBLISHED["json"]).read_bytes()
+    path = tmp_path / "a.zip"
+    path.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(ArchiveError, match=r"a\.zip: expected a zip archive: .*zip file"):
+        find_source(path, "json")
+
+
+@pytest.mark.parametrize("place", ["nowhere", "nowhere/a.zip"])
+def test_a_place_that_does_not_exist_is_named(place, tmp_path):
+    with pytest.raises(
+        MissingMemberError, match=rf"{place}: expected a zip or a folder .* found nothing there"
+    ):
+        find_source(tmp_path / place, "json")
+
+
+def test_a_place_below_a_file_is_refused(archives):
+    with pytest.raises(ArchiveError, match=r"_json\.zip/inside: expected a zip archive: .*direct"):
+        find_source(archives / PUBLISHED["json"] / "inside", "json")
+
+
+def test_a_damaged_member_is_named_when_it_is_opened(archives, tmp_path):
+    data = bytearray((archives / PUBLISHED["json"]).read_bytes())
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        info = archive.getinfo("platelet-em/images/50-images.tif")
+    data[info.header_offset + 1000] ^= 0xFF
+    path = tmp_path / "a.zip"
+    path.write_bytes(data)
+    source = find_source(path, "json")
+    with pytest.raises(
+        ArchiveError,
+        match=r"a\.zip: platelet-em/images/50-images\.tif: cannot be unpacked: .*fetch",
+    ):
+        source.open("50-images.tif")
+    with source.open("24-images.tif") as file:
+        assert file.read(2) == b"II"
+
+
+@pytest.mark.parametrize("bit", range(8))
+def test_no_flipped_bit_gives_other_content_or_a_strange_error(bit, tmp_path):
+    content = b"the content of a member, " * 4
+    whole = write_zip(tmp_path / "whole.zip", {"50-images.tif": content}).read_bytes()
+    path = tmp_path / "a.zip"
+    refused = 0
+    for place in range(len(whole)):
+        data = bytearray(whole)
+        data[place] ^= 1 << bit
+        path.write_bytes(data)
+        try:
+            with open_source(path).open("50-images.tif") as file:
+                assert file.read() == content
+        except ArchiveError:
+            refused += 1
+    assert refused > len(whole) // 3
+
+
+# What it is
+
+
+def test_the_identity_of_a_zip_is_its_md5_wherever_it_lies(archives, tmp_path):
+    path = archives / PUBLISHED["json"]
+    moved = shutil.copy(path, tmp_path / "other name.zip")
+    expected = hashlib.md5(path.read_bytes()).hexdigest()
+    names = needed_files("json")
+    assert open_source(path).identity(names) == expected
+    assert open_source(moved).identity(names) == expected
+
+
+def test_the_identity_of_a_folder_is_that_of_its_files_wherever_they_lie(publication, tmp_path):
+    names = needed_files("json")
+    first = open_source(publication.folder(tmp_path / "a", "json"))
+    nested = open_source(with_junk(publication).folder(tmp_path / "b/c/d", "json").parent)
+    assert first.identity(names) == nested.identity(reversed(names))
+    assert len(first.identity(names)) == 32
+
+
+def test_the_identity_of_a_folder_changes_with_any_of_its_files(publication, tmp_path):
+    names = needed_files("json")
+    files = publication.files("json")
+    seen = {open_source(write_folder(tmp_path / "whole", files)).identity(names)}
+    for i, name in enumerate(files):
+        changed = {**files, name: files[name] + b" "}
+        seen.add(open_source(write_folder(tmp_path / str(i), changed)).identity(names))
+    assert len(seen) == len(files) + 1
+
+
+def test_the_identity_of_a_folder_tells_which_content_has_which_name(publication, tmp_path):
+    names = needed_files("json")
+    files = publication.files("json")
+    cell, organelle = (f"labels-instance/50-instance-{k}.json" for k in ("cell", "organelle"))
+    swapped = {**files, cell: files[organelle], organelle: files[cell]}
+    a, b = (
+        open_source(write_folder(tmp_path / name, content)).identity(names)
+        for name, content in (("a", files), ("b", swapped))
+    )
+    assert a != b
+
+
+def test_the_identity_of_one_source_is_not_that_of_the_other(publication, tmp_path):
+    source = open_source(publication.folder(publication.folder(tmp_path, "tif"), "json"))
+    assert source.identity(needed_files("json")) != source.identity(needed_files("tif"))
+
+
+def test_the_md5_is_that_of_the_rest_of_a_file():
+    data = bytes(range(256)) * 9000
+    file = io.BytesIO(data)
+    file.seek(7)
+    assert file_md5(file) == hashlib.md5(data[7:]).hexdigest()
+
+
+def test_a_missing_file_has_no_identity(tmp_path):
+    with pytest.raises(MissingMemberError, match=r"expected a file 24-images\.tif, found nothing"):
+        Source(tmp_path).identity(["24-images.tif"])
+
+
+def test_a_folder_that_cannot_be_read_is_not_one_without_files(tmp_path, monkeypatch):
+    # Whoever runs the tests may read everything, so the system is made to refuse.
+    (tmp_path / "labels-semantic").mkdir()
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "labels-semantic":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ArchiveError, match="labels-semantic: cannot be read: Permission denied"):
+        open_source(tmp_path)

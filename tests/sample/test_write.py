@@ -1,0 +1,225 @@
+"""The synthetic archives: the publisher's layout, and what is known of its labels."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from support import publisher
+
+from _platelet_em.errors import ArgumentError, OutputError
+from _platelet_em.sample import write as sample
+from _platelet_em.sample.scene import Scene
+from _platelet_em.sample.write import write_sample
+
+DEPTH, SIZE = 7, 64
+KINDS = ["semantic", "cell", "organelle"]
+NAMES = {"json": "images_and_labels_json.zip", "tif": "images_and_labels_rgba.zip"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sample") / "new" / "folder"
+    write_sample(path, depth=DEPTH, size=SIZE)
+    return path
+
+
+def members(folder, source):
+    with zipfile.ZipFile(folder / NAMES[source]) as archive:
+        assert archive.testzip() is None
+        return {info.filename: archive.read(info) for info in archive.infolist()}
+
+
+def path_of(kind, volume, source):
+    path = publisher.FILES[kind].format(volume)
+    return f"platelet-em/{path}" if kind == "images" else f"platelet-em/{path}.{source}"
+
+
+@pytest.fixture(scope="module", params=["50", "24"])
+def volume(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def truth(folder, volume):
+    """Images and labels of a volume, from its JSON archive by the publisher's own decoder."""
+    files = members(folder, "json")
+    labels = {k: publisher.decode(json.loads(files[path_of(k, volume, "json")])) for k in KINDS}
+    images = tifffile.imread(io.BytesIO(files[path_of("images", volume, "json")]))
+    return {"images": images, **labels}
+
+
+@pytest.fixture(scope="module")
+def colors(folder, volume):
+    """The label TIFs of the other archive."""
+    files = members(folder, "tif")
+    return {k: tifffile.imread(io.BytesIO(files[path_of(k, volume, "tif")])) for k in KINDS}
+
+
+def test_the_paths_of_both_archives_are_returned(tmp_path):
+    found = write_sample(str(tmp_path), depth=1, size=8)
+    assert found == [tmp_path / NAMES["json"], tmp_path / NAMES["tif"]]
+    assert sorted(tmp_path.iterdir()) == sorted(found)
+
+
+@pytest.mark.parametrize("source", NAMES)
+def test_the_layout_is_the_publishers(source, folder):
+    expected = {
+        path_of(kind, volume, source) for volume in ("50", "24") for kind in ["images", *KINDS]
+    }
+    assert set(members(folder, source)) == expected
+    assert expected >= {
+        "platelet-em/images/24-images.tif",
+        f"platelet-em/labels-semantic/50-semantic.{source}",
+        f"platelet-em/labels-instance/24-instance-organelle.{source}",
+    }
+
+
+@pytest.mark.parametrize(
+    ("depth", "validation"), [(1, 1), (2, 1), (5, 2), (7, 3), (12, 5), (25, 12)]
+)
+def test_depths_are_in_the_published_ratio(depth, validation, tmp_path):
+    write_sample(tmp_path, depth=depth, size=9)
+    files = members(tmp_path, "json")
+    for volume, expected in (("50", depth), ("24", validation)):
+        with tifffile.TiffFile(io.BytesIO(files[path_of("images", volume, "json")])) as file:
+            assert len(file.pages) == expected
+            assert {page.shape for page in file.pages} == {(9, 9)}
+        info = json.loads(files[path_of("cell", volume, "json")])[".info"]
+        assert info["shape"] == [expected, 9, 9]
+
+
+def test_images_are_the_same_uint16_in_both_archives(folder, volume, truth):
+    name = path_of("images", volume, "json")
+    assert truth["images"].dtype == np.uint16
+    assert np.ptp(truth["images"]) > 30_000
+    assert members(folder, "tif")[name] == members(folder, "json")[name]
+
+
+def test_classes_have_the_colours_of_the_publishers_writer(truth, colors):
+    np.testing.assert_array_equal(
+        colors["semantic"], publisher.rgba(truth["semantic"], publisher.JET)
+    )
+
+
+@pytest.mark.parametrize("kind", ["cell", "organelle"])
+def test_ids_and_colours_are_the_same_partition(kind, truth, colors, same_partition):
+    rgba = colors[kind]
+    assert rgba.dtype == np.uint8
+    assert set(np.unique(rgba[..., 3])) == {0, 255}
+    np.testing.assert_array_equal(rgba[..., 3] > 0, truth[kind] > 0)
+    codes = rgba[..., :3].astype(int) @ [2**16, 2**8, 1]
+    assert same_partition(codes, truth[kind])
+
+
+def test_cells_are_where_any_class_is_and_organelles_where_theirs_are(truth):
+    np.testing.assert_array_equal(truth["cell"] > 0, truth["semantic"] > 0)
+    np.testing.assert_array_equal(truth["organelle"] > 0, truth["semantic"] >= 2)
+    assert truth["semantic"].max() <= 6
+
+
+@pytest.mark.parametrize("kind", ["cell", "organelle"])
+def test_ids_count_from_one(kind, truth):
+    present = np.unique(truth[kind])
+    assert present.tolist() == list(range(len(present)))
+    assert len(present) > 2
+
+
+def test_json_texts_are_canonical(folder, volume, truth):
+    files = members(folder, "json")
+    for kind in KINDS:
+        assert json.loads(files[path_of(kind, volume, "json")]) == publisher.encode(truth[kind])
+
+
+def test_the_labels_are_those_of_the_scene(truth, volume):
+    scene = Scene(truth["images"].shape, ["50", "24"].index(volume))
+    for z in range(scene.shape[0]):
+        drawn = scene.slice(z)
+        np.testing.assert_array_equal(truth["images"][z], drawn.image)
+        np.testing.assert_array_equal(truth["semantic"][z], drawn.semantic)
+        np.testing.assert_array_equal(truth["cell"][z], drawn.cells)
+        np.testing.assert_array_equal(truth["organelle"][z], drawn.organelles)
+
+
+def read_all(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def test_the_same_arguments_give_the_same_bytes(folder, tmp_path):
+    write_sample(tmp_path, depth=DEPTH, size=SIZE, seed=0)
+    assert read_all(tmp_path) == read_all(folder)
+
+
+def test_members_have_no_time_and_no_owner_of_their_own(folder):
+    for name in NAMES.values():
+        with zipfile.ZipFile(folder / name) as archive:
+            for info in archive.infolist():
+                assert info.date_time == (1980, 1, 1, 0, 0, 0)
+                assert info.external_attr >> 16 == 0o644
+                assert info.compress_type == zipfile.ZIP_DEFLATED
+
+
+def test_another_seed_is_another_scene_and_so_is_the_other_volume(tmp_path):
+    images = set()
+    for seed in (0, 1, 2):
+        write_sample(tmp_path / str(seed), depth=1, size=16, seed=seed)
+        files = members(tmp_path / str(seed), "json")
+        images |= {files[path_of("images", volume, "json")] for volume in ("50", "24")}
+    assert len(images) == 6
+
+
+@pytest.mark.parametrize(("depth", "size", "seed"), [(0, 8, 0), (-1, 8, 0), (8, 0, 0), (8, 8, -1)])
+def test_a_sample_without_voxels_is_refused(depth, size, seed, tmp_path):
+    with pytest.raises(ArgumentError, match=rf"at least 0; got {depth}, {size} and {seed}$"):
+        write_sample(tmp_path / "new", depth=depth, size=size, seed=seed)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match=r"file/images_and_labels_json\.zip: cannot be written"):
+        write_sample(tmp_path / "file", depth=1, size=8)
+
+
+def test_an_error_on_the_way_leaves_what_was_there(tmp_path, monkeypatch):
+    (tmp_path / NAMES["json"]).write_bytes(b"old")
+    draw = Scene.slice
+    drawn = []
+
+    def stop_in_the_second_volume(self, z):
+        drawn.append(z)
+        if len(drawn) == 3:
+            raise KeyboardInterrupt("enough")
+        return draw(self, z)
+
+    monkeypatch.setattr(sample.Scene, "slice", stop_in_the_second_volume)
+    with pytest.raises(KeyboardInterrupt, match="enough"):
+        write_sample(tmp_path, depth=2, size=8)
+    assert read_all(tmp_path) == {NAMES["json"]: b"old"}
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 8), (3, 20)])
+def test_a_sample_too_small_for_all_classes_holds_those_that_it_has(shape, tmp_path):
+    depth, size = shape
+    write_sample(tmp_path, depth=depth, size=size)
+    labels = members(tmp_path, "json")[path_of("semantic", "24", "json")]
+    colors = members(tmp_path, "tif")[path_of("semantic", "24", "tif")]
+    array = publisher.decode(json.loads(labels))
+    assert json.loads(labels) == publisher.encode(array)
+    found = tifffile.imread(io.BytesIO(colors)).reshape(*array.shape, 4)
+    np.testing.assert_array_equal(found, publisher.rgba(array, publisher.JET))
+
+
+def test_a_sample_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert write_sample("~/x", depth=1, size=8)[0].parent == tmp_path / "x"
+
+
+@pytest.mark.parametrize(("depth", "size"), [(1, 8193), (2**14 + 1, 1), (17, 8192), (10**20, 1)])
+def test_a_sample_that_nobody_reads_is_refused(depth, size, tmp_path):
+    with pytest.raises(ArgumentError, match=rf"are not read; got depth {depth}, size {size}$"):
+        write_sample(tmp_path / "sample", depth=depth, size=size)
+    assert not (tmp_path / "sample").exists()

@@ -1,0 +1,153 @@
+"""A real HTTP server on this machine that misbehaves as it is told, one answer after the other."""
+
+import http.server
+import re
+import socket
+import struct
+import threading
+import time
+
+import pytest
+
+
+def plain(body=b"", status=200, **headers):
+    """An answer that is always the same; `None` leaves a header out."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    def answer(handler):
+        handler.head(status, {"Content-Length": len(body), **named})
+        handler.wfile.write(body)
+
+    return answer
+
+
+def ranged(content, *, etag='"1"', send=None, limit=None, end="close", pace=None, **headers):
+    """A file as good servers give it, with Range and If-Range, and a body that goes wrong.
+
+    Args:
+        content: The whole file.
+        etag: What its state is called; None names none.
+        send: Bytes of the body that come before it ends; None sends all that was said.
+        limit: Bytes that one answer to a Range holds at most, and says so.
+        end: What ends it: "close", "reset", or "stall" until the server is closed.
+        pace: Bytes at a time, with 20 ms between them.
+        headers: Further headers, or others; `None` leaves one out.
+    """
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    def answer(handler):
+        asked = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
+        if handler.headers.get("If-Range", etag) != etag:
+            asked = None
+        start = int(asked[1]) if asked else 0
+        if asked and start >= len(content):
+            handler.head(416, {"Content-Length": 0, "Content-Range": f"bytes */{len(content)}"})
+            return
+        body = content[start:]
+        said = {"ETag": etag, "Content-Type": "application/zip"}
+        if asked:
+            body = body[:limit]
+            said["Content-Range"] = f"bytes {start}-{start + len(body) - 1}/{len(content)}"
+        handler.head(206 if asked else 200, {"Content-Length": len(body), **said, **named})
+        body = body[:send]
+        for i in range(0, len(body), pace or len(body) or 1):
+            handler.wfile.write(body[i : i + (pace or len(body))])
+            if pace:
+                time.sleep(0.02)
+        if end == "stall":
+            handler.server.closing.wait()
+        elif end == "reset":
+            # What was written may be lost with a reset: let it arrive.
+            time.sleep(0.05)
+            handler.connection.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+            handler.connection.close()
+
+    return answer
+
+
+def endless(handler):
+    """A body without a length and without an end."""
+    handler.head(200, {})
+    while not handler.server.closing.is_set():
+        handler.wfile.write(b"PK" * (1 << 16))
+
+
+def silent(handler):
+    """Takes the question, and never says a word."""
+    handler.server.closing.wait()
+
+
+def hang_up(handler):
+    """Closes the connection instead of an answer."""
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        self.server.seen_headers.append(self.headers)
+        answers = self.server.answers.get(self.path, [plain(b"not here", 404)])
+        (answers[0] if len(answers) == 1 else answers.pop(0))(self)
+
+    def head(self, status, headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            if value is not None:
+                self.send_header(name, str(value))
+        self.end_headers()
+
+    def log_message(self, *args):
+        """Silence: what was asked is in the list."""
+
+
+class FaultyServer(http.server.ThreadingHTTPServer):
+    """Answers by path: each in turn, and the last of them from then on."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answers, self.asked, self.seen_headers = {}, [], []
+        self.closing = threading.Event()
+
+    def handle_error(self, request, client_address):
+        """A client that refuses an answer closes the connection: no trouble of the server."""
+
+    def url(self, path):
+        return f"http://127.0.0.1:{self.server_port}{path}"
+
+    def answer(self, path, *answers):
+        self.answers[path] = list(answers)
+        return self.url(path)
+
+    def serve(self, path, body=b"", status=200, **headers):
+        return self.answer(path, plain(body, status, **headers))
+
+    def redirect(self, path, location, status=302):
+        return self.serve(path, status=status, Location=location)
+
+    def asked_for(self, header):
+        """That header of each request, None where there was none."""
+        return [headers[header] for headers in self.seen_headers]
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A server of the test's own, asked without a proxy between."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with FaultyServer() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.closing.set()
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """Seconds that downloads wanted to wait between tries, which nobody does here."""
+    waited = []
+    monkeypatch.setattr("_platelet_em.publisher.transfer.sleep", waited.append)
+    return waited

@@ -1,0 +1,226 @@
+"""The training example: it runs, writes what it says, and its figures are right."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from _platelet_em.arrays.labels import LazyLabels
+
+SCRIPT = Path(__file__).parents[2] / "examples" / "train_unet.py"
+
+
+def run(*arguments):
+    """The script as a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return subprocess.run(
+        [sys.executable, SCRIPT, *map(str, arguments)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+
+
+@pytest.fixture(scope="module")
+def example():
+    spec = importlib.util.spec_from_file_location("train_unet", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def main(example, monkeypatch):
+    """The script with these arguments, in this process."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["train_unet.py", *map(str, arguments)])
+        example.main()
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """What a short run printed, and the folder that it wrote."""
+    out = tmp_path_factory.mktemp("trained")
+    done = run("--sample", 5, 160, 0, "--steps", 3, "--out", out)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, out
+
+
+def test_prints_all_figures(trained):
+    printed, out = trained
+    record = json.loads((out / "metrics.json").read_text())
+    figures = record["figures"]
+    assert {*list(figures)[:6]} == {
+        "mean IoU",
+        "organelle mean IoU",
+        "adjusted Rand index, cells",
+        "adjusted Rand index, organelles",
+        "PQ, cells",
+        "PQ, organelles",
+    }
+    assert len(figures) == 6 + 7 + 4
+    means = dict(list(figures.items())[:2])
+    assert record["checks"]["3"] == means
+    assert record["train"].keys() == means.keys()
+    for name, value in [*figures.items(), *record["train"].items()]:
+        word = "absent" if np.isnan(value) else f"{value:.3f}"
+        assert f"\n{name:<32} {word:>6}\n" in printed
+
+
+def test_writes_both_pictures_and_the_network(trained, example):
+    import torch
+
+    out = trained[1]
+    for name in ("learning_curve.png", "prediction.png"):
+        with Image.open(out / name) as picture:
+            assert min(picture.size) > 500
+            assert len(picture.convert("RGB").getcolors(1 << 24)) > 50
+    model = example.UNet(example.CONTEXT, 7)
+    model.load_state_dict(torch.load(out / "unet.pt"))
+
+
+def test_same_seed_same_loss(main, trained, tmp_path):
+    main("--sample", 5, 160, 0, "--steps", 3, "--out", tmp_path)
+    first, second = (
+        json.loads((out / "metrics.json").read_text()) for out in (trained[1], tmp_path)
+    )
+    assert len(first["losses"]) == 3
+    assert first["losses"] == second["losses"]
+    assert list(first["checks"]) == ["1", "2", "3"]
+
+
+def test_bad_data_dir_is_one_sentence(main, tmp_path):
+    with pytest.raises(SystemExit, match=r"^error: .*nowhere.*$"):
+        main("--data-dir", tmp_path / "nowhere", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["--steps", "--threads"])
+def test_none_of_what_it_needs_is_refused(main, capsys, option):
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(option, 0)
+    assert f"argument {option}: expected at least 1, got 0" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_is_told_before_training(main, capsys, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=r"^error: .*file"):
+        main("--sample", 5, 160, 0, "--steps", 3, "--out", tmp_path / "file")
+    assert "mean IoU" not in capsys.readouterr().out
+
+
+def test_help_has_examples(main, capsys):
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main("--help")
+    printed = capsys.readouterr().out
+    assert "examples:\n" in printed
+    assert "doi.org/10.1038/s41598-021-81590-0" in printed
+
+
+def test_archives_and_their_repository_train_alike(main, archives, repository, tmp_path):
+    losses = []
+    for flag, place in (("--data-dir", archives), ("--repo", repository)):
+        main(flag, place, "--steps", 1, "--out", tmp_path / flag)
+        losses.append(json.loads((tmp_path / flag / "metrics.json").read_text())["losses"])
+    assert losses[0] == losses[1]
+
+
+def test_iou_by_hand_leaves_out_what_neither_has(example):
+    truth = np.uint8([0, 0, 0, 1, 1, 2, 2, 2])
+    found = np.uint8([0, 0, 1, 1, 1, 2, 3, 0])
+    ious = example.class_ious(truth, found)
+    assert ious == pytest.approx({0: 2 / 4, 1: 2 / 3, 2: 1 / 3, 3: 0})
+    assert example.mean_ious(ious) == pytest.approx(
+        {"mean IoU": 1.5 / 4, "organelle mean IoU": 1 / 6}
+    )
+    few = example.mean_ious(example.class_ious(truth[:5], found[:5]))
+    assert np.isnan(few["organelle mean IoU"])
+
+
+def test_panoptic_quality_by_hand(example):
+    #                 match: 4 of 5  missed   found where nothing is
+    truth = np.array([7, 7, 7, 7, 7, 9, 9, 9, 0, 0, 0, 0])
+    found = np.array([1, 1, 1, 1, 0, 2, 0, 0, 0, 3, 3, 0])
+    # One match of IoU 0.8, two false positives, one miss: an IoU of 1/3 is no match.
+    assert example.panoptic_quality(truth, found) == pytest.approx(0.8 / (1 + 2 / 2 + 1 / 2))
+    assert example.panoptic_quality(truth, truth * 0) == 0
+    assert np.isnan(example.panoptic_quality(truth * 0, found * 0))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_panoptic_quality_is_that_of_torchmetrics(example, seed):
+    import torch
+    from torchmetrics.functional.detection import panoptic_quality
+
+    random = np.random.default_rng(seed)
+    truth = np.repeat(random.integers(0, 6, 30), random.integers(1, 9, 30))
+    found = np.where(random.random(len(truth)) < 0.2, random.integers(0, 6, len(truth)), truth)
+    pairs = (
+        torch.from_numpy(np.stack([ids > 0, ids], axis=-1).astype(np.int64))[None]
+        for ids in (found, truth)
+    )
+    expected = panoptic_quality(*pairs, things={1}, stuffs={0}, return_per_class=True)[0, 0]
+    assert expected > 0
+    assert example.panoptic_quality(truth, found) == pytest.approx(float(expected))
+
+
+def test_perfect_prediction_has_perfect_figures(example):
+    """Two cells, a mitochondrion, and a dense granule whose body and core are one organelle."""
+    semantic = np.zeros((4, 20, 40), np.uint8)
+    semantic[:, :, :18] = semantic[:, :, 22:] = 1
+    cells = semantic * np.where(np.arange(40) < 20, 5, 3).astype(np.int32)
+    semantic[:, 5:10, 5:10] = 2
+    semantic[:, 5:15, 25:35] = 5
+    semantic[:, 8:12, 28:32] = 6
+    organelles = np.where(semantic == 2, 4, np.where(semantic > 4, 11, 0)).astype(np.int32)
+    lazy = LazyLabels.from_array(organelles)
+    classes = LazyLabels(lazy.shape, lazy.ids, lazy.rle, {"class_id": np.array([2, 5])})
+    truth = {"semantic": semantic, "cells": cells, "organelles": classes}
+    figures, found = example.evaluate(truth, semantic)
+    absent = {name for name, value in figures.items() if np.isnan(value)}
+    assert absent == {
+        "IoU, alpha granule",
+        "IoU, canalicular vessel",
+        "PQ, alpha granule",
+        "PQ, canalicular vessel",
+    }
+    assert {value for name, value in figures.items() if name not in absent} == {1.0}
+    assert len(np.unique(found["cells"])) == len(np.unique(found["organelles"])) == 3
+
+    nothing, _ = example.evaluate(truth, np.ones_like(semantic))
+    assert nothing["organelle mean IoU"] == nothing["PQ, organelles"] == 0
+    assert nothing["adjusted Rand index, cells"] == 0
+
+
+def test_specks_are_no_instances(example):
+    kinds = np.zeros((3, 20, 20), np.uint8)
+    kinds[:, :10, :10] = 1
+    kinds[0, 15:17, 15:17] = 1
+    kinds[:, :10, 10:] = 2
+    found = example.components(kinds)
+    assert found[0, 16, 16] == 0
+    assert found.dtype == np.int32
+    assert len({found[1, 1, 1], found[1, 1, 15], 0}) == 3
+
+
+def test_predicted_ids_take_those_of_the_truth_for_pictures(example):
+    truth = np.array([[0, 8, 8, 8, 0, 0]])
+    found = np.array([[0, 0, 2, 2, 0, 1]])
+    assert example.like_truth(truth, found).tolist() == [[0, 0, 8, 8, 0, 10]]
+
+
+def test_network_keeps_the_extent_of_a_window(example):
+    import torch
+
+    shares = example.UNet(3, 7)(torch.zeros(2, 3, 32, 48))
+    assert shares.shape == (2, 7, 32, 48)
