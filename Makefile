@@ -5,7 +5,10 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Where tests/support/ends.py looks for the oldest datasets that is supported.
 OLDEST := $(VENV)/datasets-3.6/bin/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test bench fuzz lint types install install-oldest clean
+# Further Pythons that make test-long tries, as far as they are installed.
+PYTHONS ?= python3.10 python3.12 python3.13
+
+.PHONY: demo test test-long test-pythons bench fuzz lint types install install-oldest clean
 
 ## demo: build the synthetic sample, load it with plain datasets, show it
 demo: $(VENV)/runtime.stamp install
@@ -15,7 +18,23 @@ demo: $(VENV)/runtime.stamp install
 
 ## test: everything that CI runs
 test: $(VENV)/test.stamp install install-oldest lint types
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto -m "not long"
+
+## test-long: what is repeated in earnest, or needs more of a machine; about an hour
+test-long: $(VENV)/test.stamp install install-oldest fuzz test-pythons
+	PLATELET_EM_KILLS=25 $(BIN)/pytest -n auto
+
+# What has no compiled extras, on other Pythons.
+test-pythons:
+	for python in $(PYTHONS); do \
+	  if command -v $$python > /dev/null; then \
+	    $$python -m venv $(VENV)/$$python && \
+	    $(VENV)/$$python/bin/python -m pip install --quiet --disable-pip-version-check \
+	      . pytest pytest-xdist hypothesis scikit-image imagecodecs && \
+	    $(VENV)/$$python/bin/pytest -n auto -m "not long" \
+	      tests/arrays tests/publisher tests/rows tests/verify tests/commands || exit 1; \
+	  fi; \
+	done
 
 ## bench: lazy labels, samples and windows, beside the publisher's way, NumPy and the peers
 bench: $(VENV)/bench.stamp install

@@ -8,6 +8,8 @@ Importing this registers the format `"platelet_em"`, so that `ds.with_format("pl
 on whatever `datasets.load_dataset` gave, and does nothing else.
 """
 
+# datasets 3 runs this file as a script of another name, and looks for the builder in this module.
+import platelet_em  # noqa: F401
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.stack import LazyStack
 from _platelet_em.errors import (
@@ -28,13 +30,16 @@ from _platelet_em.errors import (
     SchemaVersionError,
     TooLargeError,
 )
-from _platelet_em.facts import CLASS_NAMES, VOLUMES
-from _platelet_em.hf.builder import PlateletEM, PlateletEMConfig, load_dataset
-from _platelet_em.hf.private import FORMAT, register, register_format
+from _platelet_em.facts import PUBLISHED
+from _platelet_em.hf.builder import PlateletEM, PlateletEMConfig
+from _platelet_em.hf.formatter import FORMAT, register_format
+from _platelet_em.hf.load import load_dataset
+from _platelet_em.hf.private import register
 from _platelet_em.publisher.convert import convert
-from _platelet_em.rows.intensity import IntensityStatistics, intensity_statistics
+from _platelet_em.rows.intensity import IntensityStatistics
 from _platelet_em.sample.write import write_sample
 from _platelet_em.training.samplers import GridWindows, RandomWindows
+from _platelet_em.training.statistics import intensity_statistics
 from _platelet_em.training.stitch import stitch
 from _platelet_em.training.tensors import ToTensors, collate
 from _platelet_em.training.windows import windows
@@ -76,5 +81,8 @@ __all__ = [
     "windows",
     "write_sample",
 ]
+
+CLASS_NAMES = PUBLISHED.class_names
+VOLUMES = PUBLISHED.volumes
 
 register_format()

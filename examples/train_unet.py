@@ -1,37 +1,37 @@
 """Trains a small U-Net on volume 50 (split `train`) and evaluates it on volume 24 (`validation`).
 
-With no arguments it draws a synthetic sample and trains on it on the CPU, which takes about 70
-seconds of one core. What it learns of the sample says nothing about platelets: that is a drawing
-in the layout of the data. `--download`, `--data-dir` or `--repo` take the real data.
+Without arguments it makes a synthetic sample and trains on it on the CPU, which takes about 70
+seconds on one core. The figures for the sample say nothing about platelets: it is a drawing in
+the layout of the data. `--download`, `--data-dir` or `--repo` use the real data.
 
 How it works:
-- Windows of three slices, drawn where organelles are, go through a 2D U-Net that takes the slices
-  as channels and gives the seven semantic classes of the middle one.
-- Predictions of overlapping windows are blended into a volume.
-- Instances are 3D connected components: cells of all that is not background, organelles of each
-  class, a dense granule's body and core together. So cells that touch become one.
-- Learning rate and steps were chosen on a sample of seed 1, and the figures that are quoted are of
-  seed 0, the default. (Windows and weights had been set earlier, with an eye on seed 0.)
+- Windows of three slices, drawn near organelles, are the input of a 2D U-Net, with the slices as
+  channels; it predicts the seven semantic classes of the middle slice.
+- Predictions of overlapping windows are blended to a volume.
+- Instances are 3D connected components: cells of all voxels that are not background, organelles
+  of each class, with body and core of a dense granule together. Cells that touch become one.
+- Learning rate and number of steps were chosen on a sample of seed 1; quoted figures are those of
+  seed 0, the default. (Windows and weights had been chosen earlier, with a look at seed 0.)
 
-What is measured, on all voxels; what neither the truth nor the prediction has is left out of
-means, and the output names it:
-- mean IoU of all seven classes, and of the organelles (classes 2 to 6); of as many slices of
-  `train`, too, which tells what is not learned from what does not carry over.
+Metrics, on all voxels; a class that neither truth nor prediction contains is left out of means,
+and reported as absent:
+- mean IoU of all seven classes, and of the organelles (classes 2 to 6). The same on as many slices
+  of `train` tells what the network did not learn from what does not generalize.
 - adjusted Rand index of cells and of organelles; background is one cluster.
 - panoptic quality (PQ) of cells and of each kind of organelle; a pair of instances matches at an
   IoU above 0.5.
 
-The sample has one dense granule in each volume. One window in five holds it, but one example does
+The sample has one dense granule per volume. One window in five contains it, but one example does
 not teach the class: on seed 1, 600 steps fit that of `train` and still miss that of `validation`.
 
 The published figures are those of Guay et al., Dense cellular segmentation for EM using 2D-3D
-neural network ensembles, Sci Rep 11, 2561 (2021), https://doi.org/10.1038/s41598-021-81590-0: look
-for mean IoU and organelle mean IoU in its tables and figures. They are not repeated here, for
-there was no access to the paper to check them. What differs:
+neural network ensembles, Sci Rep 11, 2561 (2021), https://doi.org/10.1038/s41598-021-81590-0: see
+mean IoU and organelle mean IoU in its tables and figures. They are not repeated here, because
+they could not be checked against the paper. Differences:
 - the paper is about 2D-3D ensembles; this is one small 2D network, trained for minutes;
 - the paper trains on volume 50, evaluates on volume 24, and tests on a third volume (121 x 609 x
   400, second donor, semantic labels only), which this dataset does not have;
-- how windows are drawn and what counts as an instance are this script's own choice.
+- the choice of windows and the definition of instances are this script's own.
 """
 
 import argparse
@@ -58,29 +58,29 @@ from torch.utils.data import DataLoader
 import platelet_em
 
 CONTEXT, SIDE, OVERLAP = 3, 96, 32
-"""Slices that the network sees, pixels of a window along y and x, pixels that two share."""
+"""Slices per window, its pixels along y and x, and the pixels that neighboring windows share."""
 
 BATCH = 8
 LEARNING_RATE = 3e-3
 CHECKS = 5
-"""How often the network is evaluated while it trains."""
+"""Number of evaluations during training."""
 
 CLASS_WEIGHTS = (1, 1, 2, 2, 2, 2, 2)
-"""How often a training window is drawn for each class: the rare ones far above their share."""
+"""How often a training window is drawn for each class; rare ones far more than their share."""
 
 LOSS_WEIGHTS = (1.0, 1.0, 2.0, 2.0, 2.0, 4.0, 6.0)
-"""How much a pixel of each class counts in the loss, for they are few in a window, too."""
+"""Weight of a pixel of each class in the loss, since organelles are few in a window, too."""
 
 KINDS = ("mitochondrion", "alpha granule", "canalicular vessel", "dense granule")
 KIND_OF_CLASS = np.uint8([0, 0, 1, 2, 3, 4, 4])
-"""By class, from 1: body and core of a dense granule are one organelle."""
+"""Class -> kind, from 1; body and core of a dense granule are one organelle."""
 
 MIN_VOXELS = 30
-"""Smaller components of a prediction are taken for noise, and are no instances."""
+"""Smaller components of a prediction are treated as noise."""
 
 
 def load_volumes(arguments, scratch):
-    """The two volumes, as a DatasetDict in our format: real ones, or those of a new sample."""
+    """Both volumes, as a DatasetDict in the format "platelet_em": real ones, or a new sample."""
     if arguments.repo:
         return datasets.load_dataset(arguments.repo, "volumes").with_format(platelet_em.FORMAT)
     if arguments.download or arguments.data_dir:
@@ -91,7 +91,7 @@ def load_volumes(arguments, scratch):
 
 
 def training_batches(volumes, tensors, steps, seed):
-    """Batches of random windows, each read from the volume when it is asked for."""
+    """Batches of random windows, each read when it is needed."""
     sampler = platelet_em.RandomWindows(
         (CONTEXT, SIDE, SIDE),
         count=steps * BATCH,
@@ -114,7 +114,7 @@ def convolutions(inputs, outputs):
 
 
 class UNet(nn.Module):
-    """A 2D U-Net: down by halves, up again, with what was there before at each level."""
+    """A 2D U-Net: downsampling by 2, upsampling, and a skip connection at each level."""
 
     def __init__(self, inputs, outputs, widths=(12, 24, 48, 96)):
         super().__init__()
@@ -127,7 +127,7 @@ class UNet(nn.Module):
 
     def forward(self, x):
         """Float (n, inputs, y, x) -> (n, outputs, y, x); y and x are multiples of 8."""
-        # The CPU is faster with channels last in memory.
+        # On CPUs, convolutions are faster with channels last in memory.
         levels = [self.first(x.contiguous(memory_format=torch.channels_last))]
         for down in self.down:
             levels.append(down(nn.functional.max_pool2d(levels[-1], 2)))
@@ -138,7 +138,7 @@ class UNet(nn.Module):
 
 
 def train(model, batches, steps, seed, check):
-    """The loss of each step; {step: what `check` gives after it}, before the last."""
+    """Train; returns the loss of each step, and {step: result of `check`} before the last one."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     weights = torch.tensor(LOSS_WEIGHTS)
@@ -147,7 +147,7 @@ def train(model, batches, steps, seed, check):
     progress = tqdm(batches, total=steps, desc="Training", unit="step")
     for step, batch in enumerate(progress, start=1):
         image, classes = batch["image"], batch["semantic"]  # (n, 3, y, x), (n, 1, y, x)
-        turns, axes = random.integers(4), [-1] * random.integers(2)  # to flip, or none
+        turns, axes = random.integers(4), [-1] * random.integers(2)  # flip, or not
         image, classes = (torch.rot90(a, turns, (-2, -1)).flip(axes) for a in (image, classes))
         model.train()
         loss = nn.functional.cross_entropy(model(image), classes[:, 0], weights)
@@ -166,7 +166,7 @@ def train(model, batches, steps, seed, check):
 def predict(model, volumes, tensors, shape):
     """The class of each voxel of the volume, or of its first slices: uint8, of `shape`.
 
-    The shares of all classes are held at once: 28 bytes a voxel, 430 MB for 24 x 800 x 800.
+    The probabilities of all classes take 28 bytes per voxel, 430 MB for 24 x 800 x 800.
     """
     model.eval()
     step = SIDE - OVERLAP
@@ -177,25 +177,25 @@ def predict(model, volumes, tensors, shape):
 
     def predictions():
         for batch in DataLoader(windows, BATCH, collate_fn=tensors.collate):
-            if batch["corner"][0][0] >= shape[0]:  # windows come slice by slice
+            if batch["corner"][0][0] >= shape[0]:  # windows are in the order of slices
                 return
-            shares = model(batch["image"]).softmax(dim=1)[:, :, None]  # (n, class, 1, y, x)
-            yield from zip(batch["corner"], shares, strict=True)
+            classes = model(batch["image"]).softmax(dim=1)[:, :, None]  # (n, class, 1, y, x)
+            yield from zip(batch["corner"], classes, strict=True)
 
-    shares = platelet_em.stitch(predictions(), shape, blend="gaussian", channel_axes=1)
-    return shares.argmax(axis=0).astype(np.uint8)
+    classes = platelet_em.stitch(predictions(), shape, blend="gaussian", channel_axes=1)
+    return classes.argmax(axis=0).astype(np.uint8)
 
 
 def components(classes):
-    """3D connected components of equal values: int32, 0 is background, as are specks."""
+    """3D connected components of equal values, int32; background and specks are 0."""
     found = label(classes, connectivity=1).astype(np.int32)
     found[np.bincount(found.ravel())[found] < MIN_VOXELS] = 0
     return found
 
 
 def class_ious(truth, prediction):
-    """IoU by class, of those that the truth or the prediction has."""
-    # A volume has few pairs of classes and many voxels: count the pairs once.
+    """{class: IoU}, of the classes that truth or prediction contain."""
+    # A volume has many voxels and few pairs of classes: count each pair once.
     pairs = contingency_table(truth, prediction).tocoo()
     present = np.union1d(pairs.row, pairs.col)
     scores = jaccard_score(
@@ -205,7 +205,7 @@ def class_ious(truth, prediction):
 
 
 def mean_ious(ious):
-    """Mean of all classes, and of the organelles; NaN where there is none to take it of."""
+    """Mean of all classes, and of the organelles; NaN without any of them."""
     organelles = [iou for index, iou in ious.items() if index >= 2]
     return {
         "mean IoU": float(np.mean(list(ious.values()))),
@@ -214,10 +214,10 @@ def mean_ious(ious):
 
 
 def panoptic_quality(truth, prediction):
-    """PQ of the instances of one kind, 0 is none; NaN if there are no instances at all.
+    """PQ of the instances of one kind, where 0 is background; NaN without any instance.
 
-    As in torchmetrics, which needs gigabytes and minutes for a volume. At most one instance can
-    overlap another with an IoU above 0.5, so a match needs no search.
+    Equals that of torchmetrics, which needs gigabytes and minutes for a volume. An instance can
+    overlap at most one other with an IoU above 0.5, so matching needs no search.
     """
     shared = contingency_table(truth, prediction).tocoo()
     truth_areas, areas = np.bincount(shared.row, shared.data), np.bincount(shared.col, shared.data)
@@ -228,7 +228,7 @@ def panoptic_quality(truth, prediction):
 
 
 def evaluate(truth, prediction):
-    """All figures of predicted classes, (z, y, x), and the columns of `truth` as predicted."""
+    """Metrics of predicted classes (z, y, x), and the predicted columns as in `truth`."""
     semantic, cells = np.asarray(truth["semantic"]), np.asarray(truth["cells"])
     lazy = truth["organelles"]
     organelles = np.asarray(lazy)
@@ -258,7 +258,7 @@ def evaluate(truth, prediction):
 
 
 def draw_curve(path, losses, checks, train_means):
-    """The loss of each step, and IoUs on `validation`, at the end on `train`: a picture."""
+    """Draw the loss of each step, IoUs on `validation`, and the final IoU on `train`."""
     steps = np.arange(1, len(losses) + 1)
     width = max(len(losses) // 25, 1)
     smooth = np.convolve(losses, np.ones(width) / width, mode="valid")
@@ -280,18 +280,18 @@ def draw_curve(path, losses, checks, train_means):
 
 
 def like_truth(truth, found):
-    """Found ids, each as the id of the truth that it overlaps most, so that colours agree."""
+    """Each found id replaced by the true id that it overlaps most, so that colors agree."""
     table = contingency_table(truth, found).toarray()
     table[0] = 0
     best = table.argmax(axis=0)
-    # What overlaps none gets an id of its own, beyond those of the truth.
+    # Instances that overlap none get new ids, above those of the truth.
     best = np.where(table.any(axis=0), best, len(table) + np.arange(len(best)))
     best[0] = 0
     return best[found]
 
 
 def draw_prediction(path, truth, found, colors):
-    """The middle slice of `validation`: image, classes and instances, truth beside prediction."""
+    """Draw the middle slice of `validation`: image, true and predicted classes and instances."""
     z = len(found["semantic"]) // 2
     matched = {k: like_truth(np.asarray(truth[k]), found[k]) for k in ("cells", "organelles")}
     figure, axes = plt.subplots(2, 4, figsize=(16, 8.6), layout="constrained")
@@ -323,17 +323,17 @@ def draw_prediction(path, truth, found, colors):
 
 
 def run(arguments, scratch):
-    """Load, train, evaluate, and write figures and pictures."""
+    """Load, train, evaluate, and write metrics and pictures."""
     volumes = load_volumes(arguments, scratch)
     is_sample = not (arguments.repo or arguments.data_dir or arguments.download)
     steps = arguments.steps or (400 if is_sample else 3000)
-    # Now, for a place that cannot be written to is no news to get after training.
+    # A folder that cannot be written to is an error before training, not after it.
     arguments.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=arguments.out):
         pass
     truth = volumes["validation"][0]
     tensors = platelet_em.ToTensors(
-        normalize="percentile",  # each volume by its own: volume 24 is brighter
+        normalize="percentile",  # of each volume: volume 24 is brighter
         statistics=platelet_em.intensity_statistics(volumes),
         channel_axis=False,  # the slices are the channels
     )
@@ -341,7 +341,7 @@ def run(arguments, scratch):
     model = UNet(CONTEXT, len(platelet_em.CLASS_NAMES)).to(memory_format=torch.channels_last)
 
     def segment(split):
-        """Truth and prediction, of no more slices than `validation` has."""
+        """Truth and prediction, of at most as many slices as `validation` has."""
         semantic = volumes[split][0]["semantic"][: truth["semantic"].shape[0]]
         return semantic, predict(model, volumes[split], tensors, semantic.shape)
 
@@ -362,22 +362,21 @@ def run(arguments, scratch):
     (arguments.out / "metrics.json").write_text(json.dumps(record, indent=1) + "\n")
     torch.save(model.state_dict(), arguments.out / "unet.pt")
     draw_curve(arguments.out / "learning_curve.png", losses, checks, train_means)
-    plain = volumes["validation"].with_format(None)[0]  # its masks have the publisher's colours
+    plain = volumes["validation"].with_format(None)[0]  # its masks have the publisher's palette
     colors = np.reshape(plain["semantic"][0].getpalette()[: 3 * 7], (-1, 3))
     draw_prediction(arguments.out / "prediction.png", truth, found, colors)
 
 
-def at_least_one(text):
-    """An integer from 1 on, of the command line."""
+def parse_count(text):
+    """Parse an integer of at least 1."""
     value = int(text)
     if value < 1:
-        msg = f"expected at least 1, got {value}"
-        raise argparse.ArgumentTypeError(msg)
+        raise argparse.ArgumentTypeError(f"expected at least 1, got {value}")
     return value
 
 
 def parse_arguments():
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -385,24 +384,26 @@ def parse_arguments():
 examples:
   python examples/train_unet.py                              # a synthetic sample
   python examples/train_unet.py --download                   # the publisher's archive
-  python examples/train_unet.py --data-dir archives          # the same, already there
+  python examples/train_unet.py --data-dir archives          # the same, downloaded
   python examples/train_unet.py --repo USER/platelet-em --steps 10000 --threads 8""",
     )
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--download", action="store_true", help="take the publisher's archive")
+    source.add_argument("--download", action="store_true", help="use the publisher's archive")
     source.add_argument("--data-dir", metavar="ARCHIVES", help="zip, or folder with the zips")
-    source.add_argument("--repo", help="built by platelet-em build: a folder, or a Hub id")
-    parser.add_argument("--steps", type=at_least_one, help="default: 400 on the sample, else 3000")
+    source.add_argument("--repo", help="output of platelet-em build: a folder, or a Hub id")
+    parser.add_argument("--steps", type=parse_count, help="default: 400 on the sample, else 3000")
     parser.add_argument("--out", type=Path, default=Path("unet"), help="folder for the results")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same loss")
-    parser.add_argument("--threads", type=at_least_one, default=1, help="of PyTorch (default: 1)")
+    parser.add_argument(
+        "--threads", type=parse_count, default=1, help="PyTorch threads (default: 1)"
+    )
     extent = ("DEPTH", "SIZE", "SEED")
     parser.add_argument("--sample", type=int, nargs=3, default=(12, 512, 0), metavar=extent)
     return parser.parse_args()
 
 
 def main():
-    """Run, in a scratch folder for the sample; a failure is one sentence."""
+    """Run in a temporary folder for the sample; report failures in one sentence."""
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
     mpl.use("Agg")

@@ -12,6 +12,7 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 import datasets
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from support import ends, plain, publisher, verified
 from support.clients import hub, with_us, without_us  # noqa: F401  # fixtures for all modules
@@ -125,16 +126,32 @@ def tidy_repository(tidy_archives):
 
 @pytest.fixture(scope="session")
 def full_archives(tmp_path_factory):
-    """Archives of a sample with slices of the published size; slice 10 is the last one."""
-    folder = tmp_path_factory.mktemp("full-archives")
-    platelet_em.write_sample(folder, depth=11, size=800)
-    return folder
+    """Archives of a sample of the published size, made once for all processes of the tests."""
+    return _make_once(
+        tmp_path_factory,
+        "full-archives",
+        lambda out: platelet_em.write_sample(out, depth=50, size=800),
+    )
 
 
 @pytest.fixture(scope="session")
 def full_size(full_archives, tmp_path_factory):
     """The repository built from it."""
-    return build(tmp_path_factory.mktemp("full-size") / "repo", data_dir=full_archives)
+    return _make_once(
+        tmp_path_factory, "full-size", lambda out: build(out, data_dir=full_archives)
+    )
+
+
+def _make_once(tmp_path_factory, name, make):
+    """A folder that is made by the first process of the tests that needs it."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # shared by all workers
+    with FileLock(root / f"{name}.lock"):
+        if not (root / f"{name}.complete").exists():
+            make(root / name)
+            (root / f"{name}.complete").touch()
+    return root / name
 
 
 @pytest.fixture(scope="session")

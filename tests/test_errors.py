@@ -1,3 +1,5 @@
+"""The exceptions: their builtin bases, pickling, and values quoted in messages."""
+
 import pickle
 
 import pytest
@@ -24,7 +26,7 @@ BUILTINS = {
 }
 
 
-def test_every_error_of_the_module_is_listed_here():
+def test_every_exception_is_in_this_table_and_in_all():
     defined = {
         name
         for name, value in vars(errors).items()
@@ -35,7 +37,7 @@ def test_every_error_of_the_module_is_listed_here():
 
 
 @pytest.mark.parametrize(("name", "builtin"), BUILTINS.items())
-def test_an_error_is_caught_as_ours_and_as_the_builtin(name, builtin):
+def test_an_exception_is_a_platelet_em_error_and_a_builtin(name, builtin):
     error = getattr(errors, name)
     for caught in (PlateletEMError, builtin):
         with pytest.raises(caught, match=r"^file: expected this, got that$"):
@@ -43,17 +45,17 @@ def test_an_error_is_caught_as_ours_and_as_the_builtin(name, builtin):
 
 
 @pytest.mark.parametrize("name", BUILTINS)
-def test_errors_come_back_from_other_processes(name):
+def test_exceptions_can_be_pickled(name):
     error = pickle.loads(pickle.dumps(getattr(errors, name)("what happened")))
     assert type(error) is getattr(errors, name)
     assert str(error) == "what happened"
 
 
-def test_the_base_is_no_builtin_that_is_caught_by_accident():
+def test_the_base_class_is_no_subclass_of_a_builtin_error():
     assert PlateletEMError.__bases__ == (Exception,)
 
 
-def test_a_checksum_is_an_archives_trouble():
+def test_a_wrong_checksum_and_a_missing_member_are_archive_errors():
     with pytest.raises(errors.ArchiveError, match=r"^sum$"):
         raise errors.ChecksumError("sum")
     with pytest.raises(errors.ArchiveError, match=r"^member$"):
@@ -63,7 +65,7 @@ def test_a_checksum_is_an_archives_trouble():
 @pytest.mark.parametrize(
     "value", ["short", b"short", "", 7, None, [1, 2], "'\n", "x" * 78, b"x" * 77, list(range(20))]
 )
-def test_short_values_are_quoted_whole(value):
+def test_short_values_are_quoted_in_full(value):
     assert quote(value) == repr(value)
 
 
@@ -79,23 +81,23 @@ def test_long_values_are_cut(value):
 
 
 @pytest.mark.parametrize("value", [10**5_000, [10**5_000], {1: 10**5_000}], ids=type)
-def test_a_number_that_python_does_not_write_out_is_named_by_its_kind(value):
-    assert quote(value) == f"<{type(value).__name__} that cannot be shown>"
+def test_a_value_without_a_repr_is_described_by_its_type(value):
+    assert quote(value) == f"<{type(value).__name__} without a repr>"
 
 
-def test_only_the_begin_of_a_list_is_looked_at():
-    class Unshown:
+def test_only_the_first_items_of_a_list_are_formatted():
+    class NeverFormatted:
         def __repr__(self):
             raise AssertionError
 
-    assert quote([1] * 80 + [Unshown()]).startswith("[1, 1, ")
+    assert quote([1] * 80 + [NeverFormatted()]).startswith("[1, 1, ")
 
 
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_long_memory_is_quoted_as_its_bytes(kind):
-    assert quote(kind(b"x" * 1_000)) == "b'" + "x" * 78 + "..."
+@pytest.mark.parametrize("buffer", [bytes, bytearray, memoryview])
+def test_long_buffers_are_quoted_as_bytes(buffer):
+    assert quote(buffer(b"x" * 1_000)) == "b'" + "x" * 78 + "..."
 
 
-def test_the_limit_may_be_another():
+def test_the_limit_can_be_set():
     assert quote("abcdef", 4) == "'abc..."
     assert quote("ab", 4) == "'ab'"

@@ -1,29 +1,48 @@
-"""Files that are whole or not there."""
+"""Files that are written completely or not at all, paths of the user, and locks."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
+from support.programs import PROGRAMS
 
 from _platelet_em.errors import ArgumentError, OutputError
-from _platelet_em.files import PARTIAL_SUFFIX, new_file, user_path
+from _platelet_em.files import PARTIAL_SUFFIX, exclusive_lock, new_file, user_path
+
+DIE_WHILE_WRITING = PROGRAMS / "die_while_writing.py"
 
 
-def test_no_path_is_not_the_current_folder():
+# Paths
+
+
+def test_an_empty_path_is_not_the_current_folder():
     with pytest.raises(ArgumentError, match=r"^a path is empty: give a file or a folder, '\.'"):
         user_path("")
     assert user_path(".") == Path()
 
 
-def write_half(target, trouble):
+def test_the_home_of_an_unknown_user_is_refused():
+    with pytest.raises(
+        ArgumentError, match=r"^~no-such-user/a: there is no such home directory: "
+    ):
+        user_path("~no-such-user/a")
+
+
+# Files
+
+
+def write_half(target, error):
     with new_file(target) as file:
         file.write(b"half")
-        raise trouble("in the block")
+        raise error("in the block")
 
 
-def test_a_file_takes_its_name_at_the_end(tmp_path):
+def test_a_file_gets_its_name_at_the_end(tmp_path):
     target = tmp_path / "new" / "folders" / "a.bin"
     with new_file(target) as file:
         file.write(b"content")
@@ -32,21 +51,21 @@ def test_a_file_takes_its_name_at_the_end(tmp_path):
     assert [p.name for p in target.parent.iterdir()] == ["a.bin"]
 
 
-def test_until_then_it_lies_beside_under_the_partial_suffix(tmp_path):
+def test_the_temporary_name_is_in_the_same_folder_with_the_partial_suffix(tmp_path):
     with new_file(tmp_path / "a.bin"):
         (partial,) = tmp_path.iterdir()
         assert partial.name.startswith(".a.bin.")
         assert partial.suffix == PARTIAL_SUFFIX
 
 
-def test_it_can_be_read_while_it_is_written(tmp_path):
+def test_a_new_file_can_be_read(tmp_path):
     with new_file(tmp_path / "a.bin") as file:
         file.write(b"content")
         file.seek(3)
         assert file.read() == b"tent"
 
 
-def test_a_file_that_is_there_is_replaced_at_the_end(tmp_path):
+def test_an_existing_file_is_replaced_at_the_end(tmp_path):
     target = tmp_path / "a.bin"
     target.write_bytes(b"a longer old content")
     with new_file(target) as file:
@@ -56,20 +75,20 @@ def test_a_file_that_is_there_is_replaced_at_the_end(tmp_path):
     assert target.read_bytes() == b"new"
 
 
-@pytest.mark.parametrize("trouble", [ValueError, KeyboardInterrupt, OSError])
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
 @pytest.mark.parametrize("old", [None, b"old"])
-def test_an_error_leaves_the_folder_as_it_was(trouble, old, tmp_path):
+def test_an_error_leaves_the_folder_unchanged(error, old, tmp_path):
     target = tmp_path / "a.bin"
     if old is not None:
         target.write_bytes(old)
     before = {p: p.read_bytes() for p in tmp_path.iterdir()}
-    with pytest.raises(trouble, match=r"^in the block$"):
-        write_half(target, trouble)
+    with pytest.raises(error, match=r"^in the block$"):
+        write_half(target, error)
     assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
-def test_a_file_is_as_public_as_any_new_file(mask, tmp_path):
+def test_the_umask_applies(mask, tmp_path):
     before = os.umask(mask)
     try:
         with new_file(tmp_path / "a.bin"):
@@ -80,13 +99,19 @@ def test_a_file_is_as_public_as_any_new_file(mask, tmp_path):
     assert (tmp_path / "a.bin").stat().st_mode & 0o777 == 0o666 & ~mask
 
 
-def test_a_place_below_a_file_cannot_be_written_to(tmp_path):
+def test_the_umask_of_the_process_is_not_changed_for_a_moment(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("other threads create files, too"))
+    with new_file(tmp_path / "a.bin"):
+        pass
+
+
+def test_a_path_below_a_file_cannot_be_written_to(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with (
         pytest.raises(OutputError, match=r"file/a\.bin: cannot be written: .*: choose another"),
         new_file(tmp_path / "file" / "a.bin"),
     ):
-        pytest.fail("there is no place to write to")
+        pytest.fail("nothing can be written there")
 
 
 def test_a_name_that_is_too_long_cannot_be_written_to(tmp_path):
@@ -94,7 +119,7 @@ def test_a_name_that_is_too_long_cannot_be_written_to(tmp_path):
         pytest.raises(OutputError, match=r"x: cannot be written: File name too long: choose"),
         new_file(tmp_path / ("x" * 400)),
     ):
-        pytest.fail("there is no place to write to")
+        pytest.fail("nothing can be written there")
 
 
 def test_a_folder_is_not_replaced_by_a_file(tmp_path):
@@ -109,18 +134,7 @@ def test_a_folder_is_not_replaced_by_a_file(tmp_path):
     assert list(target.iterdir()) == []
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from _platelet_em.files import new_file
-with new_file(Path(sys.argv[1])) as file:
-    file.write(b"half")
-    file.flush()
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-def test_what_a_killed_process_left_is_deleted_and_nothing_else(tmp_path):
+def test_leftovers_of_killed_processes_are_deleted_and_nothing_else(tmp_path):
     target = tmp_path / "a[1].bin"
     others = {".a[1].bin.part", ".b.bin.x.part", "a[1].bin.x.part", ".a1.bin.x.part"}
     for name in others:
@@ -130,16 +144,19 @@ def test_what_a_killed_process_left_is_deleted_and_nothing_else(tmp_path):
     others |= {".a[1].bin.dir.part", ".a[1].bin.link.part"}
     for _ in range(2):
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        subprocess.run([sys.executable, "-c", KILLED, target], env=environment, check=False)
+        done = subprocess.run(
+            [sys.executable, DIE_WHILE_WRITING, target], check=False, env=environment
+        )
+        assert done.returncode == -signal.SIGKILL
         left = {path.name for path in tmp_path.iterdir()} - others
-        assert len(left) == 1, "of the second one, for it deleted that of the first"
+        assert len(left) == 1, "the second process deletes what the first one left"
         assert left != {target.name}
     with new_file(target) as file:
-        file.write(b"whole")
+        file.write(b"complete")
     assert {path.name for path in tmp_path.iterdir()} == {*others, target.name}
 
 
-def test_what_another_writer_is_at_is_no_leftover(tmp_path):
+def test_the_file_of_another_writer_is_no_leftover(tmp_path):
     target = tmp_path / "a.bin"
     with new_file(target) as slow:
         slow.write(b"slow")
@@ -148,3 +165,71 @@ def test_what_another_writer_is_at_is_no_leftover(tmp_path):
         assert target.read_bytes() == b"quick"
     assert target.read_bytes() == b"slow"
     assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
+
+
+# Locks
+
+
+def test_a_lock_excludes_others_and_leaves_no_file(tmp_path):
+    lock, counter, waits = tmp_path / "new" / "a.lock", tmp_path / "counter", []
+    counter.write_text("0")
+
+    def count():
+        for _ in range(5):
+            with exclusive_lock(lock, on_wait=lambda: waits.append(1)):
+                value = int(counter.read_text())
+                time.sleep(0.01)
+                counter.write_text(str(value + 1))
+
+    threads = [threading.Thread(target=count) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert counter.read_text() == "15"
+    assert waits
+    assert list(lock.parent.iterdir()) == []
+
+
+def test_a_lock_that_another_one_has_can_be_refused(tmp_path):
+    lock, refused = tmp_path / "a.lock", []
+
+    def refuse():
+        raise OutputError("in use")
+
+    def try_it():
+        try:
+            with exclusive_lock(lock, on_wait=refuse):
+                pytest.fail("two have the lock")
+        except OutputError as error:
+            refused.append(str(error))
+
+    with exclusive_lock(lock, on_wait=refuse):
+        thread = threading.Thread(target=try_it)
+        thread.start()
+        thread.join()
+        assert lock.exists(), "who has no lock deletes none"
+    assert refused == ["in use"]
+    assert not lock.exists()
+
+
+def test_a_lock_file_that_was_left_is_no_obstacle(tmp_path):
+    lock = tmp_path / "a.lock"
+    lock.touch()
+    with exclusive_lock(lock, on_wait=pytest.fail):
+        pass
+    assert not lock.exists()
+
+
+def test_an_error_in_the_block_releases_the_lock(tmp_path):
+    lock = tmp_path / "a.lock"
+    with pytest.raises(KeyError, match="in the block"), exclusive_lock(lock, on_wait=pytest.fail):
+        raise KeyError("in the block")
+    assert not lock.exists()
+
+
+def test_a_lock_file_that_cannot_be_created_is_an_os_error(tmp_path):
+    (tmp_path / "file").touch()
+    lock = exclusive_lock(tmp_path / "file" / "a.lock", on_wait=pytest.fail)
+    with pytest.raises(FileExistsError, match="file"), lock:
+        pytest.fail("there is no lock")

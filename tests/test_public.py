@@ -2,7 +2,10 @@
 
 import doctest
 import importlib
+import inspect
+import pickle
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +91,14 @@ def test_public_names_are_documented():
             assert value.__doc__, name
 
 
+def test_public_classes_name_the_face_so_that_pickles_survive_moves():
+    for name in PUBLIC:
+        value = getattr(platelet_em, name)
+        if isinstance(value, type):
+            assert value.__module__ == "platelet_em", name
+            assert pickle.loads(pickle.dumps(value)) is value
+
+
 def test_import_touches_neither_network_nor_files_nor_torch():
     command = [sys.executable, "-c", IMPORT]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -106,6 +117,22 @@ def test_all_modules_are_searched_for_examples():
     assert any(name.count(".") > 1 for name in MODULES)
 
 
+class Finder(doctest.DocTestFinder):
+    """Finds the classes that name the face as their module where their methods are defined."""
+
+    def _from_module(self, module, object):  # noqa: A002  # doctest's name
+        if inspect.isclass(object):
+            methods = (getattr(value, "__func__", value) for value in vars(object).values())
+            if any(getattr(method, "__globals__", 0) is vars(module) for method in methods):
+                return True
+        return super()._from_module(module, object)
+
+
 @pytest.mark.parametrize("name", ["platelet_em", *MODULES])
 def test_doctests(name):
-    assert doctest.testmod(importlib.import_module(name)).failed == 0
+    module, runner = importlib.import_module(name), doctest.DocTestRunner()
+    for found in Finder().find(module):
+        runner.run(found)
+    assert runner.failures == 0
+    written = re.findall("^ *>>> ", Path(module.__file__).read_text(), re.MULTILINE)
+    assert runner.tries >= len(written), "examples that were not run"

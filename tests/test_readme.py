@@ -101,12 +101,14 @@ def large_organelles(archives, z, class_id, area):
 
 
 def test_card_names_every_column_and_class(repository):
-    from _platelet_em.facts import CLASS_NAMES
-    from _platelet_em.rows.schema import FEATURES
+    from _platelet_em.facts import PUBLISHED
+    from _platelet_em.rows.make import SLICES
+    from _platelet_em.rows.schema import json_features
 
+    features = json_features(SLICES.columns(PUBLISHED))
     card = (repository / "README.md").read_text()
     body = card.split("---\n", 2)[2]
-    for column in (*FEATURES["slices"], *FEATURES["slices"]["organelles"], *CLASS_NAMES):
+    for column in (*features, *features["organelles"], *PUBLISHED.class_names):
         assert column in body
 
 

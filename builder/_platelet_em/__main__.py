@@ -1,6 +1,6 @@
-"""The command `platelet-em`, also as `python -m _platelet_em`: it can be stopped from the start.
+"""Starts the command `platelet-em`, also as `python -m _platelet_em`.
 
-Importing what the command needs takes seconds, in which Ctrl-C is no error either.
+Importing the command takes seconds; Ctrl-C during that time is handled as later on.
 """
 
 import sys
@@ -11,9 +11,9 @@ __all__ = ["run"]
 def run() -> int:
     """Run the command line; returns its exit code."""
     try:
-        from _platelet_em.commands.cli import main  # noqa: PLC0415  # that is what takes so long
+        from _platelet_em.commands.cli import main  # noqa: PLC0415  # takes seconds
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)  # noqa: T201  # as the command itself says it
+        print("interrupted", file=sys.stderr)  # noqa: T201  # a command's output
         return 130
     return main()
 

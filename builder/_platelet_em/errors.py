@@ -1,8 +1,8 @@
-"""Exceptions: one base class, and under it one class for each kind of trouble.
+"""The exceptions of this package.
 
-Each class is also the builtin that a caller would expect, so `except ValueError` works without
-knowing this package. A message names the file, the place in it, what was expected, what was
-found, and what to do.
+Each class is also the builtin exception that a caller would expect, so `except ValueError` works
+without knowing this package. A message names the file and the position in it, what was expected,
+what was found, and what to do.
 """
 
 __all__ = [
@@ -27,23 +27,29 @@ __all__ = [
 
 
 class PlateletEMError(Exception):
-    """Base of everything that this package raises on purpose."""
+    """Base class of all exceptions that this package raises on purpose."""
+
+    __module__ = "platelet_em"
+
+    def __init_subclass__(cls) -> None:
+        # Messages and pickles name the public module.
+        cls.__module__ = "platelet_em"
 
 
 class ArgumentError(PlateletEMError, ValueError):
-    """An argument that is not one of those that there are."""
+    """An argument outside the accepted values."""
 
 
 class ArchiveError(PlateletEMError, OSError):
-    """An archive or a folder that is not what the publisher ships."""
+    """An archive or a folder that does not hold what the publisher ships."""
 
 
 class ChecksumError(ArchiveError):
-    """A downloaded archive whose checksum is not the published one."""
+    """A downloaded archive whose content is not the published one."""
 
 
 class DownloadError(PlateletEMError, ConnectionError):
-    """An archive that could not be fetched."""
+    """An archive that could not be downloaded."""
 
 
 class HubError(PlateletEMError, ConnectionError):
@@ -51,23 +57,23 @@ class HubError(PlateletEMError, ConnectionError):
 
 
 class MissingMemberError(ArchiveError, FileNotFoundError):
-    """A file that the archive should hold and does not."""
+    """A file that is missing from an archive or a folder."""
 
 
 class LabelFormatError(PlateletEMError, ValueError):
-    """Labels that break their format: RLE strings, JSON dictionaries, TIF colours."""
+    """Labels that violate their format: RLE strings, JSON label files, colors of TIF labels."""
 
 
 class LabelRangeError(PlateletEMError, OverflowError):
-    """An id that does not fit the dtype that was asked for."""
+    """A label id outside the range of the requested dtype."""
 
 
 class ImageFormatError(PlateletEMError, ValueError):
-    """A picture of another shape, dtype or layout than the data has."""
+    """An image of an unexpected shape, dtype or layout."""
 
 
 class ConversionError(PlateletEMError, ValueError):
-    """A conversion that would lose ids or voxels, and was refused."""
+    """A conversion that was refused because it would lose ids or voxels."""
 
 
 class CoverageError(PlateletEMError, ValueError):
@@ -75,31 +81,31 @@ class CoverageError(PlateletEMError, ValueError):
 
 
 class MissingExtraError(PlateletEMError, ImportError):
-    """A package that only some need, and that is not installed."""
+    """An optional dependency that is not installed."""
 
 
 class OutputError(PlateletEMError, OSError):
-    """A place that cannot be written to, or that holds somebody else's files."""
+    """A path that cannot be written to, or that holds somebody else's files."""
 
 
 class SchemaVersionError(PlateletEMError, ValueError):
-    """A file of a newer schema than this version knows, or whose record of it is damaged."""
+    """A file of a schema newer than this version reads, or with a damaged schema record."""
 
 
 class TooLargeError(PlateletEMError, MemoryError):
-    """An array that this machine has no memory for, or that no machine has."""
+    """An array too large for the memory of this machine, or for any machine."""
 
 
 def quote(value: object, limit: int = 80) -> str:
-    """The repr of a found value, cut at `limit` characters, for use in a message."""
+    """The repr of a value for a message, cut at `limit` characters."""
     if isinstance(value, (str, bytes, bytearray, memoryview)) and len(value) > limit:
         value = value[:limit] if isinstance(value, str) else bytes(value[:limit])
         return repr(value)[:limit] + "..."
     if isinstance(value, (list, tuple)):
-        # Every item takes a character and more: what comes later would be cut anyway.
+        # Every item takes at least one character: items beyond the limit would be cut anyway.
         value = value[:limit]
     try:
         text = repr(value)
-    except (ValueError, RecursionError):  # integers of thousands of digits, lists in lists
-        text = f"<{type(value).__name__} that cannot be shown>"
+    except (ValueError, RecursionError):  # integers of thousands of digits, recursive lists
+        text = f"<{type(value).__name__} without a repr>"
     return text if len(text) <= limit else text[:limit] + "..."

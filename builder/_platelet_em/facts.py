@@ -1,141 +1,161 @@
-"""The facts about the dataset, as data: volumes, classes, colours, archives, citation.
+"""What is known about a dataset: `DatasetSpec`, and the published dataset as a value of it.
 
-Sources: the publisher's dataset page [page], the publisher's own tools [code], measurements on
-the published z=0 pictures of volume 50 [png].
+Sources of the published facts: the publisher's dataset page [page], the publisher's own tools
+[code], measurements on the published z=0 pictures of volume 50 [png],
+other public loaders [peer].
 """
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 __all__ = [
-    "ARCHIVES",
-    "CITATION",
-    "CLASSES",
-    "CLASS_NAMES",
-    "CONFIGS",
-    "CONFIG_NAMES",
-    "DESCRIPTION",
-    "DOI",
-    "FIRST_AUTHOR",
-    "FIRST_ORGANELLE_CLASS",
-    "HOMEPAGE_PAPER",
-    "KNOWN_FILES",
     "LABEL_SOURCES",
-    "LICENSE",
-    "LICENSE_WORDS",
     "PUBLISHED",
     "SAMPLE_COMMENT",
-    "SCHEMA_VERSION",
-    "TOP_FOLDER",
-    "VOLUMES",
-    "VOXEL_SIZE_NM",
+    "SEMANTIC",
     "Archive",
-    "Config",
+    "Color",
+    "DatasetSpec",
+    "InstanceSpec",
+    "KnownFile",
+    "LabelFileSpec",
     "SemanticClass",
     "VolumeSpec",
-    "archive_for",
-    "config_named",
-    "volume_named",
 ]
 
-SCHEMA_VERSION = 1
-"""Version of the columns and of the files that `build` writes."""
+Color = tuple[int, int, int]
+"""8-bit RGB."""
 
-VOXEL_SIZE_NM = (40.0, 10.0, 10.0)
-"""Size of a voxel in nm, (z, y, x), approximate [page]."""
+SEMANTIC = "semantic"
+"""Column of the class indices; all other label columns hold instances."""
 
-TOP_FOLDER = "platelet-em"
-"""Top folder of the current archives [code]; older ones had none, so members go by base name."""
+LABEL_SOURCES = ("json", "tif")
+"""`json` holds the true ids; `tif` holds colors, whose ids follow their first appearance. Each is
+also the suffix of its label files."""
+
+SAMPLE_COMMENT = "platelet-em sample: a synthetic scene, not data"
+"""Comment of the zips of the synthetic sample, and description of the pages of its images: by this
+a repository that is made of them is known as synthetic."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SemanticClass:
+    """A semantic class; its index is its position in `DatasetSpec.classes`.
+
+    Attributes:
+        name: Name of the class.
+        colors: Its color in each palette of the dataset, in the order of `DatasetSpec.palettes`.
+    """
+
+    name: str
+    colors: tuple[Color, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceSpec:
+    """One kind of instances, such as the organelles.
+
+    Attributes:
+        column: Label column of a row, such as "organelles"; a column "n_organelles" counts it.
+        name: What one of them is called, such as "organelle".
+        first_class: Instances cover exactly the voxels of this semantic class and of those after
+            it: `organelle > 0` where `semantic >= 2` [png].
+        has_class: Whether each instance has a `class_id` and a `purity`: the class with most of
+            its voxels among those from `first_class` on, and the share of its voxels in it.
+        parent: `name` of the kind of instances that these are part of; each has a property of
+            this name, with the id of the parent that holds most of its voxels. None for none.
+    """
+
+    column: str
+    name: str
+    first_class: int = 1
+    has_class: bool = False
+    parent: str | None = None
+
+    @property
+    def count_column(self) -> str:
+        """Column with the number of instances of a row."""
+        return f"n_{self.column}"
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        """Names of the properties of an instance that belong to the whole 3D object."""
+        classified = ("class_id", "purity") if self.has_class else ()
+        return (*classified, *((self.parent,) if self.parent else ()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelFileSpec:
+    """A label file of a volume.
+
+    Attributes:
+        column: "semantic", or the `column` of an `InstanceSpec`.
+        path: Path in the archive, without the suffix, which is the label source.
+    """
+
+    column: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeSpec:
-    """One 3D image of the dataset: name, split, shape [page], share of each class [png].
+    """One 3D image of a dataset, and which labels it has.
 
     Attributes:
+        name: Name of the volume.
+        split: Split of the dataset that it is.
         shape: (z, y, x), as published.
-        class_shares: Percent of the voxels of z=0, by class index, as published.
+        class_shares: Percent of the voxels of z=0, by class index, as published [png].
+        archives: `label_source` of each archive that holds the volume.
+        image_file: Path of the image file in the archives, a multipage uint16 TIF.
+        label_files: The label files, semantic classes first; of these columns the volume has
+            labels, and of no others.
     """
 
     name: str
     split: str
     shape: tuple[int, int, int]
     class_shares: tuple[float, ...]
+    archives: tuple[str, ...]
+    image_file: str
+    label_files: tuple[LabelFileSpec, ...]
 
     @property
     def images(self) -> str:
-        """Base name of the image file, a multipage uint16 TIF."""
-        return f"{self.name}-images.tif"
+        """Base name of the image file."""
+        return PurePosixPath(self.image_file).name
 
-    def labels(self, kind: str, label_source: str) -> str:
-        """Base name of a label file; `kind` is "semantic", "cell" or "organelle"."""
-        stem = "semantic" if kind == "semantic" else f"instance-{kind}"
-        return f"{self.name}-{stem}.{label_source}"
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that the volume has labels for, semantic classes included."""
+        return tuple(file.column for file in self.label_files)
+
+    def labels(self, column: str, label_source: str) -> str:
+        """Base name of a label file.
+
+        Raises:
+            KeyError: for a column that the volume has no labels for.
+        """
+        stems = {file.column: PurePosixPath(file.path).name for file in self.label_files}
+        return f"{stems[column]}.{label_source}"
 
     def members(self, label_source: str) -> dict[str, str]:
-        """Where the publisher puts each file of this volume: {base name: path in the archive}."""
-        folders = {self.images: "images", self.labels("semantic", label_source): "labels-semantic"}
-        for kind in ("cell", "organelle"):
-            folders[self.labels(kind, label_source)] = "labels-instance"
-        return {name: f"{TOP_FOLDER}/{folder}/{name}" for name, folder in folders.items()}
-
-
-VOLUMES = (
-    VolumeSpec(
-        name="50",
-        split="train",
-        shape=(50, 800, 800),
-        class_shares=(29.56, 61.79, 0.69, 4.03, 3.76, 0.14, 0.017),
-    ),
-    VolumeSpec(
-        name="24",
-        split="validation",
-        shape=(24, 800, 800),
-        class_shares=(48.09, 44.95, 0.59, 4.23, 2.04, 0.08, 0.014),
-    ),
-)
-"""The two volumes; volume 50 trains and volume 24 evaluates, as in the paper [page]."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SemanticClass:
-    """A semantic class: index, name [page], and its colour in the two palettes in use.
-
-    Palette A is that of older files and of the published pictures [code, png]; palette B is
-    matplotlib's `jet(index / 6)`, which the publisher's JSON-to-RGBA writer produces [code].
-    """
-
-    index: int
-    name: str
-    color_a: tuple[int, int, int]
-    color_b: tuple[int, int, int]
-
-
-CLASSES = (
-    SemanticClass(index=0, name="background", color_a=(0, 0, 0), color_b=(0, 0, 0)),
-    SemanticClass(index=1, name="cell", color_a=(1, 1, 224), color_b=(0, 40, 255)),
-    SemanticClass(index=2, name="mitochondrion", color_a=(1, 171, 254), color_b=(0, 212, 255)),
-    SemanticClass(index=3, name="alpha granule", color_a=(1, 254, 1), color_b=(124, 255, 121)),
-    SemanticClass(
-        index=4, name="canalicular vessel", color_a=(255, 224, 0), color_b=(255, 229, 0)
-    ),
-    SemanticClass(index=5, name="dense granule body", color_a=(250, 94, 0), color_b=(255, 70, 0)),
-    SemanticClass(index=6, name="dense granule core", color_a=(245, 0, 203), color_b=(127, 0, 0)),
-)
-CLASS_NAMES = tuple(c.name for c in CLASSES)
-FIRST_ORGANELLE_CLASS = 2
-"""Classes from here on are organelles: (organelle > 0) == (semantic >= 2) [png]."""
-
-SAMPLE_COMMENT = "platelet-em sample: a synthetic scene, not data"
-"""Comment of the zips of the embedded sample, and description of the pages of its images: by that
-what is made of them is known."""
-
-LABEL_SOURCES = ("json", "tif")
-"""`json` holds the true ids; `tif` holds colours, whose ids follow their first appearance."""
+        """The files of this volume in an archive: {base name: path in the archive}."""
+        paths = [self.image_file, *(f"{file.path}.{label_source}" for file in self.label_files)]
+        return {PurePosixPath(path).name: path for path in paths}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archive:
-    """An archive of the publisher: which labels it holds, where it lies, how it is checked."""
+    """An archive of the publisher.
+
+    Attributes:
+        label_source: Which labels it holds, "json" or "tif".
+        file_name: Name of the zip.
+        url: Address that it is downloaded from.
+        size: Its size, as published.
+        md5: Its MD5, or None if none is published.
+    """
 
     label_source: str
     file_name: str
@@ -144,76 +164,120 @@ class Archive:
     md5: str | None
 
 
-ARCHIVES = (
-    Archive(
-        label_source="json",
-        file_name="images_and_labels_json.zip",
-        url="https://www.dropbox.com/s/tgmwv9kegijfrao/images_and_labels_json.zip?dl=1",
-        size="98.2 MB",
-        md5="23891d451dffb8709c4cf719c1a389d4",
-    ),
-    Archive(
-        label_source="tif",
-        file_name="images_and_labels_rgba.zip",
-        url="https://www.dropbox.com/s/pvrfnurjq11k0l3/images_and_labels_rgba.zip?dl=1",
-        size="95.3 MB",
-        md5=None,
-    ),
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownFile:
+    """A file that is known by its MD5."""
 
-KNOWN_FILES = {
-    "23891d451dffb8709c4cf719c1a389d4": "the published JSON archive",
-    "f07632c95cacb3f50496f4b2b35624f3": "the first JSON issue",
-    "253310093ee2c00304fbabdb0c7e3a4a": "the archive of the paper",
-    "940ffa25038e9e9ca0ae86bc7e75553c": "train-images.tif of the paper",
-    "dc72be0033f8ce409cac0202928873ba": "train-labels.tif of the paper",
-    "dd30e90f77b2141dd01ab7b76e238163": "train-error-weights.tif of the paper",
-    "0fd6642cd7cf0a1e758d7d48b3ac5b57": "eval-images.tif of the paper",
-    "abec7b896c2b57ebfc6bccac77cdcd2f": "eval-labels.tif of the paper",
-    "d3f296cbedb7c3240e6be0e9e7217f3a": "test-images.tif of the paper",
-    "dd21ca5031d74b6f8be9f954e8fe7eac": "test-labels.tif of the paper",
-}
-"""MD5 of archives and of their members, and what they are [code]."""
+    md5: str
+    description: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """A configuration of the dataset: its rows, and the most shards that a split of it has."""
+class DatasetSpec:
+    """All facts about a dataset that the code needs; passed down, never read from a global.
+
+    Attributes:
+        name: Name of the dataset.
+        description: One or two sentences.
+        homepage: Address of the paper.
+        citation: BibTeX.
+        first_author: First author of the paper.
+        published: Year of the paper.
+        license: The Hub's identifier of the license.
+        license_details: What the publisher says about the license.
+        voxel_size_nm: Approximate size of a voxel in nm, (z, y, x).
+        classes: The semantic classes by index, background first.
+        palettes: Names of the palettes in use for RGB label files; the first is that of the
+            published pictures, and of the palette images in rows.
+        instances: The kinds of instances, parents before their parts.
+        volumes: The volumes, in the order of their splits.
+        archives: The archives; the first is the default.
+        known_files: Archives and members that are known by their MD5.
+        confusable_classes: Two classes that some public loaders swap, the more frequent first;
+            None if there are none.
+    """
 
     name: str
     description: str
-    max_shards: int
+    homepage: str
+    citation: str
+    first_author: str
+    published: str
+    license: str
+    license_details: str
+    voxel_size_nm: tuple[float, float, float]
+    classes: tuple[SemanticClass, ...]
+    palettes: tuple[str, ...]
+    instances: tuple[InstanceSpec, ...]
+    volumes: tuple[VolumeSpec, ...]
+    archives: tuple[Archive, ...]
+    known_files: tuple[KnownFile, ...] = ()
+    confusable_classes: tuple[int, int] | None = None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the semantic classes, by index."""
+        return tuple(c.name for c in self.classes)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All label columns: the semantic classes, then each kind of instances."""
+        return (SEMANTIC, *(instance.column for instance in self.instances))
+
+    def volume(self, name: str) -> VolumeSpec:
+        """The volume of that name; KeyError for any other."""
+        return {v.name: v for v in self.volumes}[name]
+
+    def archive(self, label_source: str) -> Archive:
+        """The archive with the labels of that source; KeyError for any other."""
+        return {a.label_source: a for a in self.archives}[label_source]
+
+    def instance(self, column: str) -> InstanceSpec:
+        """The kind of instances of that column; KeyError for any other."""
+        return {i.column: i for i in self.instances}[column]
+
+    def parent(self, instance: InstanceSpec) -> InstanceSpec | None:
+        """The kind of instances that `instance` is part of; None if it is part of none."""
+        return next((i for i in self.instances if i.name == instance.parent), None)
+
+    def describe_file(self, md5: str) -> str | None:
+        """What the file with that MD5 is known as; None if it is not known."""
+        return {f.md5: f.description for f in self.known_files}.get(md5)
 
 
-CONFIGS = (
-    Config(
-        name="slices",
-        description="one row a slice: image, semantic index mask, cell and organelle instances",
-        max_shards=8,
-    ),
-    Config(
-        name="volumes",
-        description="one row a volume: the image and mask stacks, and the 3D instances",
-        max_shards=1,
-    ),
-    Config(
-        name="preview",
-        description="one row a slice, for looking only: a small picture of image and labels",
-        max_shards=1,
-    ),
-)
-CONFIG_NAMES = tuple(c.name for c in CONFIGS)
+def _published_volume(
+    name: str, split: str, depth: int, class_shares: tuple[float, ...]
+) -> VolumeSpec:
+    """A volume of 800 x 800 pixels per slice, in the layout of the current archives [code]."""
+    instances = {"cells": "cell", "organelles": "organelle"}
+    return VolumeSpec(
+        name=name,
+        split=split,
+        shape=(depth, 800, 800),
+        class_shares=class_shares,
+        archives=LABEL_SOURCES,
+        image_file=f"platelet-em/images/{name}-images.tif",
+        label_files=(
+            LabelFileSpec(column=SEMANTIC, path=f"platelet-em/labels-semantic/{name}-semantic"),
+            *(
+                LabelFileSpec(
+                    column=column, path=f"platelet-em/labels-instance/{name}-instance-{stem}"
+                )
+                for column, stem in instances.items()
+            ),
+        ),
+    )
 
-DESCRIPTION = (
-    "Two 3D serial block-face scanning electron microscopy (SBF-SEM) volumes of human platelets, "
-    "with semantic masks of seven classes and with instance masks of cells and organelles."
-)
-DOI = "10.1038/s41598-021-81590-0"
-HOMEPAGE_PAPER = f"https://doi.org/{DOI}"
-FIRST_AUTHOR = "Matthew D. Guay"
-PUBLISHED = "2021"
-"""Year of the paper; the dataset page gives no date."""
-CITATION = """\
+
+PUBLISHED = DatasetSpec(
+    name="platelet-em",
+    description=(
+        "Two 3D serial block-face scanning electron microscopy (SBF-SEM) volumes of human "
+        "platelets, with semantic masks of seven classes and with instance masks of cells and "
+        "organelles."
+    ),
+    homepage="https://doi.org/10.1038/s41598-021-81590-0",
+    citation="""\
 @article{guay2021dense,
   title   = {Dense cellular segmentation for EM using 2D-3D neural network ensembles},
   author  = {Guay, Matthew D. and others},
@@ -223,22 +287,83 @@ CITATION = """\
   year    = {2021},
   doi     = {10.1038/s41598-021-81590-0}
 }
-"""
-LICENSE = "other"
-LICENSE_WORDS = "cleared for public release"
-"""The publisher names no licence; the page says this, and that NIBIB reviewed it [page]."""
-
-
-def volume_named(name: str) -> VolumeSpec:
-    """The volume of that name; KeyError for any other."""
-    return {v.name: v for v in VOLUMES}[name]
-
-
-def config_named(name: str) -> Config:
-    """The configuration of that name; KeyError for any other."""
-    return {c.name: c for c in CONFIGS}[name]
-
-
-def archive_for(label_source: str) -> Archive:
-    """The archive that holds the labels of that source; KeyError for any other."""
-    return {a.label_source: a for a in ARCHIVES}[label_source]
+""",
+    first_author="Matthew D. Guay",
+    published="2021",
+    license="other",
+    # The publisher names no license; the page says this, and that NIBIB reviewed it [page].
+    license_details="cleared for public release",
+    voxel_size_nm=(40.0, 10.0, 10.0),
+    # Palette A is that of older files and of the published pictures [code, png]; palette B is
+    # matplotlib's jet(index / 6), which the publisher's JSON-to-RGBA writer produces [code].
+    palettes=("A", "B"),
+    classes=(
+        SemanticClass(name="background", colors=((0, 0, 0), (0, 0, 0))),
+        SemanticClass(name="cell", colors=((1, 1, 224), (0, 40, 255))),
+        SemanticClass(name="mitochondrion", colors=((1, 171, 254), (0, 212, 255))),
+        SemanticClass(name="alpha granule", colors=((1, 254, 1), (124, 255, 121))),
+        SemanticClass(name="canalicular vessel", colors=((255, 224, 0), (255, 229, 0))),
+        SemanticClass(name="dense granule body", colors=((250, 94, 0), (255, 70, 0))),
+        SemanticClass(name="dense granule core", colors=((245, 0, 203), (127, 0, 0))),
+    ),
+    instances=(
+        InstanceSpec(column="cells", name="cell", first_class=1),
+        InstanceSpec(
+            column="organelles", name="organelle", first_class=2, has_class=True, parent="cell"
+        ),
+    ),
+    # Volume 50 trains and volume 24 evaluates, as in the paper [page].
+    volumes=(
+        _published_volume("50", "train", 50, (29.56, 61.79, 0.69, 4.03, 3.76, 0.14, 0.017)),
+        _published_volume("24", "validation", 24, (48.09, 44.95, 0.59, 4.23, 2.04, 0.08, 0.014)),
+    ),
+    archives=(
+        Archive(
+            label_source="json",
+            file_name="images_and_labels_json.zip",
+            url="https://www.dropbox.com/s/tgmwv9kegijfrao/images_and_labels_json.zip?dl=1",
+            size="98.2 MB",
+            md5="23891d451dffb8709c4cf719c1a389d4",
+        ),
+        Archive(
+            label_source="tif",
+            file_name="images_and_labels_rgba.zip",
+            url="https://www.dropbox.com/s/pvrfnurjq11k0l3/images_and_labels_rgba.zip?dl=1",
+            size="95.3 MB",
+            md5=None,
+        ),
+    ),
+    # Loaders that sort colors swap canalicular vessels and dense granule cores [peer].
+    confusable_classes=(4, 6),
+    # MD5 of archives and of their members [code].
+    known_files=(
+        KnownFile(
+            md5="23891d451dffb8709c4cf719c1a389d4", description="the published JSON archive"
+        ),
+        KnownFile(md5="f07632c95cacb3f50496f4b2b35624f3", description="the first JSON issue"),
+        KnownFile(md5="253310093ee2c00304fbabdb0c7e3a4a", description="the archive of the paper"),
+        KnownFile(
+            md5="940ffa25038e9e9ca0ae86bc7e75553c", description="train-images.tif of the paper"
+        ),
+        KnownFile(
+            md5="dc72be0033f8ce409cac0202928873ba", description="train-labels.tif of the paper"
+        ),
+        KnownFile(
+            md5="dd30e90f77b2141dd01ab7b76e238163",
+            description="train-error-weights.tif of the paper",
+        ),
+        KnownFile(
+            md5="0fd6642cd7cf0a1e758d7d48b3ac5b57", description="eval-images.tif of the paper"
+        ),
+        KnownFile(
+            md5="abec7b896c2b57ebfc6bccac77cdcd2f", description="eval-labels.tif of the paper"
+        ),
+        KnownFile(
+            md5="d3f296cbedb7c3240e6be0e9e7217f3a", description="test-images.tif of the paper"
+        ),
+        KnownFile(
+            md5="dd21ca5031d74b6f8be9f954e8fe7eac", description="test-labels.tif of the paper"
+        ),
+    ),
+)
+"""The published dataset. Only the face, the commands and defaults of arguments name it."""

@@ -1,56 +1,61 @@
-"""Files that are whole or not there: written beside their place, and moved into it at the end."""
+"""Files that are written completely or not at all, and the paths, locks and errors around them.
+
+A file is written under a temporary name in the folder of its final name, and renamed at the end.
+"""
 
 import errno
 import glob
 import os
-import tempfile
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from filelock import FileLock, Timeout
+
 try:
     import fcntl
-except ImportError:  # elsewhere than on Unix what a killed process leaves is not found again
+except ImportError:  # Windows: files of killed processes are not recognized, and stay
     fcntl = None  # type: ignore[assignment]
 
 from _platelet_em.errors import ArgumentError, OutputError, PlateletEMError
 
-__all__ = ["PARTIAL_SUFFIX", "TEMPORARY", "needs_room", "new_file", "user_path"]
+__all__ = ["PARTIAL_SUFFIX", "TEMPORARY", "exclusive_lock", "needs_room", "new_file", "user_path"]
 
 PARTIAL_SUFFIX = ".part"
-"""Ending of files that are being written; what a killed process leaves of them is deleted by the
-next one that writes the same file."""
+"""Suffix of files that are not complete yet."""
 
 TEMPORARY = "the folder of temporary files (see TMPDIR)"
-"""What to call it where temporary files have no name."""
+"""What messages call the location of a temporary file without a name."""
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def user_path(path: str | Path) -> Path:
-    """A path as the user gives it, `~` being a home.
+    """A path as given by the user, with `~` expanded.
 
     Raises:
-        ArgumentError: for the home of a user that there is not, or no path at all: that would be
-            the current folder.
+        ArgumentError: if the path is empty, which `Path` would take for the current folder, or
+            names the home directory of an unknown user.
     """
     if path == "":
-        raise ArgumentError("a path is empty: give a file or a folder, '.' being the current one")
+        raise ArgumentError("a path is empty: give a file or a folder, '.' for the current one")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise ArgumentError(
-            f"{path}: there is no such home: give the whole path, or ./ before a name with ~"
+            f"{path}: there is no such home directory: give the full path, or put ./ before a "
+            "name that begins with ~"
         ) from error
 
 
 @contextmanager
-def needs_room(place: str | Path) -> Iterator[None]:
-    """Say which place is full when something in the block cannot be written for lack of room.
+def needs_room(target: str | Path) -> Iterator[None]:
+    """Name the file or folder that was to be written if the disk is full, or a quota reached.
 
     Raises:
-        OutputError: names the place, and what to do.
+        OutputError: instead of the `OSError`.
     """
     try:
         yield
@@ -58,60 +63,91 @@ def needs_room(place: str | Path) -> Iterator[None]:
         if isinstance(error, PlateletEMError) or error.errno not in _NO_ROOM:
             raise
         raise OutputError(
-            f"{place}: no room to write: {error.strerror}: free some, or choose another place"
+            f"{target}: no room to write: {error.strerror}: free some space, or choose another "
+            "folder"
         ) from error
 
 
 @contextmanager
-def new_file(target: Path) -> Iterator[IO[bytes]]:
-    """Write a file that takes its name only when the block ends without an error.
+def exclusive_lock(path: Path, on_wait: Callable[[], object]) -> Iterator[None]:
+    """Exclude other processes and threads from a block by a lock file, deleted at its end.
+
+    The file is deleted while it is locked; filelock (3.21 and later) discards a lock on a deleted
+    file and tries again, so no two processes have the lock. A killed process loses its lock; the
+    file that it leaves is deleted by the next one that locks it.
 
     Args:
-        target: Its final path; folders on the way are made. A file there is replaced.
+        path: The lock file; missing parent folders are created.
+        on_wait: Called if another process has the lock, before waiting for it. It may raise
+            instead of waiting.
+
+    Raises:
+        OSError: if the lock file cannot be created.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        on_wait()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows deletes no open file; there, filelock does it itself
+            path.unlink()
+        lock.release()
+
+
+@contextmanager
+def new_file(target: Path) -> Iterator[IO[bytes]]:
+    """Write a file that gets its name only if the block ends without an error.
+
+    Temporary files that killed processes have left for the same target are deleted first.
+
+    Args:
+        target: The final path; missing parent folders are created, an existing file is replaced.
 
     Yields:
         The file, open for writing and reading, under a temporary name in the same folder.
 
     Raises:
-        OutputError: if the place cannot be written to, or is full.
+        OutputError: if the file cannot be written.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(target)
-        file = _temporary_file(target)
+        _delete_leftovers(target)
+        file, path = _open_temporary(target)
     except OSError as error:
-        raise _unwritable(target, error) from error
-    path = Path(file.name)
+        raise _cannot_write(target, error) from error
     try:
         with needs_room(target), file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # Temporary files are private; what they become is as public as any new file.
-        path.chmod(0o666 & ~_umask())
         try:
             path.replace(target)
         except OSError as error:
-            raise _unwritable(target, error) from error
+            raise _cannot_write(target, error) from error
     finally:
         path.unlink(missing_ok=True)
 
 
-def _temporary_file(target: Path) -> IO[bytes]:
-    """A new file beside the target that is held as long as it is open."""
+def _open_temporary(target: Path) -> tuple[IO[bytes], Path]:
+    """A new file next to the target, locked for as long as it is open."""
     while True:
-        file = tempfile.NamedTemporaryFile(  # noqa: SIM115  # renamed while it is open
-            dir=target.parent, prefix=f".{target.name}.", suffix=PARTIAL_SUFFIX, delete=False
-        )
-        _hold(file, wait=True)
-        if Path(file.name).exists():
-            return file
-        # Another process took it for a leftover before it was held.
+        # Not by tempfile: its files are private, and this one becomes the target.
+        path = target.with_name(f".{target.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
+        file = path.open("x+b")
+        _try_lock(file, wait=True)
+        if path.exists():
+            return file, path
+        # Another process deleted it as a leftover before it was locked.
         file.close()
 
 
-def _hold(file: IO[bytes], *, wait: bool) -> bool:
-    """Hold a file until it is closed; whether that could be done."""
+def _try_lock(file: IO[bytes], *, wait: bool) -> bool:
+    """Lock an open file until it is closed; returns whether that succeeded."""
     with suppress(OSError):
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -119,22 +155,15 @@ def _hold(file: IO[bytes], *, wait: bool) -> bool:
     return False
 
 
-def _remove_leftovers(target: Path) -> None:
-    """Delete the temporary files that killed processes have left of a file."""
-    name = f".{glob.escape(target.name)}.*{PARTIAL_SUFFIX}"
-    for path in target.parent.glob(name):
+def _delete_leftovers(target: Path) -> None:
+    """Delete temporary files of the target that no process has locked any more."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*{PARTIAL_SUFFIX}"):
         with suppress(OSError):
             if path.is_file() and not path.is_symlink():
                 with path.open("rb") as file:
-                    if _hold(file, wait=False):
+                    if _try_lock(file, wait=False):
                         path.unlink()
 
 
-def _unwritable(target: Path, error: OSError) -> OutputError:
-    return OutputError(f"{target}: cannot be written: {error.strerror}: choose another place")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _cannot_write(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"{path}: cannot be written: {error.strerror}: choose another folder")

@@ -1,21 +1,37 @@
-"""The largest inputs that are read: what is beyond them is refused before memory is taken."""
+"""The largest inputs that are read; larger ones are refused before memory is allocated."""
 
-__all__ = ["MAX_FILE", "MAX_ID", "MAX_LABELS", "MAX_PAGE", "MAX_PAGES", "MAX_VOXELS"]
+__all__ = [
+    "MAX_FILE",
+    "MAX_ID",
+    "MAX_JSON",
+    "MAX_LABELS",
+    "MAX_PAGE",
+    "MAX_PAGES",
+    "MAX_RUNS",
+    "MAX_VOXELS",
+]
 
 MAX_ID = 2**31 - 1
 """Largest instance id: labels are int32 wherever they are dense."""
 
 MAX_VOXELS = 2**30
-"""Voxels of a volume that is read from a TIF: 33 times the larger published volume."""
+"""Voxels of a volume: 33 times the larger published volume."""
 
 MAX_PAGE = 2**26
 """Pixels of a slice that is read from a file: 8192 x 8192, 104 times the published slices."""
 
 MAX_PAGES = 2**14
-"""Slices of a TIF, or slices that the runs of one file cover: 327 times the published depth."""
+"""Slices of a volume: 327 times the published depth."""
 
 MAX_FILE = 4 * MAX_VOXELS
 """Bytes of a file of an archive: the largest volume as uncompressed 8-bit RGBA, 4 GiB."""
 
 MAX_LABELS = 2**18
 """Labels of a file: about 500 times the organelles of a published volume."""
+
+MAX_JSON = 2**28
+"""Bytes of a JSON label file, which is parsed in memory: about 40 times the published ones."""
+
+MAX_RUNS = 2**24
+"""Runs of the labels of one file: 29 times those of the published classes. They take 24 bytes each
+in memory; to read as many from JSON takes up to 3.2 GB."""

@@ -255,7 +255,7 @@ def test_conversion_gives_a_new_array_of_the_dtype(make, dtype):
 
 
 def test_conversion_without_a_copy_is_refused():
-    with pytest.raises(ValueError, match="a lazy array has no elements yet"):
+    with pytest.raises(ValueError, match="a lazy array cannot be converted without a copy"):
         LAZY_LABELS.__array__(copy=False)
 
 

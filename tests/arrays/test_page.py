@@ -14,8 +14,10 @@ from support import publisher
 
 from _platelet_em.arrays.page import decode_page, encode_page
 from _platelet_em.errors import ImageFormatError
-from _platelet_em.publisher.palettes import PALETTES
+from _platelet_em.facts import PUBLISHED
+from _platelet_em.publisher.palettes import class_palettes
 
+PALETTES = class_palettes(PUBLISHED)
 GRAY = np.array([[0, 1, 255], [256, 513, 65_535]], np.uint16)
 MASK = np.array([[0, 1, 2, 3], [4, 5, 6, 0]], np.uint8)
 

@@ -12,8 +12,10 @@ from support import publisher
 from _platelet_em.arrays.page import encode_page
 from _platelet_em.arrays.stack import LazyStack
 from _platelet_em.errors import ImageFormatError
-from _platelet_em.publisher.palettes import PALETTES
+from _platelet_em.facts import PUBLISHED
+from _platelet_em.publisher.palettes import class_palettes
 
+PALETTES = class_palettes(PUBLISHED)
 VOLUME = publisher.random_volume((5, 12, 17), 8)
 IMAGE_PAGES = [encode_page(page) for page in VOLUME.images]
 MASK_PAGES = [encode_page(page, PALETTES["A"]) for page in VOLUME.semantic]
@@ -164,6 +166,11 @@ def test_a_stack_without_pages_is_empty():
     assert (lazy.shape, lazy.dtype, len(lazy), lazy.nbytes) == ((0, 0, 0), np.uint8, 0, 0)
     assert np.asarray(lazy).shape == (0, 0, 0)
     assert pickle.loads(pickle.dumps(lazy)).shape == (0, 0, 0)
+
+
+def test_pickles_name_the_public_class():
+    assert LazyStack.__module__ == "platelet_em"
+    assert b"_platelet_em" not in pickle.dumps(LazyStack(IMAGE_PAGES))
 
 
 def test_nbytes_counts_what_is_stored():

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from support import publisher
 
-from _platelet_em.facts import SCHEMA_VERSION
 from _platelet_em.hub.build import build
+from _platelet_em.rows.schema import SCHEMA_VERSION
 
 FOLDER = Path(__file__).parent
 KINDS = ("images", "semantic", "cell", "organelle")

@@ -13,8 +13,9 @@ from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 from support import publisher
 
 import platelet_em
-from _platelet_em.facts import ARCHIVES, VOLUMES
+from _platelet_em.facts import PUBLISHED
 from _platelet_em.hf import builder as dataset_module
+from _platelet_em.hf import load as load_module
 from _platelet_em.publisher import cache as fetch_module
 
 TRAIN, VALIDATION = 9, 4
@@ -125,13 +126,13 @@ def test_streaming_has_shards_for_workers(load):
 
 def test_streaming_opens_a_volume_once(load, monkeypatch):
     opened = []
-    volume = dataset_module.Volume
+    volume = dataset_module.ArchiveVolume
 
     def count(*arguments):
         opened.append(arguments)
         return volume(*arguments)
 
-    monkeypatch.setattr(dataset_module, "Volume", count)
+    monkeypatch.setattr(dataset_module, "ArchiveVolume", count)
     stream = load(split="train", streaming=True)
     assert len(list(stream)) == len(list(stream)) == TRAIN
     assert len(opened) == 1
@@ -166,7 +167,7 @@ def test_second_call_is_a_cache_hit(load, monkeypatch):
     def fail(*arguments):
         raise AssertionError("the rows are made again")
 
-    monkeypatch.setattr(dataset_module, "Volume", fail)
+    monkeypatch.setattr(dataset_module, "ArchiveVolume", fail)
     second = load(split="train")
     assert second.cache_files == first.cache_files
 
@@ -270,10 +271,12 @@ def test_a_forced_download_is_fetched_once_and_cached_as_itself(
 
     monkeypatch.setattr(fetch_module, "download", download)
     shapes = {name: volume.images.shape for name, volume in served[0].volumes.items()}
-    volumes = tuple(replace(spec, shape=shapes[spec.name]) for spec in VOLUMES)
-    monkeypatch.setattr(fetch_module, "VOLUMES", volumes)
+    volumes = tuple(replace(v, shape=shapes[v.name]) for v in PUBLISHED.volumes)
+    spec = replace(PUBLISHED, volumes=volumes)
+    monkeypatch.setattr(load_module, "PUBLISHED", spec)
+    monkeypatch.setattr(dataset_module.PlateletEM, "SPEC", spec)
     # The published checksum is that of an archive which no test can have.
-    monkeypatch.setattr(fetch_module, "file_md5", lambda file: ARCHIVES[0].md5)
+    monkeypatch.setattr(fetch_module, "file_md5", lambda file: PUBLISHED.archives[0].md5)
     assert np.array_equal(load(), served[0].volumes["50"].images[1])
     assert np.array_equal(load("force_redownload"), served[1].volumes["50"].images[1])
     if not streaming:
@@ -281,7 +284,7 @@ def test_a_forced_download_is_fetched_once_and_cached_as_itself(
         def fail(*arguments):
             raise AssertionError("the rows of the new archive lie in the old one's cache")
 
-        monkeypatch.setattr(dataset_module, "Volume", fail)
+        monkeypatch.setattr(dataset_module, "ArchiveVolume", fail)
     assert np.array_equal(load(), served[1].volumes["50"].images[1])
     assert len(fetched) == 2
 

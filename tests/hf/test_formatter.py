@@ -326,12 +326,12 @@ def test_structs_of_other_types_stay_as_they_are():
 def test_labels_with_null_texts_are_an_error(loaded):
     struct = {"shape": [2, 2], "id": [1], "rle": [None]}
     table = pa.table({"cells": pa.array([struct])})
-    with pytest.raises(platelet_em.LabelFormatError, match="1 of 1 RLE texts are null"):
+    with pytest.raises(platelet_em.LabelFormatError, match="1 of 1 RLE strings are null"):
         PlateletEMFormatter().format_row(table)
 
 
 def test_registering_twice_changes_nothing(caplog):
-    from _platelet_em.hf.private import register_format
+    from _platelet_em.hf.formatter import register_format
 
     register_format()
     assert register_format() == "platelet_em"
@@ -343,7 +343,10 @@ def test_private_names_of_datasets_that_are_touched():
     from datasets import formatting, inspect, iterable_dataset, load, streaming
 
     assert callable(formatting._register_formatter)
-    assert formatting._FORMAT_TYPES["platelet_em"].__mro__[1] is PlateletEMFormatter
+    assert formatting._FORMAT_TYPES["platelet_em"] is PlateletEMFormatter
+    assert issubclass(PlateletEMFormatter, formatting.formatting.TensorFormatter)
+    decoder = PlateletEMFormatter().python_features_decoder
+    assert callable(decoder.decode_column)
     assert "Mapping" in datasets_features._cast_to_python_objects.__code__.co_names
     for module in (load, inspect):
         assert "path" in signature(module.dataset_module_factory).parameters

@@ -150,7 +150,7 @@ sys.addaudithook(no_lock_beside_site_packages)
 LOAD = """
 import pickle
 import platelet_em
-from _platelet_em import dataset
+from _platelet_em.hf import builder as dataset
 archives = dict(data_dir=sys.argv[2])
 for options in ({}, {"num_proc": 2, "cache_dir": "workers"}, {"streaming": True}):
     for label_source in ("json", "tif"):

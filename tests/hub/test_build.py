@@ -18,11 +18,16 @@ from support import plain, publisher
 from support.folders import contents, front_matter
 
 import platelet_em
+from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub import build as repo_module
-from _platelet_em.hub.build import build, read_build
-from _platelet_em.hub.record import read_provenance
-from _platelet_em.rows.picture import draw_panels
-from _platelet_em.rows.schema import FEATURES
+from _platelet_em.hub.build import build
+from _platelet_em.hub.integrity import read_build
+from _platelet_em.hub.record import read_record
+from _platelet_em.rows.make import CONFIGS
+from _platelet_em.rows.picture import SliceArrays, draw_panels
+from _platelet_em.rows.schema import json_features
+
+FEATURES = {config.name: json_features(config.columns(PUBLISHED)) for config in CONFIGS}
 
 
 def test_files(repository):
@@ -145,8 +150,10 @@ def test_card_shows_the_middle_slice_of_each_volume(repository, publication):
     card = (repository / "README.md").read_text()
     for name, truth in publication.volumes.items():
         z = len(truth.images) // 2
-        arrays = (getattr(truth, kind)[z] for kind in ("images", "semantic", "cell", "organelle"))
-        drawn = draw_panels(*arrays, title=f"platelet-em, volume {name}, z = {z}", width=480)
+        labels = {"cells": truth.cell[z], "organelles": truth.organelle[z]}
+        arrays = SliceArrays(truth.images[z], truth.semantic[z], labels)
+        title = f"platelet-em, volume {name}, z = {z}"
+        drawn = draw_panels(arrays, PUBLISHED, title=title, width=480)
         with Image.open(repository / "pictures" / f"volume-{name}.png") as picture:
             assert np.array_equal(np.asarray(picture), drawn)
         assert f"![Volume {name}, slice {z}: " in card
@@ -176,12 +183,12 @@ def test_row_groups_and_order(repository):
 
 
 def test_provenance(repository, archives):
-    records = [read_provenance(path) for path in sorted(repository.rglob("*.parquet"))]
+    records = [read_record(path) for path in sorted(repository.rglob("*.parquet"))]
     assert all(record == records[0] for record in records)
     assert records[0]["schema_version"] == 1
     assert records[0]["label_source"] == "json"
     assert records[0]["archive_md5"] in (repository / "README.md").read_text()
-    assert read_provenance(archives / "images_and_labels_json.zip") is None
+    assert read_record(archives / "images_and_labels_json.zip") is None
 
 
 class Interrupted(BaseException):
@@ -217,8 +224,8 @@ def stop_moving(patch, after):
     """Let builds be interrupted after they have moved so many files into place."""
     publish = repo_module._publish
 
-    def stop(folder, staging, files):
-        publish(folder, staging, files[:after])
+    def stop(folder, staging, files, spec):
+        publish(folder, staging, files[:after], spec)
         raise Interrupted
 
     patch.setattr(repo_module, "_publish", stop)
@@ -292,9 +299,7 @@ def test_builds_of_two_archives_never_stand_side_by_side(
     stop_moving(monkeypatch, after=3)
     with pytest.raises(Interrupted):
         build(out, data_dir=archives, label_source="tif")
-    records = [
-        read_provenance(path) for path in out.rglob("*.parquet") if "." not in path.parent.name
-    ]
+    records = [read_record(path) for path in out.rglob("*.parquet") if "." not in path.parent.name]
     assert {record["label_source"] for record in records} == {"tif"}
     assert not (out / "README.md").exists()
     assert not (out / "croissant.json").exists()
@@ -329,7 +334,9 @@ def test_a_second_build_at_the_same_time_says_so(repository, archives, tmp_path,
     def build_again(*arguments):
         if not tried:
             tried.append(True)
-            with pytest.raises(platelet_em.OutputError, match="another build is at work there"):
+            with pytest.raises(
+                platelet_em.OutputError, match="another build or push is running there"
+            ):
                 build(out, data_dir=archives)
         write(*arguments)
 
@@ -356,7 +363,7 @@ def test_the_card_says_when_nothing_is_data(repository, tmp_path):
     assert "made from the synthetic sample" in card
     assert "Ids are made here" in card
     assert "synthetic" not in (repository / "README.md").read_text()
-    assert read_provenance(next(out.rglob("*.parquet")))["origin"] == "synthetic"
+    assert read_record(next(out.rglob("*.parquet")))["origin"] == "synthetic"
 
 
 def test_a_full_disk_is_said_as_such(archives, tmp_path):
@@ -397,4 +404,4 @@ def test_a_place_that_cannot_be_moved_into_is_named(archives, tmp_path, monkeypa
         with pytest.raises(platelet_em.OutputError, match=words):
             build(tmp_path / "repo", data_dir=archives)
     build(tmp_path / "repo", data_dir=archives)
-    assert read_build(tmp_path / "repo") is not None
+    assert read_build(tmp_path / "repo", PUBLISHED) is not None

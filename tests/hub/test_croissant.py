@@ -16,8 +16,10 @@ from PIL import Image
 from support import publisher
 
 import platelet_em
+from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub.build import build
-from _platelet_em.hub.croissant import CROISSANT, render_croissant
+from _platelet_em.hub.croissant import render_croissant
+from _platelet_em.hub.layout import CROISSANT
 
 # What the reader's own libraries deprecate (rdflib its graphs, pandas its keywords) is theirs.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -241,7 +243,7 @@ def test_an_unfinished_build_beside_the_files_is_not_read(repository, tmp_path):
 
 def test_same_files_same_bytes(repository):
     provenance = {"origin": "publisher"}
-    again = render_croissant(repository, provenance)
+    again = render_croissant(repository, provenance, PUBLISHED)
     assert again == (repository / CROISSANT).read_text("utf-8")
 
 

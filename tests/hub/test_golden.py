@@ -11,9 +11,9 @@ from support import publisher
 
 from _platelet_em.commands.cli import main
 from _platelet_em.commands.info import describe
-from _platelet_em.facts import SCHEMA_VERSION
 from _platelet_em.hub.build import build
-from _platelet_em.hub.record import check_readable, read_provenance
+from _platelet_em.hub.record import check_readable, read_record
+from _platelet_em.rows.schema import SCHEMA_VERSION
 
 FOLDERS = sorted(make.FOLDER.glob("schema-*"))
 PRESENT = make.FOLDER / f"schema-{SCHEMA_VERSION}"
@@ -149,7 +149,7 @@ def test_each_folder_is_of_its_schema():
     for folder in FOLDERS:
         files = sorted(folder.rglob("*.parquet"))
         check_readable(files)
-        versions = {read_provenance(path)["schema_version"] for path in files}
+        versions = {read_record(path)["schema_version"] for path in files}
         assert versions == {int(folder.name.removeprefix("schema-"))}
 
 

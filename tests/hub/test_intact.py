@@ -7,7 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import platelet_em
-from _platelet_em.hub.build import build, read_build
+from _platelet_em.facts import PUBLISHED
+from _platelet_em.hub.build import build
+from _platelet_em.hub.integrity import read_build
 from _platelet_em.hub.push import push
 
 SHARD = "slices/train-00003-of-00008.parquet"
@@ -58,10 +60,12 @@ def write(name, content):
 )
 def test_a_damaged_folder_is_no_build_and_is_made_again(damage, repository, archives, tmp_path):
     folder = shutil.copytree(repository, tmp_path / "repo")
-    assert read_build(folder)
+    assert read_build(folder, PUBLISHED)
     damage(folder)
-    assert read_build(folder) is None
-    assert read_build(build(folder, data_dir=archives)) == read_build(repository)
+    assert read_build(folder, PUBLISHED) is None
+    assert read_build(build(folder, data_dir=archives), PUBLISHED) == read_build(
+        repository, PUBLISHED
+    )
 
 
 def test_a_record_that_says_too_little_is_no_build(repository, tmp_path):
@@ -70,7 +74,7 @@ def test_a_record_that_says_too_little_is_no_build(repository, tmp_path):
         table = pq.read_table(path)
         metadata = {**table.schema.metadata, b"platelet_em": b'{"schema_version": 1}'}
         pq.write_table(table.replace_schema_metadata(metadata), path)
-    assert read_build(folder) is None
+    assert read_build(folder, PUBLISHED) is None
 
 
 def test_the_sample_is_known_when_it_is_unpacked(tmp_path):
@@ -78,7 +82,7 @@ def test_the_sample_is_known_when_it_is_unpacked(tmp_path):
     with zipfile.ZipFile(tmp_path / "sample" / "images_and_labels_json.zip") as archive:
         archive.extractall(tmp_path / "extracted")
     out = build(tmp_path / "repo", data_dir=tmp_path / "extracted")
-    assert read_build(out)["origin"] == "synthetic"
+    assert read_build(out, PUBLISHED)["origin"] == "synthetic"
     card = (out / "README.md").read_text()
     assert "made from the synthetic sample of the tool, not from data" in card
     assert "MD5 of the MD5s of its files" in card
@@ -88,7 +92,7 @@ def test_a_file_that_cannot_be_read_is_named(repository, tmp_path, monkeypatch):
     folder = shutil.copytree(repository, tmp_path / "repo")
     monkeypatch.setattr("os.access", lambda path, mode: path != folder / SHARD)
     # The Hub is asked first, and there is none here.
-    monkeypatch.setattr("_platelet_em.hub.branch.Remote.look", lambda remote: None)
+    monkeypatch.setattr("_platelet_em.hub.branch.HubBranch.read_state", lambda branch: None)
     with pytest.raises(platelet_em.OutputError, match=f"{SHARD}: cannot be read"):
         push("user/platelet-em", folder, dry_run=True)
 

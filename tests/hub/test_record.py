@@ -14,9 +14,8 @@ import platelet_em
 from _platelet_em.commands.cli import main
 from _platelet_em.commands.info import describe
 from _platelet_em.commands.show import show
-from _platelet_em.facts import VOLUMES
 from _platelet_em.hub.build import build
-from _platelet_em.hub.record import check_readable, read_provenance
+from _platelet_em.hub.record import check_readable, read_record
 
 DAMAGED = [
     b"", b"{", b"[1]", b"null", b'"1"', b"1", b"\xff\xfe", b"[" * 100_000, b"{}",
@@ -38,7 +37,7 @@ def put_record(path, stored):
 
 
 def with_version(path, version):
-    record = {**read_provenance(path), "schema_version": version}
+    record = {**read_record(path), "schema_version": version}
     put_record(path, json.dumps(record).encode())
 
 
@@ -69,7 +68,7 @@ def test_info_says_that_a_repository_is_newer(newer, capsys):
 def test_show_says_that_a_repository_is_newer(newer, tmp_path):
     folder, path = newer
     with pytest.raises(platelet_em.SchemaVersionError, match=NEWER.format(path)):
-        list(show(folder, tmp_path / "pictures", spec=VOLUMES[0], slices=[3]))
+        list(show(folder, tmp_path / "pictures", volume="50", slices=[3]))
     assert not (tmp_path / "pictures").exists()
 
 
@@ -106,13 +105,13 @@ def test_a_newer_repository_is_told_though_another_file_is_damaged(newer, archiv
 def test_a_damaged_record_is_one_clear_error_for_readers(stored, copied):
     path = copied / "slices" / "train-00002-of-00008.parquet"
     put_record(path, stored)
-    assert read_provenance(path) is None
+    assert read_record(path) is None
     message = f"{path}: metadata 'platelet_em': expected a JSON object whose 'schema_version' is a"
     with pytest.raises(platelet_em.SchemaVersionError, match=message) as caught:
         list(describe(copied))
     assert len(str(caught.value)) < len(str(path)) + 300
     with pytest.raises(platelet_em.SchemaVersionError, match=message):
-        list(show(copied, copied, spec=VOLUMES[0], slices=[0]))
+        list(show(copied, copied, volume="50", slices=[0]))
 
 
 @pytest.mark.parametrize("stored", [b"{", b'{"schema_version": -1}'])
@@ -143,21 +142,21 @@ def test_what_other_tools_wrote_from_our_rows_is_read(copied, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "slices, train: 9 rows in 8 files" in out
     assert "schema version" not in out
-    pictures = list(show(copied, tmp_path, spec=VOLUMES[0], slices=[1]))
+    pictures = list(show(copied, tmp_path, volume="50", slices=[1]))
     assert [path.is_file() for path in pictures] == [True]
 
 
 def test_records_with_further_keys_are_read(copied):
     path = next(copied.rglob("*.parquet"))
     put_record(path, b'{"later": [1], "schema_version": 1}')
-    assert read_provenance(path) == {"later": [1], "schema_version": 1}
+    assert read_record(path) == {"later": [1], "schema_version": 1}
     check_readable([path])
 
 
 def test_what_is_no_parquet_has_no_record(tmp_path):
     (tmp_path / "text").write_text("PAR1")
     for path in (tmp_path / "text", tmp_path, tmp_path / "nowhere"):
-        assert read_provenance(path) is None
+        assert read_record(path) is None
 
 
 LABELS = {

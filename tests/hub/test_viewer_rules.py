@@ -30,13 +30,13 @@ from PIL import Image
 from support import viewer
 from support.folders import front_matter
 
-from _platelet_em.facts import VOLUMES
-from _platelet_em.publisher.palettes import PALETTES
+from _platelet_em.facts import PUBLISHED
+from _platelet_em.publisher.palettes import class_palette
 
 CONFIGS = ("slices", "volumes", "preview")
 SPLITS = ("train", "validation")
 PLAIN = (datasets.Value, datasets.Image, datasets.ClassLabel, datasets.List)
-DEPTH = {spec.split: spec.shape[0] for spec in VOLUMES}
+DEPTH = {spec.split: spec.shape[0] for spec in PUBLISHED.volumes}
 
 each_config = pytest.mark.parametrize("config", CONFIGS)
 each_split = pytest.mark.parametrize("split", SPLITS)
@@ -282,7 +282,7 @@ def test_viewer_3_pictures_reach_the_visitor_bit_for_bit(built, column):
             assert stored.mode == seen.mode == mode
             assert np.array_equal(np.asarray(seen), np.asarray(stored))
             if mode == "P":
-                assert seen.getpalette()[:21] == PALETTES["A"].ravel().tolist()
+                assert seen.getpalette()[:21] == class_palette(PUBLISHED).ravel().tolist()
 
 
 def test_viewer_3_pages_of_volumes_and_previews_have_modes_that_are_shown(built):

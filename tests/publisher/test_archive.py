@@ -1,4 +1,4 @@
-"""Zips and folders of the publisher, however they are packed, and whatever is wrong with them."""
+"""Zips and folders of the publisher, packed in any way, or damaged."""
 
 import dataclasses
 import errno
@@ -11,11 +11,13 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from _platelet_em.errors import ArchiveError, MissingMemberError
-from _platelet_em.publisher.archive import Source, file_md5, find_source, needed_files, open_source
+from _platelet_em.errors import ArchiveError, MissingMemberError, OutputError
+from _platelet_em.facts import PUBLISHED
+from _platelet_em.publisher import archive
+from _platelet_em.publisher.archive import file_md5
 
 SOURCES = ["json", "tif"]
-PUBLISHED = {"json": "images_and_labels_json.zip", "tif": "images_and_labels_rgba.zip"}
+ZIPS = {"json": "images_and_labels_json.zip", "tif": "images_and_labels_rgba.zip"}
 JUNK = {
     "__MACOSX/platelet-em/images/50-images.tif": b"junk",
     "__MACOSX/platelet-em/images/._50-images.tif": b"junk",
@@ -25,14 +27,26 @@ JUNK = {
 }
 
 
+def find_source(path, label_source):
+    return archive.find_source(path, label_source, PUBLISHED)
+
+
+def open_source(path):
+    return archive.open_source(path, PUBLISHED)
+
+
+def needed_files(label_source):
+    return archive.needed_files(PUBLISHED, label_source)
+
+
 def by_name(files):
     return {PurePosixPath(path).name: content for path, content in files.items()}
 
 
 def write_zip(path, files):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as zipped:
         for name, content in files.items():
-            archive.writestr(name, content)
+            zipped.writestr(name, content)
     return path
 
 
@@ -49,22 +63,22 @@ def with_junk(publication):
 
 
 def folder_with_zips(publication, path, source):
-    for kind, name in PUBLISHED.items():
-        publication.zip(path / name, kind)
+    for label_source, name in ZIPS.items():
+        publication.zip(path / name, label_source)
     (path / "notes.txt").write_text("not ours")
     return path
 
 
 def folder_with_other_names(publication, path, source):
-    for kind in SOURCES:
-        publication.zip(path / f"my {kind} copy.zip", kind)
-    (path / "._my json copy.zip").write_bytes(b"left by a Mac")
+    for label_source in SOURCES:
+        publication.zip(path / f"my {label_source} copy.zip", label_source)
+    (path / "._my json copy.zip").write_bytes(b"added by macOS")
     return path
 
 
-def zips_beside_files_of_the_other_source(publication, path, source):
+def zip_next_to_files_of_the_other_source(publication, path, source):
     other = {"json": "tif", "tif": "json"}[source]
-    publication.zip(path / PUBLISHED[source], source)
+    publication.zip(path / ZIPS[source], source)
     return publication.folder(path, other)
 
 
@@ -80,13 +94,13 @@ LAYOUTS = {
     "folder with both sources": lambda p, path, s: p.folder(p.folder(path, "tif"), "json"),
     "folder with the zips": folder_with_zips,
     "folder with zips of other names": folder_with_other_names,
-    "folder with a zip and files of the other": zips_beside_files_of_the_other_source,
+    "folder with a zip and files of the other source": zip_next_to_files_of_the_other_source,
 }
 
 
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_file_is_found_however_it_is_packed(layout, source, publication, tmp_path):
+def test_every_file_is_found_in_any_layout(layout, source, publication, tmp_path):
     found = find_source(LAYOUTS[layout](publication, tmp_path, source), source)
     for name, content in by_name(publication.files(source)).items():
         with found.open(name) as file:
@@ -100,56 +114,74 @@ def test_the_needed_files_are_those_that_the_publisher_ships(source, publication
     assert sorted(needed_files(source)) == sorted(by_name(publication.files(source)))
 
 
-def test_a_place_may_be_text_and_begin_with_the_home_folder(publication, tmp_path, monkeypatch):
+def test_files_of_volumes_that_an_archive_does_not_hold_are_not_needed(publication):
+    first, second = PUBLISHED.volumes
+    only_json = dataclasses.replace(second, archives=("json",))
+    spec = dataclasses.replace(PUBLISHED, volumes=(first, only_json))
+    assert archive.needed_files(spec, "json") == needed_files("json")
+    assert archive.needed_files(spec, "tif") == list(first.members("tif"))
+
+
+def test_only_files_of_the_dataset_are_looked_for_in_a_folder(publication, tmp_path):
+    (first, _) = PUBLISHED.volumes
+    spec = dataclasses.replace(PUBLISHED, volumes=(first,))
+    source = archive.open_source(publication.folder(tmp_path, "json"), spec)
+    assert source.holds(first.members("json"))
+    assert not source.holds(["24-images.tif"])
+
+
+def test_a_path_may_be_a_string_that_begins_with_the_home_folder(
+    publication, tmp_path, monkeypatch
+):
     monkeypatch.setenv("HOME", str(tmp_path))
     publication.zip(tmp_path / "a.zip", "json")
     assert find_source("~/a.zip", "json").path == tmp_path / "a.zip"
 
 
-def test_a_source_knows_what_it_is(archives, tmp_path):
-    packed = open_source(archives / PUBLISHED["json"])
+def test_a_source_knows_whether_it_is_a_zip_and_what_it_holds(archives, tmp_path):
+    packed = open_source(archives / ZIPS["json"])
     assert packed.is_zip
-    assert repr(packed) == f"Source('{archives / PUBLISHED['json']}')"
+    assert repr(packed) == f"Source('{archives / ZIPS['json']}')"
     assert not open_source(tmp_path).is_zip
     assert packed.holds(["50-images.tif", "24-semantic.json"])
     assert not packed.holds(["50-images.tif", "24-semantic.tif"])
 
 
-def test_a_place_for_messages_is_archive_and_member(archives):
-    path = archives / PUBLISHED["json"]
+def test_messages_call_a_file_by_archive_and_member(archives):
+    path = archives / ZIPS["json"]
     expected = f"{path}: platelet-em/labels-semantic/50-semantic.json"
-    assert open_source(path).place("50-semantic.json") == expected
+    assert open_source(path).describe_member("50-semantic.json") == expected
 
 
-def test_the_published_zip_goes_before_others_that_fit(publication, tmp_path):
-    for name in ("a.zip", PUBLISHED["json"], "z.zip"):
+def test_the_published_zip_is_preferred_to_others_that_match(publication, tmp_path):
+    for name in ("a.zip", ZIPS["json"], "z.zip"):
         publication.zip(tmp_path / name, "json")
-    assert find_source(tmp_path, "json").path.name == PUBLISHED["json"]
+    assert find_source(tmp_path, "json").path.name == ZIPS["json"]
 
 
-# What is wrong with it
+# Damaged and ambiguous sources
 
 
 @pytest.mark.parametrize("missing", ["50-images.tif", "24-instance-organelle.json"])
 @pytest.mark.parametrize("write", [write_zip, write_folder])
 def test_a_missing_file_is_named(missing, write, publication, tmp_path):
     files = {n: c for n, c in publication.files("json").items() if not n.endswith(missing)}
-    place = write(tmp_path / "place", files)
+    path = write(tmp_path / "source", files)
     with pytest.raises(
-        MissingMemberError, match=rf"place: expected a file {missing}, found 24-.*as data_dir$"
+        MissingMemberError, match=rf"source: expected a file {missing}, found 24-.*as data_dir$"
     ):
-        find_source(place, "json")
+        find_source(path, "json")
 
 
-def test_an_archive_of_the_other_source_misses_its_first_label_file(archives):
-    path = archives / PUBLISHED["json"]
+def test_an_archive_of_the_other_source_lacks_the_first_label_file(archives):
+    path = archives / ZIPS["json"]
     with pytest.raises(
         MissingMemberError, match=r"_json\.zip: expected a file 50-semantic\.tif, found .*50-sem"
     ):
         find_source(path, "tif")
 
 
-def test_a_shadow_of_a_mac_does_not_stand_in_for_a_missing_file(publication, tmp_path):
+def test_a_file_added_by_macos_does_not_replace_a_missing_file(publication, tmp_path):
     files = {**publication.files("json"), **JUNK}
     del files["images/50-images.tif"]
     with pytest.raises(MissingMemberError, match=r"a\.zip: expected a file 50-images\.tif, found"):
@@ -164,26 +196,26 @@ def test_an_empty_folder_holds_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("write", [write_zip, write_folder])
-def test_a_file_that_is_there_twice_is_refused(write, publication, tmp_path):
+def test_a_file_that_is_present_twice_is_refused(write, publication, tmp_path):
     files = {**publication.files("json"), "old/50-semantic.json": b"{}"}
     expected = (
-        r"place: 50-semantic\.json is there 2 times "
+        r"source: found 2 files 50-semantic\.json "
         r"\(labels-semantic/50-semantic\.json, old/50-semantic\.json\): give .*data_dir"
     )
     with pytest.raises(ArchiveError, match=expected):
-        find_source(write(tmp_path / "place", files), "json")
+        find_source(write(tmp_path / "source", files), "json")
 
 
 def test_two_extracted_archives_side_by_side_are_refused(publication, tmp_path):
     for source in SOURCES:
         publication.folder(tmp_path / source, source)
     with pytest.raises(
-        ArchiveError, match=r"50-images\.tif is there 2 times \(json/images/.*, tif/images/"
+        ArchiveError, match=r"found 2 files 50-images\.tif \(json/images/.*, tif/images/"
     ):
         find_source(tmp_path, "json")
 
 
-def test_two_zips_that_fit_are_refused(publication, tmp_path):
+def test_two_zips_that_match_are_refused(publication, tmp_path):
     for name in ("a.zip", "b.zip"):
         publication.zip(tmp_path / name, "tif")
     publication.zip(tmp_path / "c.zip", "json")
@@ -194,7 +226,7 @@ def test_two_zips_that_fit_are_refused(publication, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>gone</html>", b"PK\3\4" + bytes(100)])
-def test_what_is_no_zip_is_refused(content, tmp_path):
+def test_a_file_that_is_not_a_zip_is_refused(content, tmp_path):
     path = tmp_path / "a.zip"
     path.write_bytes(content)
     with pytest.raises(
@@ -205,30 +237,30 @@ def test_what_is_no_zip_is_refused(content, tmp_path):
 
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
 def test_a_zip_that_ends_too_early_is_refused(share, archives, tmp_path):
-    whole = (archives / PUBLISHED["json"]).read_bytes()
+    whole = (archives / ZIPS["json"]).read_bytes()
     path = tmp_path / "a.zip"
     path.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(ArchiveError, match=r"a\.zip: expected a zip archive: .*zip file"):
         find_source(path, "json")
 
 
-@pytest.mark.parametrize("place", ["nowhere", "nowhere/a.zip"])
-def test_a_place_that_does_not_exist_is_named(place, tmp_path):
+@pytest.mark.parametrize("path", ["nowhere", "nowhere/a.zip"])
+def test_a_path_that_does_not_exist_is_named(path, tmp_path):
     with pytest.raises(
-        MissingMemberError, match=rf"{place}: expected a zip or a folder .* found nothing there"
+        MissingMemberError, match=rf"{path}: expected a zip or a folder .* found nothing there"
     ):
-        find_source(tmp_path / place, "json")
+        find_source(tmp_path / path, "json")
 
 
-def test_a_place_below_a_file_is_refused(archives):
+def test_a_path_below_a_file_is_refused(archives):
     with pytest.raises(ArchiveError, match=r"_json\.zip/inside: expected a zip archive: .*direct"):
-        find_source(archives / PUBLISHED["json"] / "inside", "json")
+        find_source(archives / ZIPS["json"] / "inside", "json")
 
 
 def test_a_damaged_member_is_named_when_it_is_opened(archives, tmp_path):
-    data = bytearray((archives / PUBLISHED["json"]).read_bytes())
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        info = archive.getinfo("platelet-em/images/50-images.tif")
+    data = bytearray((archives / ZIPS["json"]).read_bytes())
+    with zipfile.ZipFile(io.BytesIO(data)) as zipped:
+        info = zipped.getinfo("platelet-em/images/50-images.tif")
     data[info.header_offset + 1000] ^= 0xFF
     path = tmp_path / "a.zip"
     path.write_bytes(data)
@@ -243,14 +275,14 @@ def test_a_damaged_member_is_named_when_it_is_opened(archives, tmp_path):
 
 
 @pytest.mark.parametrize("bit", range(8))
-def test_no_flipped_bit_gives_other_content_or_a_strange_error(bit, tmp_path):
+def test_no_flipped_bit_gives_other_content_or_another_exception(bit, tmp_path):
     content = b"the content of a member, " * 4
     whole = write_zip(tmp_path / "whole.zip", {"50-images.tif": content}).read_bytes()
     path = tmp_path / "a.zip"
     refused = 0
-    for place in range(len(whole)):
+    for position in range(len(whole)):
         data = bytearray(whole)
-        data[place] ^= 1 << bit
+        data[position] ^= 1 << bit
         path.write_bytes(data)
         try:
             with open_source(path).open("50-images.tif") as file:
@@ -260,11 +292,21 @@ def test_no_flipped_bit_gives_other_content_or_a_strange_error(bit, tmp_path):
     assert refused > len(whole) // 3
 
 
-# What it is
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_a_full_disk_is_named_when_a_member_is_unpacked(archives, monkeypatch):
+    file = Path("/dev/full").open("w+b")  # noqa: SIM115  # the source closes it
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda: file)
+    source = find_source(archives / ZIPS["json"], "json")
+    with pytest.raises(OutputError, match=r"folder of temporary files.*: no (room|space)"):
+        source.open("50-images.tif")
+    assert file.closed
 
 
-def test_the_identity_of_a_zip_is_its_md5_wherever_it_lies(archives, tmp_path):
-    path = archives / PUBLISHED["json"]
+# Identity
+
+
+def test_the_identity_of_a_zip_is_its_md5_wherever_it_is(archives, tmp_path):
+    path = archives / ZIPS["json"]
     moved = shutil.copy(path, tmp_path / "other name.zip")
     expected = hashlib.md5(path.read_bytes()).hexdigest()
     names = needed_files("json")
@@ -272,7 +314,7 @@ def test_the_identity_of_a_zip_is_its_md5_wherever_it_lies(archives, tmp_path):
     assert open_source(moved).identity(names) == expected
 
 
-def test_the_identity_of_a_folder_is_that_of_its_files_wherever_they_lie(publication, tmp_path):
+def test_the_identity_of_a_folder_is_that_of_its_files_wherever_they_are(publication, tmp_path):
     names = needed_files("json")
     first = open_source(publication.folder(tmp_path / "a", "json"))
     nested = open_source(with_junk(publication).folder(tmp_path / "b/c/d", "json").parent)
@@ -290,10 +332,12 @@ def test_the_identity_of_a_folder_changes_with_any_of_its_files(publication, tmp
     assert len(seen) == len(files) + 1
 
 
-def test_the_identity_of_a_folder_tells_which_content_has_which_name(publication, tmp_path):
+def test_the_identity_of_a_folder_depends_on_which_content_has_which_name(publication, tmp_path):
     names = needed_files("json")
     files = publication.files("json")
-    cell, organelle = (f"labels-instance/50-instance-{k}.json" for k in ("cell", "organelle"))
+    cell, organelle = (
+        f"labels-instance/50-instance-{name}.json" for name in ("cell", "organelle")
+    )
     swapped = {**files, cell: files[organelle], organelle: files[cell]}
     a, b = (
         open_source(write_folder(tmp_path / name, content)).identity(names)
@@ -316,11 +360,11 @@ def test_the_md5_is_that_of_the_rest_of_a_file():
 
 def test_a_missing_file_has_no_identity(tmp_path):
     with pytest.raises(MissingMemberError, match=r"expected a file 24-images\.tif, found nothing"):
-        Source(tmp_path).identity(["24-images.tif"])
+        open_source(tmp_path).identity(["24-images.tif"])
 
 
-def test_a_folder_that_cannot_be_read_is_not_one_without_files(tmp_path, monkeypatch):
-    # Whoever runs the tests may read everything, so the system is made to refuse.
+def test_a_folder_that_cannot_be_read_is_refused_and_not_taken_as_empty(tmp_path, monkeypatch):
+    # The user who runs the tests may be allowed to read everything.
     (tmp_path / "labels-semantic").mkdir()
     scandir = os.scandir
 

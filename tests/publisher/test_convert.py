@@ -1,5 +1,6 @@
-"""Label files from one form into the other, against the publisher's decoder and tifffile."""
+"""Label files converted to other forms, against the publisher's decoder and tifffile."""
 
+import dataclasses
 import io
 import json
 import tempfile
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from support import publisher
 
+from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.errors import (
     ConversionError,
     ImageFormatError,
@@ -21,8 +23,9 @@ from _platelet_em.errors import (
     MissingMemberError,
     OutputError,
 )
+from _platelet_em.facts import PUBLISHED, SemanticClass
 from _platelet_em.publisher import convert as convert_module
-from _platelet_em.publisher.convert import convert
+from _platelet_em.publisher.convert import convert, write_json
 
 SHAPE = (3, 6, 8)
 PALETTES = {"A": publisher.OLD, "B": publisher.JET}
@@ -83,7 +86,7 @@ def test_classes_become_a_tif_of_their_indices(classes, tmp_path):
 
 
 @pytest.mark.parametrize("palette", PALETTES)
-def test_classes_become_colours_of_a_palette(palette, classes, tmp_path):
+def test_classes_become_colors_of_a_palette(palette, classes, tmp_path):
     source, array = classes
     convert(source, tmp_path / "a.tif", palette=palette)
     found = tifffile.imread(tmp_path / "a.tif")
@@ -91,7 +94,7 @@ def test_classes_become_colours_of_a_palette(palette, classes, tmp_path):
     np.testing.assert_array_equal(found, publisher.rgba(array, PALETTES[palette]))
 
 
-def test_the_palette_is_b_unless_it_is_named(classes, tmp_path):
+def test_the_default_palette_is_b(classes, tmp_path):
     source, array = classes
     convert(source, tmp_path / "a.tif")
     found = tifffile.imread(tmp_path / "a.tif")
@@ -99,9 +102,9 @@ def test_the_palette_is_b_unless_it_is_named(classes, tmp_path):
 
 
 @pytest.mark.parametrize("top", [255, 65535, 2**24 - 1])
-def test_instances_become_colours_of_their_own(top, tmp_path, same_partition):
+def test_each_instance_gets_a_color_of_its_own(top, tmp_path, same_partition):
     array = random_ids(top)
-    # Ids that differ in one bit have colours of their own, too.
+    # Ids that differ in one bit have different colors, too.
     array[0, 1:3].flat = [min(1 + 2**k, top) for k in range(8, 24)]
     array[0, 3] = 1
     source = write_labels(tmp_path / "50-instance-cell.json", publisher.encode(array))
@@ -116,7 +119,7 @@ def test_instances_become_colours_of_their_own(top, tmp_path, same_partition):
     assert same_partition(codes, array)
 
 
-def test_tifs_are_deflated_and_have_a_page_for_each_slice(instances, tmp_path):
+def test_tifs_are_deflated_and_have_one_page_per_slice(instances, tmp_path):
     source, _ = instances
     for form in ("index", "rgba"):
         convert(source, tmp_path / "a.tif", form=form)
@@ -147,8 +150,8 @@ def test_json_becomes_canonical_json(tmp_path):
 # From TIF
 
 
-def through(array, tmp_path, kind, **options):
-    """JSON to TIF to JSON: the texts before and after."""
+def convert_back(array, tmp_path, kind, **options):
+    """JSON to TIF to JSON: the labels before and after."""
     labels = publisher.encode(array)
     source = write_labels(tmp_path / f"50-{kind}.json", labels)
     convert(source, tmp_path / f"{kind}.tif", **options)
@@ -157,25 +160,25 @@ def through(array, tmp_path, kind, **options):
 
 
 def test_ids_survive_a_tif_of_ids(tmp_path):
-    before, after = through(random_ids(), tmp_path, "instance-cell", form="index")
+    before, after = convert_back(random_ids(), tmp_path, "instance-cell", form="index")
     assert after == before
 
 
 def test_classes_survive_a_tif_of_indices(tmp_path):
-    before, after = through(random_classes(), tmp_path, "semantic", form="index")
+    before, after = convert_back(random_classes(), tmp_path, "semantic", form="index")
     assert after == before
 
 
 @pytest.mark.parametrize("palette", PALETTES)
-def test_classes_survive_colours(palette, tmp_path):
-    before, after = through(random_classes(), tmp_path, "semantic", palette=palette)
+def test_classes_survive_colors(palette, tmp_path):
+    before, after = convert_back(random_classes(), tmp_path, "semantic", palette=palette)
     assert after == before
     assert list(after) == [".info", "1", "2", "3", "4", "5", "6"]
 
 
-def test_instances_survive_colours_as_a_partition(tmp_path, same_partition):
+def test_instances_survive_colors_as_a_partition(tmp_path, same_partition):
     array = random_ids(2**24 - 1)
-    _, after = through(array, tmp_path, "instance-organelle", form="rgba")
+    _, after = convert_back(array, tmp_path, "instance-organelle", form="rgba")
     found = publisher.decode(after)
     assert same_partition(found, array)
     first = [np.argmax(found == label) for label in range(1, int(found.max()) + 1)]
@@ -212,7 +215,7 @@ def test_one_palette_becomes_the_other(tmp_path):
 )
 def test_any_labels_survive_any_form(array, form):
     with tempfile.TemporaryDirectory() as folder:
-        before, after = through(array, Path(folder), "instance-cell", form=form)
+        before, after = convert_back(array, Path(folder), "instance-cell", form=form)
         assert publisher.decode(after).shape == array.shape
         if form == "index":
             assert after == before
@@ -222,11 +225,11 @@ def test_any_labels_survive_any_form(array, form):
 
 def test_labels_without_any_id_survive(tmp_path):
     for form in ("index", "rgba"):
-        before, after = through(np.zeros(SHAPE, int), tmp_path, "instance-cell", form=form)
+        before, after = convert_back(np.zeros(SHAPE, int), tmp_path, "instance-cell", form=form)
         assert after == before
 
 
-# What would be lost
+# Conversions that would lose ids
 
 
 def test_an_id_too_large_for_a_tif_of_ids_is_refused(tmp_path):
@@ -238,10 +241,10 @@ def test_an_id_too_large_for_a_tif_of_ids_is_refused(tmp_path):
     assert names(tmp_path) == ["50-instance-cell.json"]
 
 
-def test_an_id_without_a_colour_is_refused(tmp_path):
+def test_an_id_beyond_the_number_of_colors_is_refused(tmp_path):
     array = random_ids(2**24)
     source = write_labels(tmp_path / "50-instance-cell.json", publisher.encode(array))
-    expected = rf"id {2**24} has no colour of its own: 8-bit RGB tells {2**24 - 1} ids apart: keep"
+    expected = rf"id {2**24} has no color of its own: 8-bit RGB distinguishes {2**24 - 1} ids: k"
     with pytest.raises(ConversionError, match=expected):
         convert(source, tmp_path / "a.tif", form="rgba")
     assert names(tmp_path) == ["50-instance-cell.json"]
@@ -262,11 +265,11 @@ def test_an_id_without_voxels_of_its_own_is_refused(form, labels, tmp_path):
     assert "7" in json.loads((tmp_path / "a.json").read_text())
 
 
-# Which form, which kind
+# Form, and classes or instances
 
 
 @pytest.mark.parametrize(("target", "channels"), [("a.json", None), ("a.tif", 4), ("a.TIFF", 4)])
-def test_the_form_goes_by_the_ending_of_the_target(target, channels, classes, tmp_path):
+def test_the_form_follows_from_the_suffix_of_the_target(target, channels, classes, tmp_path):
     source, array = classes
     convert(str(source), str(tmp_path / target))
     if channels is None:
@@ -278,7 +281,7 @@ def test_the_form_goes_by_the_ending_of_the_target(target, channels, classes, tm
 @pytest.mark.parametrize(
     ("name", "colored"), [("50-semantic.json", True), ("50-instance-organelle.json", False)]
 )
-def test_the_kind_goes_by_the_name_of_the_source(name, colored, tmp_path):
+def test_the_name_of_the_source_says_whether_labels_are_classes(name, colored, tmp_path):
     array = random_classes()
     source = write_labels(tmp_path / name, publisher.encode(array))
     convert(source, tmp_path / "a.tif")
@@ -288,7 +291,7 @@ def test_the_kind_goes_by_the_name_of_the_source(name, colored, tmp_path):
 
 @pytest.mark.parametrize("semantic", [True, False])
 @pytest.mark.parametrize("name", ["labels.json", "50-semantic.json", "50-instance-cell.json"])
-def test_the_kind_that_is_given_goes_before_the_name(name, semantic, tmp_path):
+def test_the_argument_semantic_is_preferred_to_the_name(name, semantic, tmp_path):
     array = random_classes()
     source = write_labels(tmp_path / name, publisher.encode(array))
     convert(source, tmp_path / "a.tif", semantic=semantic)
@@ -297,16 +300,16 @@ def test_the_kind_that_is_given_goes_before_the_name(name, semantic, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["labels.json", "semantic-and-instance.json"])
-def test_a_name_that_says_no_kind_is_refused(name, tmp_path):
+def test_a_name_that_says_neither_or_both_is_refused(name, tmp_path):
     source = write_labels(tmp_path / name, publisher.encode(random_classes()))
     with pytest.raises(
-        ConversionError, match=rf"^{name}: its name does not say .*: say so with semantic=True or"
+        ConversionError, match=rf"^{name}: its name does not say .*: pass semantic=True or"
     ):
         convert(source, tmp_path / "a.tif")
     assert names(tmp_path) == [name]
 
 
-def test_only_the_name_of_the_file_tells_its_kind(tmp_path):
+def test_only_the_name_of_the_file_counts_and_not_that_of_its_folder(tmp_path):
     folder = tmp_path / "labels-semantic-instance"
     folder.mkdir()
     array = random_classes()
@@ -320,7 +323,7 @@ def test_only_the_name_of_the_file_tells_its_kind(tmp_path):
     [
         ({"form": "png"}, "got form 'png', palette 'B'"),
         ({"palette": "C"}, "got form 'rgba', palette 'C'"),
-        ({"form": "RGBA"}, "expected another file, a form of json, index, rgba, and palette A or"),
+        ({"form": "RGBA"}, "expected a form of json, index, rgba, and a palette of A, B; got"),
     ],
 )
 def test_an_unknown_form_or_palette_is_refused(options, got, classes, tmp_path):
@@ -338,10 +341,27 @@ def test_a_file_is_not_converted_onto_itself(classes, tmp_path, monkeypatch):
     assert json.loads(source.read_text()) == publisher.encode(array)
 
 
-# What goes wrong
+def test_another_dataset_has_other_classes_and_palettes(tmp_path):
+    classes = (
+        SemanticClass(name="background", colors=((0, 0, 0),)),
+        SemanticClass(name="glia", colors=((0, 255, 0),)),
+    )
+    spec = dataclasses.replace(PUBLISHED, palettes=("only",), classes=classes)
+    labels = {".info": {"shape": [1, 1, 2]}, "1": "2 1"}
+    source = write_labels(tmp_path / "a-semantic.json", labels)
+    convert(source, tmp_path / "a.tif", palette="only", spec=spec)
+    assert tifffile.imread(tmp_path / "a.tif").tolist() == [[[0, 0, 0, 0], [0, 255, 0, 255]]]
+    with pytest.raises(ConversionError, match="a palette of only; got form 'rgba', palette 'B'"):
+        convert(source, tmp_path / "a.tif", spec=spec)
+    write_labels(source, {**labels, "2": "1 1"})
+    with pytest.raises(LabelFormatError, match="expected classes from 0 to 1, got label 2"):
+        convert(source, tmp_path / "a.json", palette="only", spec=spec)
 
 
-def test_a_source_that_is_not_there_is_named(tmp_path):
+# Errors
+
+
+def test_a_missing_source_is_named(tmp_path):
     with pytest.raises(
         MissingMemberError, match=r"50-semantic\.json: expected a label file .*No such file"
     ):
@@ -350,7 +370,7 @@ def test_a_source_that_is_not_there_is_named(tmp_path):
 
 
 DAMAGED = {
-    "50-semantic.json": (b"{", LabelFormatError, "at byte 1: expected a key"),
+    "50-semantic.json": (b"{", LabelFormatError, "at character 1: expected JSON"),
     "50-instance-cell.tif": (b"II*", ImageFormatError, "the file: expected a readable TIF"),
     "50-semantic.tif": (
         publisher.tif(np.full((1, 2, 2), 9, np.uint8)),
@@ -372,7 +392,7 @@ def test_a_damaged_source_changes_nothing(name, old, tmp_path):
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_text_that_is_damaged_changes_nothing(tmp_path):
+def test_a_damaged_rle_string_changes_nothing(tmp_path):
     labels = {".info": {"shape": [2, 2, 4]}, "4": "1 3", "7": "9 1 17 1"}
     source = write_labels(tmp_path / "50-instance-cell.json", labels)
     with pytest.raises(LabelFormatError, match=r"cell\.json: id 7: run 2 is 17 1; expected .* 16"):
@@ -398,7 +418,7 @@ def test_an_error_between_two_pages_leaves_nothing_behind(form, instances, tmp_p
     assert names(tmp_path) == ["50-instance-cell.json"]
 
 
-def test_a_place_that_cannot_be_written_to_is_named(classes):
+def test_a_target_that_cannot_be_written_is_named(classes):
     source, array = classes
     with pytest.raises(OutputError, match=r"50-semantic\.json/a\.tif: cannot be written: .+: ch"):
         convert(source, source / "a.tif")
@@ -408,24 +428,24 @@ def test_a_place_that_cannot_be_written_to_is_named(classes):
 def test_the_same_labels_give_the_same_bytes(instances, tmp_path):
     source, _ = instances
     for form in ("json", "index", "rgba"):
-        ending = "json" if form == "json" else "tif"
-        a, b = (tmp_path / f"{name}.{ending}" for name in "ab")
+        suffix = "json" if form == "json" else "tif"
+        a, b = (tmp_path / f"{name}.{suffix}" for name in "ab")
         convert(source, a, form=form)
         convert(source, b, form=form)
         assert a.read_bytes() == b.read_bytes()
 
 
 @pytest.mark.parametrize(("name", "form"), [("a.png", None), ("a", "rgba"), ("a.tif", "json")])
-def test_an_ending_that_says_otherwise_is_refused(name, form, instances, tmp_path):
-    with pytest.raises(ConversionError, match="expected the ending"):
+def test_a_suffix_that_contradicts_the_form_is_refused(name, form, instances, tmp_path):
+    with pytest.raises(ConversionError, match="expected the suffix"):
         convert(instances[0], tmp_path / name, form=form)
 
 
-def test_a_stack_behind_one_page_is_refused(instances, tmp_path):
+def test_a_stack_in_one_page_is_refused(instances, tmp_path):
     _, array = instances
     path = tmp_path / "50-instance-cell.tif"
     tifffile.imwrite(path, array.astype(np.uint16), photometric="minisblack", truncate=True)
-    with pytest.raises(ImageFormatError, match=f"{len(array)} planes and one page"):
+    with pytest.raises(ImageFormatError, match=f"{len(array)} planes in one page"):
         convert(path, tmp_path / "a.json")
 
 
@@ -437,22 +457,21 @@ def test_a_class_without_voxels_loses_nothing(tmp_path):
     assert tifffile.imread(tmp_path / "a.tif")[0, 0].tolist() == [0, 40, 255, 255]
 
 
-def test_a_depth_that_no_volume_has_takes_no_memory(tmp_path):
+@pytest.mark.parametrize("form", ["json", "index"])
+def test_a_depth_that_no_volume_has_is_refused(form, tmp_path):
     labels = {".info": {"shape": [2**40, 1, 1]}, "1": "7 2"}
-    source = tmp_path / "e-instance.json"
-    source.write_text(json.dumps(labels))
-    convert(source, tmp_path / "e.json")
-    assert json.loads((tmp_path / "e.json").read_text())["1"] == "7 2"
+    source = write_labels(tmp_path / "e-instance.json", labels)
+    with pytest.raises(LabelFormatError, match="expected at most 16384 slices"):
+        convert(source, tmp_path / f"a.{'json' if form == 'json' else 'tif'}", form=form)
+    assert names(tmp_path) == ["e-instance.json"]
 
 
-def test_json_is_written_to_anything_that_can_be_written():
+def test_json_is_written_to_any_open_file():
     out = io.BytesIO()
-    with convert_module.RunStore((1, 2, 2)) as store:
-        store.ids = np.array([3], np.int32)
-        convert_module.write_json(out, store)
+    write_json(out, LazyLabels((1, 2, 2), [3], [""]))
     assert json.loads(out.getvalue()) == {".info": {"shape": [1, 2, 2], "dtype": "int64"}, "3": ""}
 
 
-def test_an_unknown_form_is_told_before_the_ending(instances, tmp_path):
+def test_an_unknown_form_is_reported_before_the_suffix(instances, tmp_path):
     with pytest.raises(ConversionError, match=r"form of json, index, rgba.*got form 'png'"):
         convert(instances[0], tmp_path / "a.png", form="png")

@@ -1,4 +1,4 @@
-"""The publisher's JSON form: where its texts lie, against Python's own JSON reader."""
+"""The publisher's JSON form, against Python's own JSON reader and the publisher's decoder."""
 
 import io
 import json
@@ -8,37 +8,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import publisher
+from support.label_files import JSON, dense, read, read_json
 
 from _platelet_em.errors import LabelFormatError
 from _platelet_em.limits import MAX_ID
-from _platelet_em.publisher.label_json import parse_id, parse_shape, scan, write
+from _platelet_em.publisher import label_file, label_json
+from _platelet_em.publisher.label_json import write
 
-NAME = "50-instance-cell.json"
-EXAMPLE = json.dumps(publisher.EXAMPLE)
-
-
-def scan_text(text):
-    return scan(io.BytesIO(text if isinstance(text, bytes) else text.encode()), NAME)
+EXAMPLE = {**publisher.EXAMPLE, ".info": {"shape": [2, 5, 10], "dtype": "uint16"}}
+INFO = {"shape": [2, 3, 4]}
 
 
-def texts(data):
-    data = data if isinstance(data, bytes) else data.encode()
-    found = scan_text(data)
-    spans = [data[a:b].decode() for a, b in found.spans.tolist()]
-    return found.shape, dict(zip(found.ids, spans, strict=True))
+def parse(content):
+    """Shape, and the RLE string of each label, of a file whose strings are canonical."""
+    labels = read(content if isinstance(content, bytes) else content.encode(), name=JSON).labels
+    return labels.shape, dict(zip(labels.ids.tolist(), labels.rle, strict=True))
 
 
 def expected(labels):
     return tuple(labels[".info"]["shape"]), {
-        int(key): text for key, text in labels.items() if key != ".info"
+        int(key): string for key, string in labels.items() if key != ".info"
     }
 
 
-# Where the texts lie
+# Layout of the file
 
 
-def test_the_published_example():
-    assert texts(EXAMPLE) == expected(publisher.EXAMPLE)
+def test_the_published_example_is_read():
+    assert parse(json.dumps(EXAMPLE)) == expected(EXAMPLE)
+    found, ids = read_json(EXAMPLE, semantic=True, shape=(2, 5, 10))
+    np.testing.assert_array_equal(found, publisher.decode(EXAMPLE))
+    assert ids == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -53,209 +53,378 @@ def test_the_published_example():
     ],
 )
 def test_any_layout_of_the_file_is_read(options):
-    assert texts(json.dumps(publisher.EXAMPLE, **options)) == expected(publisher.EXAMPLE)
+    assert parse(json.dumps(EXAMPLE, **options)) == expected(EXAMPLE)
 
 
-def test_blanks_and_a_mark_of_byte_order_around_it_are_skipped():
-    data = b"\xef\xbb\xbf\n " + EXAMPLE.encode() + b" \r\n\t" + b" " * 500
-    assert texts(data) == expected(publisher.EXAMPLE)
+def test_blanks_around_the_object_and_a_byte_order_mark_are_skipped():
+    data = b"\xef\xbb\xbf\n " + json.dumps(EXAMPLE).encode() + b" \r\n\t" + b" " * 500
+    assert parse(data) == expected(EXAMPLE)
 
 
-def test_keys_keep_the_order_of_the_file():
-    labels = {"9": "1 1", "2": "2 1", ".info": {"shape": [4]}, "5": ""}
-    assert scan_text(json.dumps(labels)).ids == (9, 2, 5)
+def test_ids_keep_the_order_of_the_file():
+    labels = {"9": "1 1", "2": "2 1", ".info": INFO, "5": ""}
+    assert read_json(labels)[1] == [9, 2, 5]
 
 
-def test_keys_may_be_escaped():
-    assert texts(r'{"\u002einfo": {"shape": [4]}, "\u0031\u0032": "1 1"}') == ((4,), {12: "1 1"})
+def test_keys_and_strings_may_be_escaped():
+    content = r'{"\u002einfo": {"shape": [1, 1, 4]}, "\u0031\u0032": "\u0031 1\n4\t1"}'
+    assert parse(content) == ((1, 1, 4), {12: "1 1 4 1"})
 
 
-@pytest.mark.parametrize("labels", [{}, {"7": ""}])
+@pytest.mark.parametrize("labels", [{}, {"7": ""}, {"7": "", "4": " "}])
 def test_files_without_runs_are_read(labels):
-    found = scan_text(json.dumps({".info": {"shape": [2, 3, 4]}, **labels}))
+    found, ids = read_json({".info": INFO, **labels})
     assert found.shape == (2, 3, 4)
-    assert found.spans.shape == (len(labels), 2)
-    assert found.spans.dtype == np.int64
+    assert not found.any()
+    assert ids == [int(key) for key in labels]
 
 
 @pytest.mark.parametrize(
-    "dtype", ["uint16", "int64", "np.int", "<class 'numpy.int64'>", "__import__('os')", None, 7]
+    ("dtype", "form"),
+    [
+        ("uint16", "'uint16'"),
+        ("np.int", "'np.int'"),
+        ("<class 'numpy.int64'>", "\"<class 'numpy.int64'>\""),
+        ("__import__('os')", "\"__import__('os')\""),
+        ("x" * 100, repr("x" * 80)),
+        (None, "not given"),
+        (7, "not given"),
+    ],
 )
-def test_the_dtype_says_nothing_that_is_needed(dtype):
-    labels = {**publisher.EXAMPLE, ".info": {"dtype": dtype, "shape": [10, 10], "more": "é {"}}
+def test_nothing_depends_on_the_dtype(dtype, form):
+    labels = {**EXAMPLE, ".info": {"dtype": dtype, "shape": [2, 5, 10], "more": "é {"}}
     for ascii_only in (True, False):
-        assert texts(json.dumps(labels, ensure_ascii=ascii_only)) == expected(labels)
-
-
-@pytest.mark.parametrize("length", [1, 63, 64, 65, 2**16 - 1, 2**16, 2**16 + 1, 3 * 2**16 + 5])
-def test_texts_of_any_length_end_where_they_end(length):
-    labels = {".info": {"shape": [4]}, "1": "1" * length, "2": "2 1"}
-    assert texts(json.dumps(labels)) == expected(labels)
+        content = json.dumps(labels, ensure_ascii=ascii_only).encode()
+        assert parse(content) == expected(labels)
+        assert read(content, name=JSON).form == f"JSON, dtype {form}"
 
 
 @given(
-    st.dictionaries(st.integers(1, MAX_ID), st.text("0123456789 ", max_size=30), max_size=6),
-    st.integers(0, 6),
+    st.dictionaries(st.integers(1, MAX_ID), st.sampled_from(["", "2 1", "1 3 9 4"]), max_size=1),
+    st.integers(0, 1),
     st.sampled_from([None, 1, "\n"]),
 )
-def test_texts_are_those_that_json_reads(labels, place, indent):
-    pairs = [(str(key), text) for key, text in labels.items()]
-    pairs.insert(place, (".info", {"shape": [3, 4, 5], "dtype": "int64"}))
+def test_strings_are_those_that_json_reads(labels, position, indent):
+    pairs = [(str(key), string) for key, string in labels.items()]
+    pairs.insert(position, (".info", {"shape": [3, 4, 5], "dtype": "int64"}))
     written = dict(pairs)
-    found = texts(json.dumps(written, indent=indent))
-    assert found == expected(written)
-    assert list(found[1]) == list(labels)
+    assert parse(json.dumps(written, indent=indent)) == expected(written)
 
 
-# What is no label file
+# Labels
+
+
+def test_true_ids_are_kept_in_the_order_of_the_file():
+    rng = np.random.default_rng(0)
+    array = rng.choice(np.arange(1, 400), 31, replace=False)[rng.integers(0, 31, (4, 7, 9))]
+    labels = publisher.encode(array)
+    keys = [".info", *sorted(list(labels)[1:], key=hash)]
+    found, ids = read_json({key: labels[key] for key in keys}, shape=(4, 7, 9))
+    np.testing.assert_array_equal(found, array)
+    assert [str(i) for i in ids] == keys[1:]
+
+
+OVERLAPPING = [
+    {"9": "1 12", "2": "5 6", "5": "8 1 16 1"},
+    {"5": "8 1 16 1", "2": "5 6", "9": "1 12"},
+    {"5": "3 4 5 4"},
+]
+
+
+@pytest.mark.parametrize("labels", OVERLAPPING)
+def test_later_keys_win_where_masks_overlap(labels):
+    labels = {".info": {"shape": [2, 2, 4]}, **labels}
+    np.testing.assert_array_equal(read_json(labels)[0], publisher.decode(labels))
+
+
+@pytest.mark.parametrize("labels", OVERLAPPING)
+def test_overlapping_runs_are_kept_as_the_file_has_them(labels):
+    data = json.dumps({".info": {"shape": [2, 2, 4]}, **labels}).encode()
+    stored = read(data, name=JSON).overlapping
+    numbers = [[int(word) for word in string.split()] for string in labels.values()]
+    assert stored.starts.tolist() == [n - 1 for own in numbers for n in own[0::2]]
+    assert stored.lengths.tolist() == [n for own in numbers for n in own[1::2]]
+    assert stored.owners.tolist() == [i for i, own in enumerate(numbers) for _ in own[0::2]]
+
+
+def test_unsorted_and_adjacent_runs_do_not_overlap():
+    labels = {".info": INFO, "4": "9 2 1 3 4 2", "2": "6 3"}
+    found = read(json.dumps(labels).encode(), name=JSON)
+    assert found.overlapping is None
+    assert found.labels.rle == ["1 5 9 2", "6 3"]
+
+
+def test_labels_without_voxels_are_kept():
+    labels = {".info": {"shape": [1, 2, 3]}, "4": "", "7": "2 1", "8": " ", "9": "1 6"}
+    found, ids = read_json(labels)
+    assert ids == [4, 7, 8, 9]
+    assert (found == 9).all()
+
+
+def test_a_run_over_several_slices_is_one_run():
+    labels = {".info": {"shape": [4, 2, 3]}, "4": "5 16"}
+    np.testing.assert_array_equal(read_json(labels)[0], publisher.decode(labels))
+    assert parse(json.dumps(labels)) == expected(labels)
+
+
+@pytest.mark.parametrize("shape", [[0, 2, 3], [2, 0, 3], [2, 3, 0]])
+def test_a_volume_without_voxels_is_read(shape):
+    found, ids = read_json({".info": {"shape": shape}, "3": ""})
+    assert found.shape == tuple(shape)
+    assert ids == [3]
+
+
+def test_strings_of_megabytes_are_read():
+    # Every other voxel, so that the parser of RLE strings divides them into groups.
+    array = np.zeros((3, 300, 300), np.int64)
+    array.reshape(-1)[0::2], array.reshape(-1)[1::4] = 11, 5
+    labels = publisher.encode(array)
+    assert len(labels["11"]) > 1 << 20
+    found, _ = read_json({**labels, "8": "100000 20"})
+    array.reshape(-1)[99_999:100_019] = 8
+    np.testing.assert_array_equal(found, array)
+
+
+@st.composite
+def label_dicts(draw):
+    shape = draw(st.tuples(*[st.integers(1, 5)] * 3))
+    size = int(np.prod(shape))
+    labels = {".info": {"shape": list(shape), "dtype": "int64"}}
+    for label in draw(st.lists(st.integers(1, MAX_ID), max_size=6, unique=True)):
+        runs = draw(st.lists(st.tuples(st.integers(1, size), st.integers(1, size)), max_size=6))
+        numbers = [str(n) for a, b in runs for n in (a, min(b, size - a + 1))]
+        labels[str(label)] = draw(st.sampled_from([" ", "  ", "\n"])).join(numbers)
+    return labels
+
+
+@given(label_dicts())
+def test_any_labels_are_decoded_as_the_publisher_does(labels):
+    found, ids = read_json(labels)
+    np.testing.assert_array_equal(found, publisher.decode(labels))
+    assert [str(i) for i in ids] == [key for key in labels if key != ".info"]
+
+
+def test_no_changed_byte_is_read_differently_than_the_publisher_reads_it():
+    labels = {".info": {"shape": [2, 2, 3]}, "9": "1 2 6 1", "10": "2 1 12 1", "3": ""}
+    data = json.dumps(labels).encode()
+    good = bad = 0
+    for position in range(len(data)):
+        for byte in b'01 9",:{}[]\\-\x80\n':
+            changed = data[:position] + bytes([byte]) + data[position + 1 :]
+            try:
+                found = dense(read(changed, name=JSON).labels)
+            except LabelFormatError:
+                bad += 1
+                continue
+            wanted = publisher.decode(json.loads(changed.decode()))
+            np.testing.assert_array_equal(found, wanted)
+            good += 1
+    assert good > 50
+    assert bad > 500
+
+
+# Files that are not JSON
+
+
+def refused(content, message):
+    """Check the message about a file that is refused."""
+    with pytest.raises(LabelFormatError, match=rf"^{JSON}: {message}") as caught:
+        parse(content)
+    return str(caught.value)
+
+
+TEXT = json.dumps(EXAMPLE)
 
 
 @pytest.mark.parametrize(
-    ("text", "place", "wanted", "got"),
+    ("content", "position", "got"),
     [
-        ("", 0, "'{'", "the end of the file"),
-        ("<html>", 0, "'{'", "b'<html>'"),
-        ("[1]", 0, "'{'", r"b'\[1\]'"),
-        ("{", 1, "a key", "the end of the file"),
-        ("{1: 2}", 1, "a key", "b'1: 2}'"),
-        ('{"1" "2 1"}', 5, "':'", "b'\"2 1\"}'"),
-        ('{"1": [2, 1]}', 6, "a string, the RLE text of '1'", r"b'\[2, 1\]}'"),
-        ('{"1": null}', 6, "a string, the RLE text of '1'", "b'null}'"),
-        ('{"1": "2 1" "2": ""}', 12, "',' or '}'", 'b\'"2": ""}\''),
-        ('{"1": "2 1",}', 12, "a key", "b'}'"),
-        ('{"1": "2 1"', 11, "',' or '}'", "the end of the file"),
-        ('{"1": "2 1', 10, "a '\"' that ends a string, the RLE text of '1'", "the end of the"),
-        ('{"1', 3, "a '\"' that ends a key", "the end of the file"),
-        (EXAMPLE + "{}", len(EXAMPLE), "the end of the file", "b'{}'"),
-        (
-            '{".info": {"shape": [4}}',
-            10,
-            "a JSON object in UTF-8, of at most 65536 bytes",
-            "b'{\"shape",
-        ),
-        ('{"' + "1" * 65 + '": ""}', 1, "a key, a JSON string of at most 64 bytes", "b'\"1111"),
-        (r'{"\x31": "1 1"}', 1, "a key, a JSON string of at most 64 bytes", r"b'\"\\\\x31"),
-        (b'{"\xff\xfe": ""}', 1, "a key, a JSON string of at most 64 bytes", r"b'\"\\xff"),
+        ("", 0, r"the end of the file \(Expecting value\)"),
+        ("<html>", 0, r"'<html>' \(Expecting value\)"),
+        ("{", 1, r"the end of the file \(Expecting property name.*\)"),
+        ("{1: 2}", 1, r"'1: 2}' \(Expecting property name.*\)"),
+        ('{"1" "2 1"}', 5, r"""'"2 1"}' \(Expecting ':' delimiter\)"""),
+        ('{"1": "2 1" "2": ""}', 12, r"""'"2": ""}' \(Expecting ',' delimiter\)"""),
+        ('{"1": "2 1"', 11, r"the end of the file \(Expecting ',' delimiter\)"),
+        ('{"1": "2 1', 6, r"""'"2 1' \(Unterminated string starting at\)"""),
+        ('{"1', 1, r"""'"1' \(Unterminated string starting at\)"""),
+        (TEXT + "{}", len(TEXT), r"'{}' \(Extra data\)"),
+        ('{".info": {"shape": [4}}', 22, r"'}}' \(Expecting ',' delimiter\)"),
+        (r'{"\x31": "1 1"}', 2, r"'.{2}x31.*' \(Invalid .escape.*\)"),
+        ('{"1": "1 1\n2 1"}', 10, r"""'\\n2 1"}' \(Invalid control character at\)"""),
+        ('{"1": "1 1\x0b2 1"}', 10, r"""'\\x0b2 1"}' \(Invalid control character at\)"""),
     ],
 )
-def test_a_damaged_file_is_refused_and_the_place_is_named(text, place, wanted, got):
-    expectation = rf"^{NAME}: at byte {place}: expected {wanted}, got {got}.*; the file is damaged"
-    with pytest.raises(LabelFormatError, match=expectation):
-        scan_text(text)
+def test_a_damaged_file_is_refused_and_the_position_is_named(content, position, got):
+    refused(content, rf"at character {position}: expected JSON, got {got}: the file is damaged")
 
 
-def test_what_was_found_is_cut_short():
-    with pytest.raises(LabelFormatError, match=r"got b'x{40}'; the file") as caught:
-        scan_text("x" * 100_000)
-    assert len(str(caught.value)) < 200
+def test_a_comma_before_the_end_is_refused():
+    # Python names the comma or the brace, depending on its version.
+    refused('{"1": "2 1",}', r"at character 1[12]: expected JSON, got ',?}' \(.*\): the file is")
+
+
+@pytest.mark.parametrize(
+    ("content", "position", "got"),
+    [
+        (b'{"\xff\xfe": ""}', 2, r'b\'\\xff\\xfe": ""}\''),
+        (b'{"1": "1 \xff"}', 9, r"b'\\xff\"}'"),
+        (TEXT.encode("utf-16"), 0, r"b'\\xff\\xfe{"),
+    ],
+)
+def test_bytes_that_are_not_utf_8_are_refused_and_the_position_is_named(content, position, got):
+    refused(content, rf"at byte {position}: expected UTF-8, got {got}.*: the file is damaged")
+
+
+def test_the_quoted_content_is_cut_short():
+    assert len(refused("x" * 100_000, r"at character 0: expected JSON, got 'x{40}' \(")) < 200
 
 
 def test_a_file_that_ends_anywhere_is_refused():
-    data = json.dumps(publisher.EXAMPLE, indent=1)
-    for end in range(len(data)):
-        with pytest.raises(
-            LabelFormatError, match=rf"^{NAME}: at byte \d+: expected .*, got .*; the file is dam"
-        ):
-            scan_text(data[:end])
+    content = json.dumps(EXAMPLE, indent=1)
+    for end in range(len(content)):
+        refused(content[:end], r"at character \d+: expected JSON, got .*: the file is damaged")
 
 
-def test_a_key_that_comes_twice_is_refused():
-    with pytest.raises(LabelFormatError, match=rf"^{NAME}: key '2' comes twice: which one"):
-        scan_text('{".info": {"shape": [4]}, "2": "1 1", "1": "", "2": ""}')
-
-
-def test_two_infos_are_refused():
-    with pytest.raises(LabelFormatError, match=r"key '\.info' comes twice"):
-        scan_text('{".info": {"shape": [4]}, ".info": {"shape": [5]}}')
-
-
-@pytest.mark.parametrize("text", ["{}", " { } ", '{"1": "1 1"}'])
-def test_a_file_without_a_shape_is_refused(text):
-    with pytest.raises(
-        LabelFormatError, match=rf"^{NAME}: the key '\.info' with the shape .* mis"
-    ):
-        scan_text(text)
+# JSON that is no label file
 
 
 @pytest.mark.parametrize(
-    ("info", "found"),
-    [
-        ({}, "None"),
-        ({"shape": "50"}, "'50'"),
-        ({"shape": [1.5, 2]}, r"\[1\.5, 2\]"),
-        ({"shape": []}, r"\[\]"),
-        ("10 10", "'10 10'"),
-        (10, "10"),
-    ],
+    ("content", "found"), [("[1]", r"\[1\]"), ("null", "None"), ('"7 2"', "'7 2'"), ("7", "7")]
 )
-def test_a_strange_shape_is_refused(info, found):
-    with pytest.raises(LabelFormatError, match=rf"^{NAME}: \.info: shape {found}: expected a lis"):
-        scan_text(json.dumps({".info": info, "1": "1 1"}))
-
-
-def test_an_endless_info_is_refused():
-    info = {"shape": [4], "dtype": "x" * 2**16}
-    with pytest.raises(LabelFormatError, match="at byte 10: expected a JSON object in UTF-8"):
-        scan_text(json.dumps({".info": info}))
-
-
-def test_a_deeply_nested_info_is_refused():
-    with pytest.raises(LabelFormatError, match="at byte 10: expected a JSON object"):
-        scan_text('{".info": ' + "[" * 60_000)
-
-
-# Ids and shapes
-
-
-@pytest.mark.parametrize("key", ["1", "34", str(MAX_ID), 5, np.int64(7), np.uint8(255)])
-def test_labels_are_plain_numbers(key):
-    assert parse_id(key, NAME) == int(key)
-    assert type(parse_id(key, NAME)) is int
+def test_anything_but_an_object_is_refused(content, found):
+    refused(content, f"expected a JSON object of labels, got {found}: the file is damaged, or not")
 
 
 @pytest.mark.parametrize(
-    "key",
+    ("value", "found"),
     [
-        *("0", "-1", "+1", "01", "1.0", "1e3", " 1", "1 ", "", "x", "\u0661", "\u00b2"),
-        *(str(MAX_ID + 1), "9" * 60, 0, -1, MAX_ID + 1, 1.0, True, np.True_, None, b"1"),
+        ("[2, 1]", r"\[2, 1\]"),
+        ("null", "None"),
+        ("7", "7"),
+        ("NaN", "nan"),
+        ("9" * 5000, "inf"),
+        ('{"shape": [4]}', "{'shape': .4.}"),
     ],
 )
-def test_other_keys_are_refused(key):
-    with pytest.raises(
-        LabelFormatError, match=rf"^{NAME}: key .+: expected a label from 1 to {MAX_ID}$"
-    ):
-        parse_id(key, NAME)
-
-
-def test_a_key_that_is_no_label_is_refused_in_a_file():
-    with pytest.raises(LabelFormatError, match=rf"^{NAME}: key 'seven': expected a label"):
-        scan_text('{".info": {"shape": [4]}, "seven": "1 1"}')
-
-
-@pytest.mark.parametrize("shape", [[50, 800, 800], (1,), [0, 5], np.array([2, 3]), [2**61 - 1]])
-def test_shapes_are_tuples_of_plain_numbers(shape):
-    found = parse_shape(shape, NAME)
-    assert found == tuple(int(n) for n in shape)
-    assert {type(n) for n in found} == {int}
+def test_a_label_that_is_no_string_is_refused(value, found):
+    content = f'{{".info": {{"shape": [1, 1, 4]}}, "1": {value}}}'
+    refused(content, f"key '1': expected a string, the RLE of the label, got {found}: the file is")
 
 
 @pytest.mark.parametrize(
-    "shape",
+    ("content", "key"),
     [
-        *(None, 5, "12", b"12", {1: 2}, [], [-1, 3], [2.0], ["3"], [True], [None], [[1]]),
-        *([1] * 9, [2**62], [2**31, 2**31], [0, 2**62], [2**62, 0]),
+        ('{".info": {"shape": [4]}, "2": "1 1", "1": "", "2": ""}', "2"),
+        (r'{".info": {"shape": [4]}, "2": "1 1", "\u0032": ""}', "2"),
+        ('{".info": {"shape": [4]}, ".info": {"shape": [5]}}', r"\.info"),
+        ('{".info": {"shape": [4], "shape": [5]}}', "shape"),
     ],
 )
-def test_other_shapes_are_refused(shape):
+def test_a_key_that_appears_twice_is_refused(content, key):
+    refused(content, f"key '{key}' appears more than once, and which one is meant is not known: ")
+
+
+@pytest.mark.parametrize("content", ["{}", " { } ", '{"1": "1 1"}'])
+def test_a_file_without_info_is_refused(content):
+    refused(content, r"the key '\.info' with the shape of the volume is missing: the file is dama")
+
+
+@pytest.mark.parametrize(
+    ("shape", "found"),
+    [
+        ("null", "None"),
+        ('"50"', "'50'"),
+        ("[1.5, 2]", r"\[1\.5, 2\]"),
+        ("[]", r"\[\]"),
+        ("[true, 3, 4]", r"\[True, 3, 4\]"),
+        ("[NaN, 3]", r"\[nan, 3\]"),
+        (f"[1{'0' * 4000}]", r"\[inf\]"),
+    ],
+)
+def test_a_shape_that_is_no_list_of_extents_is_refused(shape, found):
+    content = f'{{".info": {{"shape": {shape}}}, "1": "1 1"}}'
+    refused(content, rf"\.info: shape: expected .* got {found}")
+
+
+@pytest.mark.parametrize(
+    ("info", "found"), [("10 10", "'10 10'"), (10, "10"), ([2, 3], r"\[2, 3\]")]
+)
+def test_info_that_is_no_object_is_refused(info, found):
+    content = json.dumps({".info": info, "1": "1 1"})
+    refused(content, rf"\.info: expected an object with the shape of the volume, got {found}")
+
+
+@pytest.mark.parametrize("key", ["seven", "0", "01", "-1", "1.5", "", " 1", str(MAX_ID + 1)])
+def test_a_key_that_is_no_label_is_refused(key):
+    content = json.dumps({".info": INFO, key: "1 1"})
+    refused(content, rf"key '{key}': expected a label from 1 to {MAX_ID}")
+
+
+def test_a_label_that_is_no_class_is_refused():
+    labels = {".info": {"shape": [1, 2, 3]}, "6": "1 1", "7": "2 1"}
     with pytest.raises(
-        LabelFormatError, match=rf"^{NAME}: shape .+: expected a list of extents, such as \[50"
+        LabelFormatError, match=rf"^{JSON}: expected classes from 0 to 6, got label 7: the file"
     ):
-        parse_shape(shape, NAME)
+        read_json(labels, semantic=True)
+    assert read_json(labels)[1] == [6, 7]
 
 
-def test_an_endless_shape_is_refused_without_reading_it():
-    with pytest.raises(LabelFormatError, match=r"shape <generator .*: expected a list"):
-        parse_shape((1 for _ in iter(int, 1)), NAME)
+@pytest.mark.parametrize(
+    ("string", "message"),
+    [
+        ("1 1 2", "expected pairs of start and length, got 3 numbers"),
+        ("0 1", "run 1 is 0 1; expected a start from 1, .* within the 24 voxels"),
+        ("3 1 24 2", "run 2 is 24 2; expected"),
+        ("1 -1", "expected digits and blanks, got '-' at character 3"),
+        ("1 1x2 1", "expected digits and blanks, got 'x' at character 4"),
+        ("1 \u0661", "expected a string of decimal numbers, got '1 \u0661'"),
+    ],
+)
+def test_a_damaged_rle_string_is_refused_and_its_id_is_named(string, message):
+    refused(json.dumps({".info": INFO, "4": "2 1", "7": string, "9": "1 1"}), f"id 7: {message}")
+
+
+# Limits
+
+
+def test_a_file_that_is_too_large_is_refused(monkeypatch):
+    monkeypatch.setattr(label_json, "MAX_JSON", len(TEXT))
+    assert parse(TEXT) == expected(EXAMPLE)
+    size = len(TEXT) + 1
+    refused(TEXT + " ", f"expected at most {len(TEXT)} bytes, got {size}: the file is damaged, or")
+
+
+def test_too_many_labels_are_refused(monkeypatch):
+    monkeypatch.setattr(label_json, "MAX_LABELS", 2)
+    labels = {".info": INFO, "1": "", "2": ""}
+    assert read_json(labels)[1] == [1, 2]
+    refused(json.dumps({**labels, "3": ""}), "expected at most 2 labels, got more: the file is da")
+
+
+def test_too_many_runs_are_refused(monkeypatch):
+    monkeypatch.setattr(label_file, "MAX_RUNS", 2)
+    labels = {".info": INFO, "1": "1 1 3 1"}
+    assert read_json(labels)[1] == [1]
+    refused(json.dumps({**labels, "2": "5 1"}), "expected at most 2 runs, got more: the file is d")
+
+
+def test_info_may_have_other_entries():
+    info = {**INFO, "comment": "[" * 200 + "x" * 2**17, "versions": list(range(900)), "more": {}}
+    assert read_json({".info": info, "1": "1 1"})[1] == [1]
+
+
+@pytest.mark.parametrize(("start", "end"), [("[", "]"), ('{"a": ', "}"), ('[{"a": ', "}]")])
+def test_deep_nesting_is_refused(start, end):
+    def nest(depth):
+        more = start * depth + "7" + end * depth
+        return f'{{".info": {{"shape": [1, 1, 4], "more": {more}}}}}'
+
+    brackets = start.count("[") + start.count("{")
+    assert parse(nest(253 // brackets)) == ((1, 1, 4), {})
+    message = "expected a JSON object of strings, got more than 256 lists and objects: the file is"
+    refused(nest(254), message)
+    refused('{".info": ' + start * 100_000, message)
 
 
 # Writing
@@ -264,20 +433,20 @@ def test_an_endless_shape_is_refused_without_reading_it():
 def test_the_written_form_is_json_that_the_publisher_reads():
     out = io.BytesIO()
     ids = np.array([7, 2], np.int32)
-    write(out, np.array([2, 3]), ids, iter(["1 2", ""]))
+    write(out, np.array([1, 2, 3]), ids, iter(["1 2", ""]))
     labels = json.loads(out.getvalue())
-    assert labels == {".info": {"shape": [2, 3], "dtype": "int64"}, "7": "1 2", "2": ""}
+    assert labels == {".info": {"shape": [1, 2, 3], "dtype": "int64"}, "7": "1 2", "2": ""}
     assert list(labels) == [".info", "7", "2"]
-    np.testing.assert_array_equal(publisher.decode(labels), [[7, 7, 0], [0, 0, 0]])
-    assert scan(out, NAME).ids == (7, 2)
+    np.testing.assert_array_equal(publisher.decode(labels), [[[7, 7, 0], [0, 0, 0]]])
+    assert parse(out.getvalue()) == expected(labels)
 
 
-def test_without_labels_there_is_the_shape_alone():
+def test_without_labels_only_the_shape_is_written():
     out = io.BytesIO()
     write(out, (2, 3, 4), [], [])
     assert json.loads(out.getvalue()) == {".info": {"shape": [2, 3, 4], "dtype": "int64"}}
 
 
-def test_ids_and_texts_go_in_pairs():
+def test_ids_and_strings_go_in_pairs():
     with pytest.raises(ValueError, match="zip"):
         write(io.BytesIO(), (4,), [1, 2], ["1 1"])

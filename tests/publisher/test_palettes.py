@@ -1,4 +1,6 @@
-import colorsys
+"""Palettes of the publisher, colors for ids, and colors packed into one number."""
+
+import dataclasses
 
 import numpy as np
 import pytest
@@ -8,30 +10,45 @@ from hypothesis.extra import numpy as hnp
 from support import publisher
 
 from _platelet_em.errors import ConversionError
-from _platelet_em.limits import MAX_ID
-from _platelet_em.publisher.palettes import PALETTES, display_colors, distinct_colors
-
-id_arrays = hnp.arrays(
-    np.int32, hnp.array_shapes(min_dims=0, max_dims=3, max_side=5), elements=st.integers(0, MAX_ID)
+from _platelet_em.facts import PUBLISHED, SemanticClass
+from _platelet_em.publisher.palettes import (
+    class_palette,
+    class_palettes,
+    distinct_colors,
+    pack_colors,
+    unpack_colors,
 )
 
 
 def test_palettes_are_those_that_the_publisher_wrote():
-    assert {name: colors.tolist() for name, colors in PALETTES.items()} == {
+    assert {name: colors.tolist() for name, colors in class_palettes(PUBLISHED).items()} == {
         "A": [list(color) for color in publisher.OLD],
         "B": [list(color) for color in publisher.JET],
     }
 
 
-@pytest.mark.parametrize("name", ["A", "B"])
-def test_palettes_cannot_be_changed(name):
-    assert PALETTES[name].dtype == np.uint8
-    with pytest.raises(ValueError, match="read-only"):
-        PALETTES[name][0] = 1
+def test_the_first_palette_is_that_of_pictures():
+    palette = class_palette(PUBLISHED)
+    assert palette.dtype == np.uint8
+    assert palette.tolist() == [list(color) for color in publisher.OLD]
+
+
+def test_a_changed_palette_is_not_seen_by_others():
+    class_palette(PUBLISHED)[0] = 1
+    assert class_palette(PUBLISHED)[0].tolist() == [0, 0, 0]
+
+
+def test_palettes_of_another_dataset_have_its_classes():
+    classes = (
+        SemanticClass(name="background", colors=((0, 0, 0),)),
+        SemanticClass(name="glia", colors=((0, 255, 0),)),
+    )
+    spec = dataclasses.replace(PUBLISHED, palettes=("only",), classes=classes)
+    assert class_palettes(spec)["only"].tolist() == [[0, 0, 0], [0, 255, 0]]
 
 
 @pytest.mark.parametrize("start", [0, 2**16 - 1_000, 2**23, 2**24 - 200_000])
-def test_no_two_ids_share_a_distinct_colour(start):
+def test_no_two_ids_share_a_color(start):
     ids = np.arange(start, min(start + 200_000, 2**24))
     colors = distinct_colors(ids)
     assert (colors.shape, colors.dtype) == ((len(ids), 3), np.uint8)
@@ -41,12 +58,12 @@ def test_no_two_ids_share_a_distinct_colour(start):
 
 
 @given(ids=st.lists(st.integers(0, 2**24 - 1), min_size=2, unique=True))
-def test_distinct_colours_are_distinct_wherever_the_ids_lie(ids):
+def test_any_ids_have_different_colors(ids):
     colors = distinct_colors(np.array(ids, np.int32))
     assert len(set(map(tuple, colors.tolist()))) == len(ids)
 
 
-def test_a_distinct_colour_is_a_multiple_modulo_two_to_the_24():
+def test_a_color_is_a_multiple_of_the_id_modulo_two_to_the_24():
     for label in (1, 2, 400, 2**24 - 1):
         code = label * 0x9E3779 % 2**24
         expected = [code // 65_536, code // 256 % 256, code % 256]
@@ -54,50 +71,40 @@ def test_a_distinct_colour_is_a_multiple_modulo_two_to_the_24():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.uint32])
-def test_the_integer_type_of_ids_does_not_matter(dtype):
+def test_the_dtype_of_ids_does_not_matter(dtype):
     ids = np.array([0, 3, 100])
     assert distinct_colors(ids.astype(dtype)).tolist() == distinct_colors(ids).tolist()
-    assert display_colors(ids.astype(dtype)).tolist() == display_colors(ids).tolist()
 
 
 def test_an_id_beyond_24_bits_is_refused():
     with pytest.raises(
-        ConversionError, match=r"^id 16777216 has no colour of its own: .*tells 1677"
+        ConversionError, match=r"^id 16777216 has no color of its own: .*distinguishes 1677"
     ):
         distinct_colors(np.array([5, 2**24]))
     assert distinct_colors(np.array([2**24 - 1])).any()
 
 
-@given(ids=id_arrays)
-def test_ids_for_the_eye_are_bright_and_background_is_black(ids):
-    colors = display_colors(ids)
-    assert (colors.shape, colors.dtype) == ((*ids.shape, 3), np.uint8)
-    luminance = colors @ np.array([0.2126, 0.7152, 0.0722])
-    assert (colors[ids == 0] == 0).all()
-    assert (luminance[ids > 0] > 0.41 * 255).all()
+def test_colors_are_packed_in_the_documented_bits():
+    page = np.array([[[1, 2, 3], [0, 0, 0], [0xFFFF, 0, 0x0100]]], np.uint16)
+    assert pack_colors(page).tolist() == [[0x1_0002_0003, 0, 0xFFFF_0000_0100]]
 
 
-@given(ids=id_arrays)
-def test_an_id_has_one_colour_for_the_eye_wherever_it_is(ids):
-    alone = [display_colors(np.array(label)).tolist() for label in ids.ravel().tolist()]
-    assert display_colors(ids).reshape(-1, 3).tolist() == alone
+def test_transparent_pixels_are_zero_and_alpha_is_not_packed():
+    page = np.array([[[1, 2, 3, 0], [1, 2, 3, 255], [1, 2, 3, 1], [0, 0, 0, 255]]], np.uint8)
+    assert pack_colors(page).tolist() == [[0, 0x1_0002_0003, 0x1_0002_0003, 0]]
 
 
-def test_neighbouring_ids_look_different():
-    colors = display_colors(np.arange(1, 500)).astype(int)
-    for step in (1, 2, 3):
-        difference = np.abs(colors[step:] - colors[:-step]).sum(axis=1)
-        assert difference.min() > 40
-
-
-def test_colours_for_the_eye_are_those_of_the_hsv_wheel_where_they_are_bright_enough():
-    levels = {"saturation": [0.55, 0.85, 0.7], "value": [1.0, 0.85, 0.7]}
-    checked = 0
-    for label in range(1, 60):
-        hue = label * 0.618033988749895 % 1
-        saturation, value = levels["saturation"][label % 3], levels["value"][label // 3 % 3]
-        rgb = np.array(colorsys.hsv_to_rgb(hue, saturation, value))
-        if rgb @ [0.2126, 0.7152, 0.0722] >= 0.42:
-            np.testing.assert_allclose(display_colors(np.array(label)), rgb * 255, atol=0.51)
-            checked += 1
-    assert checked > 20
+@given(
+    hnp.arrays(
+        st.sampled_from([np.uint8, np.uint16]),
+        st.tuples(st.integers(0, 4), st.integers(0, 4), st.just(3)),
+        fill=st.nothing(),
+    )
+)
+def test_packed_colors_are_unpacked(page):
+    codes = pack_colors(page)
+    assert codes.dtype == np.uint64
+    assert codes.shape == page.shape[:2]
+    found = unpack_colors(codes.ravel())
+    assert found.dtype == np.int64
+    np.testing.assert_array_equal(found, page.reshape(-1, 3))

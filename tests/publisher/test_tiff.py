@@ -1,18 +1,17 @@
-"""The publisher's TIF files, page by page, against tifffile reading them whole."""
+"""TIF stacks read page by page, against tifffile reading all pages at once."""
 
 import io
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from support import publisher
 
 from _platelet_em.errors import ImageFormatError
-from _platelet_em.publisher.tiff import TiffStack, pack_colors, unpack_colors, write_pages
+from _platelet_em.publisher.tiff import TiffStack, write_pages
 
 SHAPES = [(1, 1, 1), (3, 5, 7), (4, 5, 7, 3), (4, 5, 7, 4), (3, 3, 4), (4, 4, 3)]
 NAME = "a.zip: images/50-images.tif"
@@ -41,7 +40,7 @@ def write(pages, **options):
 @pytest.mark.parametrize("compression", [None, "zlib"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_pages_are_those_that_the_publisher_wrote(shape, dtype, compression):
+def test_pages_are_those_that_tifffile_wrote(shape, dtype, compression):
     array = random_array(shape, dtype)
     with open_stack(publisher.tif(array, compression=compression)) as stack:
         assert stack.shape == shape
@@ -53,7 +52,7 @@ def test_pages_are_those_that_the_publisher_wrote(shape, dtype, compression):
 
 
 @pytest.mark.parametrize("options", [{"byteorder": ">"}, {"rowsperstrip": 2}, {"tile": (16, 16)}])
-def test_other_ways_to_store_pages_are_read(options):
+def test_other_layouts_of_pages_are_read(options):
     array = random_array((3, 20, 33), np.uint16)
     np.testing.assert_array_equal(read(publisher.tif(array, compression="zlib", **options)), array)
 
@@ -75,11 +74,36 @@ def test_pages_can_be_read_in_any_order_and_again():
             np.testing.assert_array_equal(stack.page(z), array[z])
 
 
-# What is no stack
+class SlowFile(io.BytesIO):
+    """Other threads run between a seek and the next read."""
+
+    def seek(self, *arguments):
+        position = super().seek(*arguments)
+        time.sleep(1e-4)
+        return position
+
+
+def test_threads_may_read_pages_at_the_same_time():
+    array = random_array((40, 30, 40), np.uint16)
+    file = SlowFile(publisher.tif(array, compression="zlib"))
+    with TiffStack(file, NAME) as stack, ThreadPoolExecutor(4) as threads:
+        order = np.random.default_rng(0).permutation(np.repeat(np.arange(40), 4))
+        for z, page in zip(order, threads.map(stack.page, order), strict=True):
+            np.testing.assert_array_equal(page, array[z])
+
+
+@pytest.mark.parametrize("description", ["a synthetic scene", None])
+def test_the_description_is_that_of_the_first_page(description):
+    pages = random_array((2, 3, 4), np.uint16)
+    with open_stack(write(pages, description=description)) as stack:
+        assert stack.description == (description or "")
+
+
+# Files that are no stack
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b"II*\0", b"II*\0\x08\0\0\0", b"PK\3\4" * 9])
-def test_what_is_no_tif_is_refused_and_closed(data):
+def test_a_file_that_is_not_a_tif_is_refused_and_closed(data):
     file = io.BytesIO(data)
     with pytest.raises(
         ImageFormatError, match=rf"^{NAME}: the file: expected a readable TIF: .+: the file is dam"
@@ -113,7 +137,7 @@ def test_a_page_unlike_the_first_is_refused_and_named(page, found):
     with open_stack(write([first, first, page, first])) as stack:
         assert stack.shape == (4, 4, 6)
         expected = r"page 2: expected shape \(4, 6\) and dtype uint16 as in page 0, "
-        with pytest.raises(ImageFormatError, match=f"^{NAME}: {expected}{found}$"):
+        with pytest.raises(ImageFormatError, match=f"^{NAME}: {expected}{found}: the file is dam"):
             stack.page(2)
         assert stack.page(3).shape == (4, 6)
 
@@ -124,6 +148,13 @@ def test_a_page_beyond_the_last_is_refused():
         pytest.raises(ImageFormatError, match=f"^{NAME}: page 1: expected a readable TIF: .*rang"),
     ):
         stack.page(1)
+
+
+def test_a_closed_stack_gives_no_pages():
+    with open_stack(write([np.zeros((4, 6), np.uint16)])) as stack:
+        pass
+    with pytest.raises(ValueError, match=f"^{NAME}: the file is closed"):
+        stack.page(0)
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
@@ -137,19 +168,20 @@ def test_a_file_that_ends_too_early_is_refused(share, compression):
 def test_a_file_that_is_cut_between_its_pages_does_not_pass_for_a_shorter_one():
     data = publisher.tif(random_array((9, 20, 30), np.uint16), compression="zlib")
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        place = file.pages[5].offset
+        offset = file.pages[5].offset
     with pytest.raises(
-        ImageFormatError, match=rf"^{NAME}: the file: .*: 5 pages, and another one at byte {place}"
+        ImageFormatError,
+        match=rf"^{NAME}: the file: .*: 5 pages, and another one at byte {offset}",
     ):
-        open_stack(data[:place])
+        open_stack(data[:offset])
 
 
-def test_a_page_larger_than_its_file_can_hold_is_refused_before_memory_is_taken():
+def test_a_page_larger_than_its_file_can_hold_is_refused_before_memory_is_allocated():
     data = bytearray(publisher.tif(np.zeros((1, 4, 4), np.uint16), compression="zlib"))
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         tags = file.pages[0].tags
         for name in ("ImageLength", "ImageWidth"):
-            # A short number is written where a value of either size begins.
+            # The low bytes of a short or long.
             data[tags[name].valueoffset : tags[name].valueoffset + 2] = b"\x00\x10"
     with open_stack(bytes(data)) as stack:
         assert stack.shape == (1, 4096, 4096)
@@ -175,11 +207,11 @@ SMALL = publisher.tif(random_array((2, 3, 4, 4), np.uint8), compression="zlib")
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("bit", range(8))
-def test_no_flipped_bit_gives_a_strange_error(bit):
+def test_no_flipped_bit_gives_another_exception(bit):
     refused = 0
-    for place in range(len(SMALL)):
+    for position in range(len(SMALL)):
         data = bytearray(SMALL)
-        data[place] ^= 1 << bit
+        data[position] ^= 1 << bit
         try:
             read(bytes(data))
         except ImageFormatError:
@@ -193,7 +225,7 @@ def test_no_flipped_bit_gives_a_strange_error(bit):
 @pytest.mark.parametrize("compression", [None, "zlib"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_written_pages_are_read_by_tifffile_and_by_us(shape, dtype, compression):
+def test_written_pages_are_read_by_tifffile_and_by_this_package(shape, dtype, compression):
     array = random_array(shape, dtype)
     data = write(iter(array), compression=compression)
     with tifffile.TiffFile(io.BytesIO(data)) as file:
@@ -217,32 +249,3 @@ def test_the_same_pages_give_the_same_bytes_and_name_no_software():
 
 def test_written_files_are_deflated():
     assert len(write([np.zeros((100, 100), np.uint16)])) < 1000
-
-
-# Colours
-
-
-def test_colours_are_packed_by_the_documented_bits():
-    page = np.array([[[1, 2, 3], [0, 0, 0], [0xFFFF, 0, 0x0100]]], np.uint16)
-    assert pack_colors(page).tolist() == [[0x1_0002_0003, 0, 0xFFFF_0000_0100]]
-
-
-def test_transparent_pixels_are_nothing_and_alpha_is_no_colour():
-    page = np.array([[[1, 2, 3, 0], [1, 2, 3, 255], [1, 2, 3, 1], [0, 0, 0, 255]]], np.uint8)
-    assert pack_colors(page).tolist() == [[0, 0x1_0002_0003, 0x1_0002_0003, 0]]
-
-
-@given(
-    hnp.arrays(
-        st.sampled_from([np.uint8, np.uint16]),
-        st.tuples(st.integers(0, 4), st.integers(0, 4), st.just(3)),
-        fill=st.nothing(),
-    )
-)
-def test_packed_colours_are_unpacked(page):
-    codes = pack_colors(page)
-    assert codes.dtype == np.uint64
-    assert codes.shape == page.shape[:2]
-    found = unpack_colors(codes.ravel())
-    assert found.dtype == np.int64
-    np.testing.assert_array_equal(found, page.reshape(-1, 3))

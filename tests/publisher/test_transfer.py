@@ -1,4 +1,4 @@
-"""One address into one file: what is resumed, retried, bounded and refused."""
+"""Downloads: continued, repeated, bounded and refused."""
 
 import io
 import json
@@ -12,7 +12,7 @@ from support.faulty_http import endless, hang_up, plain, ranged, silent
 
 from _platelet_em.errors import DownloadError, OutputError
 from _platelet_em.publisher import transfer as module
-from _platelet_em.publisher.transfer import MAX_BYTES, MAX_REQUESTS, RETRIES, Part, download
+from _platelet_em.publisher.transfer import MAX_BYTES, MAX_REQUESTS, RETRIES, PartialFile, download
 
 CONTENT = bytes(range(251)) * 3000
 SIZE = len(CONTENT)
@@ -20,62 +20,62 @@ HALF = SIZE // 2
 
 
 @pytest.fixture
-def part(tmp_path, waits):
-    return Part(tmp_path / "a.zip")
+def partial(tmp_path, waits):
+    return PartialFile(tmp_path / "a.zip")
 
 
 @pytest.fixture
-def get(server, part):
-    """Download what the server answers, one answer after the other."""
+def get(server, partial):
+    """Download from a server that gives these answers, one after the other."""
 
     def call(*answers):
-        download(server.answer("/a", *answers), part, "a.zip")
-        return part.path.read_bytes()
+        download(server.answer("/a", *answers), partial, "a.zip")
+        return partial.path.read_bytes()
 
     return call
 
 
-def leave(part, content, url, validator='"1"', length=SIZE):
-    """What a process that was killed leaves behind."""
-    part.path.write_bytes(content)
-    part.begin(module._Origin(url, validator, length))
+def leave(partial, content, url, validator='"1"', length=SIZE):
+    """Write the files of a process that was killed during a download."""
+    partial.path.write_bytes(content)
+    partial.write_origin(module._Origin(url, validator, length))
 
 
-def whole(server):
-    """The answers that were asked for from the first byte on."""
-    return [place is None for place in server.asked_for("Range")]
+def asked_for_all(server):
+    """Of each request, whether it asked for the file from its first byte on."""
+    return [value is None for value in server.asked_for("Range")]
 
 
-# A cut, and on from there
+# Interrupted downloads
 
 
 @pytest.mark.parametrize("end", ["close", "reset"])
-def test_a_cut_goes_on_where_it_was(end, get, server, waits):
+def test_an_interrupted_download_is_continued(end, get, server, waits):
     assert get(ranged(CONTENT, send=HALF, end=end), ranged(CONTENT)) == CONTENT
     assert server.asked_for("Range") == [None, f"bytes={HALF}-"]
     assert server.asked_for("If-Range") == [None, '"1"']
     assert waits == [0]
 
 
-def test_every_byte_that_came_counts(get, server):
+def test_every_received_byte_is_kept(get, server):
     assert get(ranged(CONTENT, send=1), ranged(CONTENT, send=2), ranged(CONTENT)) == CONTENT
     assert server.asked_for("Range") == [None, "bytes=1-", "bytes=3-"]
 
 
-def test_a_cut_in_a_chunk_goes_on_where_it_was(get, server):
+def test_a_download_interrupted_in_a_chunk_is_continued(get, server):
     head = {"Content_Length": None, "Transfer_Encoding": "chunked", "ETag": '"1"'}
-    cut = plain(b"%x\r\n%s" % (SIZE, CONTENT[:1000]), **head)
-    assert get(cut, ranged(CONTENT)) == CONTENT
+    interrupted = plain(b"%x\r\n%s" % (SIZE, CONTENT[:1000]), **head)
+    assert get(interrupted, ranged(CONTENT)) == CONTENT
     assert server.asked_for("Range") == [None, "bytes=1000-"]
 
 
-def test_silence_is_a_stall_and_goes_on_where_it_was(get, server, monkeypatch):
+def test_a_silent_server_is_asked_again(get, server, monkeypatch):
     monkeypatch.setattr(module, "_TIMEOUT_S", (5, 0.2))
     assert get(silent, ranged(CONTENT, send=HALF, end="stall"), ranged(CONTENT)) == CONTENT
     assert server.asked_for("Range") == [None, None, f"bytes={HALF}-"]
 
 
-def test_slow_is_no_stall(get, server, monkeypatch):
+def test_a_slow_server_is_not_asked_again(get, server, monkeypatch):
     monkeypatch.setattr(module, "_TIMEOUT_S", (5, 0.2))
     begin = time.monotonic()
     assert get(ranged(CONTENT[:300], pace=10)) == CONTENT[:300]
@@ -83,34 +83,38 @@ def test_slow_is_no_stall(get, server, monkeypatch):
     assert len(server.asked) == 1
 
 
-def test_a_server_may_give_less_than_asked(get, server):
+def test_a_server_may_send_less_than_the_range(get, server):
     step = SIZE // 5 + 1
     answers = (ranged(CONTENT, send=step), ranged(CONTENT, limit=step))
     assert get(*answers) == CONTENT
     assert server.asked_for("Range") == [None] + [f"bytes={step * i}-" for i in (1, 2, 3, 4)]
 
 
-def test_cuts_that_bring_nothing_come_to_an_end(get, server, part, waits):
-    with pytest.raises(DownloadError, match=rf"/a could not be .* cut after {HALF} of 753000 byt"):
+def test_retries_without_progress_are_bounded(get, server, partial, waits):
+    with pytest.raises(DownloadError, match=rf"/a could not .* broke after {HALF} of 753000 byt"):
         get(ranged(CONTENT, send=HALF), ranged(CONTENT, send=0))
     assert len(server.asked) == 1 + RETRIES
-    assert part.path.read_bytes() == CONTENT[:HALF]
+    assert partial.path.read_bytes() == CONTENT[:HALF]
 
 
-def test_cuts_that_bring_a_byte_each_come_to_an_end(get, server):
-    with pytest.raises(DownloadError, match=rf"the line was cut after {MAX_REQUESTS} of 753000"):
+def test_retries_that_bring_one_byte_each_are_bounded(get, server, monkeypatch):
+    assert 10 < MAX_REQUESTS < 1000
+    monkeypatch.setattr(module, "MAX_REQUESTS", 20)
+    with pytest.raises(DownloadError, match=r"the connection broke after 20 of 753000 bytes"):
         get(ranged(CONTENT, send=1))
-    assert len(server.asked) == MAX_REQUESTS
+    assert len(server.asked) == 20
 
 
-def test_progress_gives_new_patience(get, server, waits):
+def test_progress_resets_the_number_of_retries(get, server, waits):
     lost = [hang_up] * (RETRIES - 1)
     assert get(*lost, ranged(CONTENT, send=9), *lost, ranged(CONTENT)) == CONTENT
     assert [round(w) for w in waits] == [0, 2, 4, 0, 2, 4, 8]
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_whatever_goes_wrong_in_whatever_order_the_file_comes_whole(seed, get):
+@pytest.mark.parametrize(
+    "seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(6, 200))]
+)
+def test_the_file_is_complete_after_any_sequence_of_failures(seed, get):
     choice = random.Random(seed)
     other = CONTENT[::-1][: HALF + 7]
 
@@ -125,33 +129,34 @@ def test_whatever_goes_wrong_in_whatever_order_the_file_comes_whole(seed, get):
         yield ranged(CONTENT, Content_Range=f"bytes 0-9/{SIZE}", send=5)
 
     picked = [choice.choice(list(faults())) for _ in range(RETRIES)]
-    assert get(*picked, ranged(CONTENT)) == CONTENT
+    # The server may have served the other file completely; a mixture of both is an error.
+    assert get(*picked, ranged(CONTENT)) in (CONTENT, other)
 
 
-# Another process left something
+# Partial files of earlier processes
 
 
-def test_what_was_left_is_gone_on_with(get, server, part):
-    leave(part, CONTENT[:HALF], server.url("/a"))
+def test_a_partial_file_is_continued(get, server, partial):
+    leave(partial, CONTENT[:HALF], server.url("/a"))
     assert get(ranged(CONTENT)) == CONTENT
     assert server.asked_for("Range") == [f"bytes={HALF}-"]
 
 
-def test_what_was_left_whole_asks_nothing(get, server, part):
-    leave(part, CONTENT, server.url("/a"))
+def test_a_partial_file_with_all_bytes_needs_no_request(get, server, partial):
+    leave(partial, CONTENT, server.url("/a"))
     assert get(ranged(CONTENT)) == CONTENT
     assert server.asked == []
 
 
 @pytest.mark.parametrize("validator", ['"1"', "Sat, 01 Jan 2022 00:00:00 GMT"])
-def test_a_file_that_changed_is_fetched_anew(validator, get, server, part):
-    leave(part, b"old" * 100, server.url("/a"), validator)
+def test_a_file_that_has_changed_is_downloaded_anew(validator, get, server, partial):
+    leave(partial, b"old" * 100, server.url("/a"), validator)
     assert get(ranged(CONTENT, etag='"2"')) == CONTENT
     assert server.asked_for("If-Range") == [validator]
 
 
-def test_a_file_that_changed_is_noticed_if_the_server_ignores_if_range(get, server, part):
-    leave(part, b"old" * 100, server.url("/a"))
+def test_a_change_is_noticed_if_the_server_ignores_if_range(get, server, partial):
+    leave(partial, b"old" * 100, server.url("/a"))
     answers = (ranged(CONTENT, etag=None, ETag='"2"'), ranged(CONTENT, etag='"2"'))
     server.answer("/a", *answers)
 
@@ -160,157 +165,157 @@ def test_a_file_that_changed_is_noticed_if_the_server_ignores_if_range(get, serv
         answers[0](handler)
 
     assert get(ignore, answers[1]) == CONTENT
-    assert whole(server) == [False, True]
+    assert asked_for_all(server) == [False, True]
 
 
-def test_a_server_without_a_name_for_its_files_is_trusted_as_far_as_the_length(get, server, part):
-    leave(part, CONTENT[:HALF], server.url("/a"), None)
+def test_without_etag_and_date_the_length_is_compared(get, server, partial):
+    leave(partial, CONTENT[:HALF], server.url("/a"), None)
     assert get(ranged(CONTENT, etag=None)) == CONTENT
     assert server.asked_for("If-Range") == [None]
-    leave(part, CONTENT[:HALF], server.url("/a"), None, SIZE + 1)
+    leave(partial, CONTENT[:HALF], server.url("/a"), None, SIZE + 1)
     assert get(ranged(CONTENT, etag=None)) == CONTENT
-    assert whole(server) == [False, False, True]
+    assert asked_for_all(server) == [False, False, True]
 
 
-def test_weak_names_of_files_are_not_sent_back(get, server):
+def test_weak_etags_are_not_used(get, server):
     date = "Sat, 01 Jan 2022 00:00:00 GMT"
     weak = {"ETag": 'W/"1"', "Last_Modified": date}
     assert get(ranged(CONTENT, send=5, **weak), ranged(CONTENT)) == CONTENT
     assert server.asked_for("If-Range") == [None, date]
 
 
-def test_the_bytes_of_another_address_are_overwritten(get, server, part):
-    leave(part, CONTENT[:HALF], server.url("/b"))
+def test_bytes_of_another_url_are_overwritten(get, server, partial):
+    leave(partial, CONTENT[:HALF], server.url("/b"))
     assert get(ranged(CONTENT)) == CONTENT
-    assert whole(server) == [True]
+    assert asked_for_all(server) == [True]
 
 
 @pytest.mark.parametrize("note", [None, b"", b"{", b"\xff", b"[]", b'{"url": 1}', b"7"])
-def test_bytes_without_a_sound_note_are_overwritten(note, get, server, part, tmp_path):
-    leave(part, CONTENT[:HALF], server.url("/a"))
-    place = tmp_path / "a.zip.origin.part"
-    place.unlink() if note is None else place.write_bytes(note)
+def test_bytes_without_a_valid_note_are_overwritten(note, get, server, partial, tmp_path):
+    leave(partial, CONTENT[:HALF], server.url("/a"))
+    path = tmp_path / "a.zip.origin.part"
+    path.unlink() if note is None else path.write_bytes(note)
     assert get(ranged(CONTENT)) == CONTENT
-    assert whole(server) == [True]
+    assert asked_for_all(server) == [True]
 
 
 @pytest.mark.parametrize("field", ["url", "validator", "length"])
-def test_a_note_of_wrong_types_is_no_note(field, part, server):
-    leave(part, CONTENT[:HALF], server.url("/a"))
-    place = part.path.with_name("a.zip.origin.part")
-    place.write_text(json.dumps({**json.loads(place.read_text()), field: [1]}))
-    assert part.origin() is None
+def test_a_note_with_wrong_types_is_ignored(field, partial, server):
+    leave(partial, CONTENT[:HALF], server.url("/a"))
+    path = partial.path.with_name("a.zip.origin.part")
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: [1]}))
+    assert partial.read_origin() is None
 
 
-# Servers that do not understand Range
+# Servers without support of Range
 
 
-def test_a_server_without_ranges_starts_anew(get, server):
+def test_without_support_of_range_the_download_starts_again(get, server):
     assert get(ranged(CONTENT, send=HALF), plain(CONTENT)) == CONTENT
-    assert whole(server) == [True, False]
+    assert asked_for_all(server) == [True, False]
 
 
 @pytest.mark.parametrize(
-    "said",
+    "content_range",
     ["bytes 0-9/753000", f"bytes {HALF}-/753000", "bytes */753000", "items 1-2/3", "", None],
 )
-def test_a_part_that_was_not_asked_for_is_not_used(said, get, server):
-    wrong = ranged(CONTENT, Content_Range=said)
+def test_a_range_that_was_not_requested_is_not_used(content_range, get, server):
+    wrong = ranged(CONTENT, Content_Range=content_range)
     assert get(ranged(CONTENT, send=HALF), wrong, ranged(CONTENT)) == CONTENT
-    assert whole(server) == [True, False, True]
+    assert asked_for_all(server) == [True, False, True]
 
 
-def test_a_part_instead_of_the_whole_is_not_used(get, server):
-    part = plain(CONTENT[5:], 206, Content_Range=f"bytes 5-752999/{SIZE}")
-    assert get(part, ranged(CONTENT)) == CONTENT
+def test_a_range_instead_of_the_file_is_not_used(get, server):
+    wrong = plain(CONTENT[5:], 206, Content_Range=f"bytes 5-752999/{SIZE}")
+    assert get(wrong, ranged(CONTENT)) == CONTENT
 
 
-def test_a_range_beyond_the_end_starts_anew(get, server, part):
-    leave(part, CONTENT + b"more", server.url("/a"), length=None)
+def test_a_range_beyond_the_end_starts_again(get, server, partial):
+    leave(partial, CONTENT + b"more", server.url("/a"), length=None)
     assert get(ranged(CONTENT)) == CONTENT
-    assert whole(server) == [False, True]
+    assert asked_for_all(server) == [False, True]
 
 
-def test_a_range_from_the_very_end_means_that_all_is_here(get, server, part):
-    leave(part, CONTENT, server.url("/a"), length=None)
+def test_a_range_that_begins_at_the_end_means_that_the_file_is_complete(get, server, partial):
+    leave(partial, CONTENT, server.url("/a"), length=None)
     assert get(ranged(CONTENT)) == CONTENT
-    assert whole(server) == [False]
+    assert asked_for_all(server) == [False]
 
 
 # Lengths
 
 
-def test_a_length_that_is_too_long_is_found_out(get, server):
+def test_a_content_length_that_is_too_large_is_noticed(get, server):
     assert get(ranged(CONTENT, Content_Length=SIZE + 9)) == CONTENT
     assert server.asked_for("Range") == [None, f"bytes={SIZE}-"]
 
 
-def test_a_length_that_is_too_long_without_ranges_comes_to_an_end(get, server):
-    with pytest.raises(DownloadError, match="in spite of retries: the line was cut after 753000 "):
+def test_retries_for_a_wrong_content_length_are_bounded(get, server):
+    with pytest.raises(DownloadError, match="retries: the connection broke after 753000 "):
         get(plain(CONTENT, Content_Length=SIZE + 9))
     assert len(server.asked) == 1 + RETRIES
 
 
 @pytest.mark.parametrize("length", [None, "many", "-5", "²", " "])
-def test_without_a_length_all_is_read(length, get):
+def test_without_a_valid_length_everything_is_read(length, get):
     assert get(plain(CONTENT, Content_Length=length)) == CONTENT
 
 
-def test_chunks_are_read_to_their_end(get):
+def test_chunked_responses_are_read(get):
     body = b"%x\r\n%s\r\n0\r\n\r\n" % (SIZE, CONTENT)
     assert get(plain(body, Content_Length=None, Transfer_Encoding="chunked")) == CONTENT
 
 
 @pytest.mark.parametrize("size", [b"-5", b"zz", b"", b"f" * 40])
-def test_chunks_without_a_sound_size_come_to_an_end(size, get):
+def test_retries_for_invalid_chunks_are_bounded(size, get):
     body = size + b"\r\nabc"
     with pytest.raises(DownloadError, match="could not be downloaded"):
         get(plain(body, Content_Length=None, Transfer_Encoding="chunked"))
 
 
 @pytest.mark.parametrize("length", [MAX_BYTES + 1, 10**17])
-def test_a_length_beyond_all_archives_is_refused(length, get, server, tmp_path):
-    with pytest.raises(DownloadError, match=rf"/a gives {length} bytes, expected .* {MAX_BYTES} "):
+def test_a_file_that_is_too_large_is_refused(length, get, server, tmp_path):
+    with pytest.raises(DownloadError, match=rf"/a gives {length} bytes or .* {MAX_BYTES} "):
         get(plain(CONTENT, Content_Length=length))
     assert len(server.asked) == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_body_without_end_is_refused(get, server, tmp_path, monkeypatch):
+def test_an_endless_response_is_refused(get, server, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MAX_BYTES", 1 << 20)
-    with pytest.raises(DownloadError, match=r"/a gives bytes without end, expected an archive"):
+    with pytest.raises(DownloadError, match=r"/a gives 1\d+ bytes or more, expected an archive"):
         get(endless)
     assert len(server.asked) == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_no_file(get, server, tmp_path):
-    with pytest.raises(DownloadError, match="in spite of retries: it answered with nothing"):
+def test_an_empty_response_is_no_file(get, server, tmp_path):
+    with pytest.raises(DownloadError, match="in spite of retries: the response is empty"):
         get(plain(b""))
     assert len(server.asked) == 1 + RETRIES
     assert list(tmp_path.iterdir()) == []
 
 
-def test_room_is_looked_for_before(get, part, server, tmp_path, monkeypatch):
+def test_free_space_is_checked_before_the_download(get, partial, server, tmp_path, monkeypatch):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: SimpleNamespace(free=HALF))
     with pytest.raises(OutputError, match=rf"^{tmp_path}: no room .*: 753000 .* {HALF} are free"):
         get(ranged(CONTENT))
-    leave(part, CONTENT[:HALF], server.url("/a"))
+    leave(partial, CONTENT[:HALF], server.url("/a"))
     assert get(ranged(CONTENT)) == CONTENT
 
 
-# What the server says
+# Statuses and headers
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 507])
-def test_passing_trouble_is_waited_for(status, get, server, waits):
+def test_temporary_errors_are_retried(status, get, server, waits):
     assert get(plain(b"", status), plain(b"", status), ranged(CONTENT)) == CONTENT
     assert [round(w) for w in waits] == [0, 2]
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_lasting_trouble_is_told(status, get, server, waits, tmp_path):
-    with pytest.raises(DownloadError, match=f"in spite of retries: it answered {status} [A-Z]"):
+def test_a_permanent_server_error_is_reported(status, get, server, waits, tmp_path):
+    with pytest.raises(DownloadError, match=f"retries: the server answered {status} [A-Z]"):
         get(plain(b"", status, Content_Type="text/html"))
     assert len(server.asked) == 1 + RETRIES
     assert [round(w) for w in waits] == [0, 2, 4, 8]
@@ -318,60 +323,58 @@ def test_lasting_trouble_is_told(status, get, server, waits, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("said", "waited"),
+    ("retry_after", "waited"),
     [
         ("7", 7), ("0", 0), ("86400", 60), ("9" * 30, 60), ("soon", 0), ("-1", 0),
         ("Fri, 31 Dec 9999 23:59:59 GMT", 60), ("Mon, 01 Jan 1990 00:00:00 GMT", 0),
         ("Fri, 31 Dec 99999999999999999999 23:59:59 GMT", 0),
     ],
 )  # fmt: skip
-def test_a_server_may_say_when_within_reason(said, waited, get, waits):
-    assert get(plain(b"", 503, Retry_After=said), ranged(CONTENT)) == CONTENT
+def test_retry_after_is_obeyed_up_to_a_minute(retry_after, waited, get, waits):
+    assert get(plain(b"", 503, Retry_After=retry_after), ranged(CONTENT)) == CONTENT
     assert waits == [waited]
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 416, 451, 204, 304, 300])
-def test_what_will_not_change_is_asked_once(status, get, server, part, waits):
+def test_permanent_refusals_are_not_retried(status, get, server, partial, waits):
     with pytest.raises(
         DownloadError, match=rf"/a answered {status} [A-Z].*: the link may be dead"
     ):
         get(plain(b"", status))
     assert len(server.asked) == 1
-    assert not part.path.exists()
+    assert not partial.path.exists()
 
 
-def test_a_refusal_keeps_what_had_come(get, part):
+def test_a_refusal_keeps_the_received_bytes(get, partial):
     with pytest.raises(DownloadError, match="answered 403 Forbidden"):
         get(ranged(CONTENT, send=HALF), plain(b"", 403))
-    assert part.path.read_bytes() == CONTENT[:HALF]
+    assert partial.path.read_bytes() == CONTENT[:HALF]
     assert get(ranged(CONTENT)) == CONTENT
 
 
 @pytest.mark.parametrize(
-    "kind", ["text/html; charset=utf-8", "TEXT/HTML", "application/xhtml+xml"]
+    "content_type", ["text/html; charset=utf-8", "TEXT/HTML", "application/xhtml+xml"]
 )
-def test_a_web_page_is_refused_and_keeps_what_had_come(kind, get, part):
-    page = plain(b"<html>too much traffic</html>", Content_Type=kind)
+def test_a_web_page_is_refused_and_the_received_bytes_are_kept(content_type, get, partial):
+    page = plain(b"<html>too much traffic</html>", Content_Type=content_type)
     with pytest.raises(
         DownloadError, match=r"/a answered with a web page, not an archive: .* dead"
     ):
         get(ranged(CONTENT, send=HALF), page)
-    assert part.path.read_bytes() == CONTENT[:HALF]
+    assert partial.path.read_bytes() == CONTENT[:HALF]
 
 
-def test_the_bytes_are_asked_for_as_they_are(get, server):
+def test_no_compression_is_accepted(get, server):
     get(ranged(CONTENT))
     assert server.asked_for("Accept-Encoding") == ["identity"]
 
 
-def test_bytes_that_are_packed_all_the_same_are_refused(get):
-    with pytest.raises(
-        DownloadError, match="/a answered in the encoding 'gzip', expected the bar"
-    ):
+def test_compressed_responses_are_refused(get):
+    with pytest.raises(DownloadError, match="/a answered with the encoding 'gzip', expected id"):
         get(plain(CONTENT, Content_Encoding="gzip"))
 
 
-def test_what_a_server_says_is_told_in_one_short_line(get, server):
+def test_text_of_a_server_is_quoted_in_one_short_line(get, server):
     def rude(handler):
         handler.wfile.write(b"HTTP/1.1 404 \x1b[31m\x85" + b"no " * 1000 + b"\r\n\r\n")
 
@@ -383,37 +386,37 @@ def test_what_a_server_says_is_told_in_one_short_line(get, server):
         get(lambda handler: handler.wfile.write(b"46\r\n"))
 
 
-def test_no_answer_is_told(get, server):
+def test_a_closed_connection_is_reported(get, server):
     with pytest.raises(DownloadError, match="retries: RemoteDisconnected: Remote end closed conn"):
         get(hang_up)
     assert len(server.asked) == 1 + RETRIES
 
 
-def test_a_server_that_never_answers_is_told(get, server, monkeypatch):
+def test_a_server_that_never_answers_is_reported(get, server, monkeypatch):
     monkeypatch.setattr(module, "_TIMEOUT_S", (5, 0.1))
-    with pytest.raises(DownloadError, match=r"in spite of retries: it did not answer in time$"):
+    with pytest.raises(DownloadError, match=r"in spite of retries: no response in time$"):
         get(silent)
     assert len(server.asked) == 1 + RETRIES
 
 
-def test_no_server_is_told(part, waits, tmp_path):
+def test_a_refused_connection_is_reported(partial, waits, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     reason = "retries: ConnectionRefusedError: Connection refused$"
     with pytest.raises(DownloadError, match=reason) as caught:
-        download(f"http://127.0.0.1:{port}/a.zip", part, "a.zip")
+        download(f"http://127.0.0.1:{port}/a.zip", partial, "a.zip")
     assert "\n" not in str(caught.value)
     assert len(waits) == RETRIES
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_such_server_is_told(part, waits, monkeypatch):
+def test_an_unknown_host_is_reported(partial, waits, monkeypatch):
     def unknown(*arguments):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(DownloadError, match=r"retries: gaierror: .*Name or service not known$"):
-        download("https://example.org/a.zip", part, "a.zip")
+        download("https://example.org/a.zip", partial, "a.zip")
     assert len(waits) == RETRIES
 
 
@@ -421,25 +424,25 @@ def test_no_such_server_is_told(part, waits, monkeypatch):
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_every_kind_of_redirect_is_followed(status, get, server):
+def test_every_redirect_status_is_followed(status, get, server):
     server.answer("/b", ranged(CONTENT))
     assert get(plain(b"", status, Location=server.url("/b"))) == CONTENT
     assert server.asked == ["/a", "/b"]
 
 
-def test_redirects_are_followed_anew_after_a_cut(get, server):
+def test_redirects_are_followed_again_after_an_interruption(get, server):
     server.answer("/b", ranged(CONTENT, send=HALF))
     server.answer("/c", ranged(CONTENT))
     assert get(plain(status=302, Location="/b"), plain(status=302, Location="/c")) == CONTENT
     assert server.asked_for("Range") == [None, None, f"bytes={HALF}-", f"bytes={HALF}-"]
 
 
-def test_relative_redirects_start_from_where_they_are_given(server, part):
+def test_relative_redirects_are_resolved(server, partial):
     url = server.redirect("/s/a.zip?dl=1", "/cd/0/get")
     server.redirect("/cd/0/get", "inline/b.zip")
     server.redirect("/cd/0/inline/b.zip", f"//127.0.0.1:{server.server_port}/c.zip")
     server.serve("/c.zip", CONTENT)
-    download(url, part, "a.zip")
+    download(url, partial, "a.zip")
     assert server.asked == ["/s/a.zip?dl=1", "/cd/0/get", "/cd/0/inline/b.zip", "/c.zip"]
 
 
@@ -464,8 +467,8 @@ def test_redirects_to_anything_but_https_are_refused(location, get, server, tmp_
 
 
 @pytest.mark.parametrize("first", ["https://example.org/a.zip", "http://127.0.0.1/a.zip"])
-def test_what_was_secure_once_is_never_downgraded(first, part, monkeypatch):
-    # No certificate is at hand: what https would answer is put in its place.
+def test_https_is_never_downgraded(first, partial, monkeypatch):
+    # There is no certificate for an https server, so its response is simulated.
     def redirect(session, address, **options):
         answer = module.requests.Response()
         answer.raw = io.BytesIO()
@@ -476,24 +479,24 @@ def test_what_was_secure_once_is_never_downgraded(first, part, monkeypatch):
 
     monkeypatch.setattr(module.requests.Session, "get", redirect)
     with pytest.raises(DownloadError, match=rf"^{first} leads to http://localhost/, which is not"):
-        download(first, part, "a.zip")
+        download(first, partial, "a.zip")
 
 
-def test_an_address_without_https_is_refused_at_once(part, waits, tmp_path):
+def test_a_url_without_https_is_refused(partial, waits, tmp_path):
     url = "http://192.0.2.1/a.zip"
     with pytest.raises(DownloadError, match=rf"^{url} leads to {url}, which is not https: refus"):
-        download(url, part, "a.zip")
+        download(url, partial, "a.zip")
     assert waits == []
     assert list(tmp_path.iterdir()) == []
 
 
 def test_redirects_to_https_elsewhere_are_followed(get):
-    # There is no network here, so that it was tried is all that shows.
+    # Tests have no network: it can only be seen that a connection was tried.
     with pytest.raises(DownloadError, match=r"tests have no network: \('192\.0\.2\.1', 443\)"):
         get(plain(status=302, Location="https://192.0.2.1/a.zip"))
 
 
-def test_redirects_in_a_circle_end(get, server, tmp_path):
+def test_redirects_in_a_circle_are_refused(get, server, tmp_path):
     server.redirect("/b", "/a")
     with pytest.raises(DownloadError, match="/a redirects more than 10 times"):
         get(plain(status=302, Location="/b"))
@@ -502,17 +505,17 @@ def test_redirects_in_a_circle_end(get, server, tmp_path):
 
 
 @pytest.mark.parametrize("location", ["http://[::1/a.zip", "https://"])
-def test_a_redirect_to_what_is_no_address_is_refused(location, get, server, tmp_path):
+def test_a_redirect_to_an_invalid_url_is_refused(location, get, server, tmp_path):
     with pytest.raises(DownloadError, match=r"/a could not be downloaded: .+"):
         get(plain(status=302, Location=location))
     assert len(server.asked) == 1
     assert list(tmp_path.iterdir()) == []
 
 
-# What is seen
+# Progress bar and log
 
 
-def test_the_bar_starts_where_the_file_does_and_never_beyond(get, server, part, monkeypatch):
+def test_the_progress_bar_starts_at_the_received_bytes(get, server, partial, monkeypatch):
     seen = []
 
     class Bar(module.tqdm):
@@ -521,22 +524,21 @@ def test_the_bar_starts_where_the_file_does_and_never_beyond(get, server, part, 
             self.n += n
 
     monkeypatch.setattr(module, "tqdm", Bar)
-    leave(part, CONTENT[:HALF], server.url("/a"))
+    leave(partial, CONTENT[:HALF], server.url("/a"))
     get(ranged(CONTENT, send=10), plain(CONTENT))
     assert seen[0] == (HALF, SIZE)
     assert (0, SIZE) in seen
     assert max(seen) == (SIZE, SIZE) == seen[-1]
 
 
-def test_retries_are_told(get, server, caplog):
+def test_retries_are_logged(get, server, caplog):
     get(ranged(CONTENT, send=HALF), ranged(CONTENT))
     (line,) = caplog.messages
-    assert line == (
-        f"{server.url('/a')}: the line was cut after {HALF} of 753000 bytes: asking again in 0 s"
-    )
+    reason = f"the connection broke after {HALF} of 753000 bytes"
+    assert line == f"{server.url('/a')}: {reason}: trying again in 0 s"
 
 
-def test_an_interruption_keeps_what_had_come(get, part, server, monkeypatch):
+def test_ctrl_c_keeps_the_received_bytes(get, partial, server, monkeypatch):
     def interrupt(seconds):
         raise KeyboardInterrupt
 

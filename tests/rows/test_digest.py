@@ -34,7 +34,7 @@ def test_editing_a_module_that_shapes_rows_changes_it(name, package):
 
 
 def test_editing_help_texts_does_not_change_it(package):
-    path = package / "commands" / "cli.py"
+    path = package / "commands" / "arguments.py"
     text = path.read_text("utf-8")
     edited = text.replace("draw slices with their labels", "draw some slices")
     assert edited != text

@@ -1,6 +1,5 @@
 """Rows against the dense arrays that the archives were made of, with plain NumPy as the judge."""
 
-import gc
 import io
 import json
 
@@ -12,14 +11,15 @@ from PIL import Image
 from skimage.measure import regionprops
 from support import publisher
 
-from _platelet_em.errors import ImageFormatError, LabelFormatError, MissingMemberError
-from _platelet_em.facts import CONFIGS, VOLUMES, config_named, volume_named
-from _platelet_em.publisher import volume as records
-from _platelet_em.publisher.archive import Source, find_source
-from _platelet_em.publisher.volume import Volume, make_table, open_images
-from _platelet_em.rows.picture import draw_preview
-from _platelet_em.rows.schema import FEATURES, arrow_schema
-from _platelet_em.rows.shards import count_rows, data_files, shard_bounds, shard_name
+from _platelet_em.errors import ImageFormatError
+from _platelet_em.facts import PUBLISHED
+from _platelet_em.publisher.archive import find_source
+from _platelet_em.publisher.volume import ArchiveVolume
+from _platelet_em.rows import volumes
+from _platelet_em.rows.make import CONFIGS, config_named, make_rows, make_table
+from _platelet_em.rows.picture import SliceArrays, draw_preview
+from _platelet_em.rows.schema import arrow_schema, json_features
+from _platelet_em.rows.shards import shard_bounds
 
 SOURCES = ["json", "tif"]
 NAMES = ["50", "24"]
@@ -102,10 +102,24 @@ def check_slice(row, truth, z):
     check_organelles(row["organelles"], truth.organelles[z], truth)
 
 
+def make(volume, config, start=0, stop=None):
+    """Rows of a configuration by its name."""
+    config = config_named(config)
+    stop = config.count_rows(volume.shape[0]) if stop is None else stop
+    return list(make_rows(config, volume, PUBLISHED, start, stop))
+
+
+def to_table(config, rows):
+    return make_table(config_named(config), rows, PUBLISHED)
+
+
 def read_rows(volume, config):
     """Rows as they come out of Arrow."""
-    stop = count_rows(config_named(config), volume.shape[0])
-    return make_table(config, list(volume.rows(config, 0, stop))).to_pylist()
+    return to_table(config, make(volume, config)).to_pylist()
+
+
+def open_volume(source, name="50", label_source="json"):
+    return ArchiveVolume(source, PUBLISHED.volume(name), label_source, PUBLISHED)
 
 
 @pytest.fixture(scope="module", params=SOURCES)
@@ -115,20 +129,19 @@ def source(request):
 
 @pytest.fixture(scope="module", params=NAMES)
 def volume(request, source, archives):
-    spec = volume_named(request.param)
-    with Volume(find_source(archives, source), spec, source) as opened:
+    with open_volume(find_source(archives, source, PUBLISHED), request.param, source) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
 def truth(volume, source, publication):
-    return Truth(publication.volumes[volume.spec.name], source)
+    return Truth(publication.volumes[volume.name], source)
 
 
 def ship(dense, path):
     """A folder of the publisher whose two volumes are both `dense`."""
     return find_source(
-        publisher.Publication(dict.fromkeys(NAMES, dense)).folder(path, "json"), "json"
+        publisher.Publication(dict.fromkeys(NAMES, dense)).folder(path, "json"), "json", PUBLISHED
     )
 
 
@@ -148,13 +161,13 @@ def test_slices_are_the_dense_arrays(volume, truth):
     rows = read_rows(volume, "slices")
     assert len(rows) == truth.shape[0]
     for z, row in enumerate(rows):
-        assert row["volume"] == volume.spec.name
+        assert row["volume"] == volume.name
         check_slice(row, truth, z)
 
 
 def test_the_volume_is_the_dense_arrays(volume, truth):
     (row,) = read_rows(volume, "volumes")
-    assert row["volume"] == volume.spec.name
+    assert row["volume"] == volume.name
     assert row["shape"] == list(truth.shape)
     assert row["voxel_size_nm"] == [40.0, 10.0, 10.0]
     for name, dense in (("image", truth.image), ("semantic", truth.semantic)):
@@ -169,16 +182,15 @@ def test_the_volume_is_the_dense_arrays(volume, truth):
 def test_previews_are_drawn_of_their_own_slice(volume, truth):
     rows = read_rows(volume, "preview")
     assert [(row["volume"], row["z"]) for row in rows] == [
-        (volume.spec.name, z) for z in range(truth.shape[0])
+        (volume.name, z) for z in range(truth.shape[0])
     ]
     pictures = [row["preview"] for row in rows]
     (whole,) = read_rows(volume, "volumes")
     middle = truth.shape[0] // 2
     assert whole["preview"]["bytes"] == pictures[middle]["bytes"]
     for z, picture in enumerate(pictures):
-        drawn = draw_preview(
-            truth.image[z], truth.semantic[z], truth.cells[z], truth.organelles[z]
-        )
+        labels = {"cells": truth.cells[z], "organelles": truth.organelles[z]}
+        drawn = draw_preview(SliceArrays(truth.image[z], truth.semantic[z], labels), PUBLISHED)
         found = Image.open(io.BytesIO(picture["bytes"]))
         assert (found.format, found.mode) == ("PNG", "RGB")
         np.testing.assert_array_equal(np.asarray(found), drawn)
@@ -198,32 +210,33 @@ def test_ids_and_properties_are_the_same_in_slices_and_volume(volume):
 
 
 def test_pages_are_named_by_volume_kind_and_slice(volume):
-    row = next(iter(volume.rows("slices", 3, 4)))
-    name = volume.spec.name
+    (row,) = make(volume, "slices", 3, 4)
+    name = volume.name
     assert row["image"]["path"] == f"{name}-image-003.tif"
     assert row["semantic"]["path"] == f"{name}-semantic-003.tif"
-    assert volume.preview_row(3)["preview"]["path"] == f"{name}-preview-003.png"
+    assert make(volume, "preview", 3, 4)[0]["preview"]["path"] == f"{name}-preview-003.png"
 
 
 def test_a_slice_without_instances_has_empty_lists(archives, publication):
-    with Volume(find_source(archives, "json"), VOLUMES[0], "json") as volume:
+    with open_volume(find_source(archives, "json", PUBLISHED)) as volume:
         assert not publication.volumes["50"].cell[0].any()
-        table = make_table("slices", [volume.slice_row(0)])
+        table = to_table("slices", make(volume, "slices", 0, 1))
     (row,) = table.to_pylist()
+    columns = config_named("slices").columns(PUBLISHED)
     for kind in ("cells", "organelles"):
         assert row[f"n_{kind}"] == 0
         assert row[kind]["shape"] == [23, 31]
         assert {name: v for name, v in row[kind].items() if name != "shape"} == {
-            name: [] for name in FEATURES["slices"][kind] if name != "shape"
+            name: [] for name in json_features(columns)[kind] if name != "shape"
         }
     assert not np.asarray(Image.open(io.BytesIO(row["semantic"]["bytes"]))).any()
 
 
 def test_rows_can_be_made_in_any_order(volume):
     depth = volume.shape[0]
-    forwards = make_table("slices", [volume.slice_row(z) for z in range(depth)])
-    backwards = [volume.slice_row(z) for z in reversed(range(depth))]
-    assert make_table("slices", backwards[::-1]).equals(forwards)
+    forwards = to_table("slices", make(volume, "slices"))
+    backwards = [make(volume, "slices", z, z + 1)[0] for z in reversed(range(depth))]
+    assert to_table("slices", backwards[::-1]).equals(forwards)
 
 
 def test_dense_views_and_lazy_labels_agree_with_the_rows(volume, truth):
@@ -242,7 +255,7 @@ def test_untidy_volumes(seed, tmp_path):
     dense = publisher.random_volume(shape, seed + 50)
     truth = Truth(dense, "json")
     assert truth.cells.any()
-    with Volume(ship(dense, tmp_path), VOLUMES[0], "json") as volume:
+    with open_volume(ship(dense, tmp_path)) as volume:
         for z, row in enumerate(read_rows(volume, "slices")):
             check_slice(row, truth, z)
         (row,) = read_rows(volume, "volumes")
@@ -261,7 +274,7 @@ def one_organelle(tmp_path, classes, cells=()):
     semantic.reshape(-1)[begin : begin + len(classes)] = classes
     cell.reshape(-1)[begin : begin + len(cells)] = cells
     dense = small(semantic=semantic.astype(np.uint8), cell=cell, organelle=organelle)
-    with Volume(ship(dense, tmp_path), VOLUMES[0], "json") as volume:
+    with open_volume(ship(dense, tmp_path)) as volume:
         rows = read_rows(volume, "slices")
     structs = [row["organelles"] for row in rows]
     found = {(s["class_id"][0], s["purity"][0], s["cell"][0]) for s in structs if s["id"]}
@@ -317,7 +330,7 @@ def test_overlaps_are_resolved_and_ids_ascend_whatever_the_order_of_keys(tmp_pat
     for kind in ("cell", "organelle"):
         (path / f"labels-instance/50-instance-{kind}.json").write_text(json.dumps(labels))
     truth = publisher.decode(labels)
-    with Volume(find_source(path, "json"), VOLUMES[0], "json") as volume:
+    with open_volume(find_source(path, "json", PUBLISHED)) as volume:
         rows, (whole,) = read_rows(volume, "slices"), read_rows(volume, "volumes")
     for kind in ("cells", "organelles"):
         check_labels(whole[kind], truth)
@@ -331,7 +344,7 @@ def test_labels_without_voxels_are_no_instances(tmp_path):
     labels = {".info": {"shape": [2, 3, 4]}, "3": "", "5": "7 2", "6": "7 2"}
     path = ship(small(), tmp_path).path
     (path / "labels-instance/50-instance-organelle.json").write_text(json.dumps(labels))
-    with Volume(find_source(path, "json"), VOLUMES[0], "json") as volume:
+    with open_volume(find_source(path, "json", PUBLISHED)) as volume:
         (whole,) = read_rows(volume, "volumes")
     assert whole["organelles"]["id"] == [6]
     assert whole["n_organelles"] == 1
@@ -340,88 +353,17 @@ def test_labels_without_voxels_are_no_instances(tmp_path):
 # What does not fit
 
 
-@pytest.mark.parametrize(
-    ("images", "found"),
-    [
-        (np.zeros((2, 3, 4), np.uint8), r"got uint8 pages of shape \(3, 4\)"),
-        (np.zeros((2, 3, 4, 3), np.uint16), r"got uint16 pages of shape \(3, 4, 3\)"),
-        (np.zeros((2, 3, 4), np.int16), r"got int16 pages of shape \(3, 4\)"),
-    ],
-)
-def test_images_of_another_kind_are_refused(images, found, tmp_path):
-    source = ship(small(images=images), tmp_path)
-    expected = rf"50-images\.tif: expected uint16 pages of the axes \(y, x\), {found}"
-    with pytest.raises(ImageFormatError, match=expected):
-        open_images(source, VOLUMES[0])
-
-
-@pytest.mark.parametrize("kind", ["semantic", "cell", "organelle"])
-@pytest.mark.parametrize("shape", [(1, 3, 4), (2, 4, 3)], ids=str)
-def test_labels_of_another_shape_than_the_images_are_refused(kind, shape, tmp_path):
-    source = ship(small(**{kind: np.ones(shape, np.uint8)}), tmp_path)
-    found = str(shape).replace("(", r"\(").replace(")", r"\)")
-    expected = rf"50-.*{kind}\.json: expected the image's shape \(2, 3, 4\), got shape {found}"
-    with pytest.raises(LabelFormatError, match=expected):
-        Volume(source, VOLUMES[0], "json")
-
-
 def test_a_volume_that_one_row_cannot_hold_is_refused(volume, monkeypatch):
     size = 2 * int(np.prod(volume.shape))
-    monkeypatch.setattr(records, "_MAX_ROW_BYTES", size)
-    assert len(list(volume.rows("volumes", 0, 1))) == 1
-    monkeypatch.setattr(records, "_MAX_ROW_BYTES", size - 1)
-    expected = rf"volume {volume.spec.name}: its {volume.shape[0]} images of 23 x 31 pixels are "
+    monkeypatch.setattr(volumes, "MAX_ROW_BYTES", size)
+    assert len(make(volume, "volumes")) == 1
+    monkeypatch.setattr(volumes, "MAX_ROW_BYTES", size - 1)
+    expected = rf"volume {volume.name}: its {volume.shape[0]} images of 23 x 31 pixels are "
     with pytest.raises(
         ImageFormatError, match=expected + r"more than .*: use the config 'slices'"
     ):
-        volume.volume_row()
-    assert volume.slice_row(0)["z"] == 0
-
-
-# Files are closed
-
-
-@pytest.fixture
-def opened(monkeypatch):
-    """The files that sources open."""
-    files = []
-    open_file = Source.open
-
-    def spy(self, name):
-        files.append(open_file(self, name))
-        return files[-1]
-
-    monkeypatch.setattr(Source, "open", spy)
-    return files
-
-
-def test_files_are_closed_at_the_end_of_a_block(opened, archives):
-    with Volume(find_source(archives, "json"), VOLUMES[0], "json") as volume:
-        assert [file.closed for file in opened] == [False, True, True, True]
-    assert all(file.closed for file in opened)
-    with pytest.raises(ValueError, match="closed"):
-        volume.slice_row(1)
-
-
-def test_files_are_closed_when_nobody_has_the_volume_any_more(opened, archives):
-    volume = Volume(find_source(archives, "tif"), VOLUMES[0], "tif")
-    assert not all(file.closed for file in opened)
-    del volume
-    gc.collect()
-    assert all(file.closed for file in opened)
-
-
-def test_files_are_closed_when_a_later_one_is_damaged(opened, tmp_path):
-    path = ship(small(), tmp_path).path
-    (path / "labels-instance/50-instance-organelle.json").write_text("{}")
-    source = find_source(path, "json")
-    with pytest.raises(LabelFormatError, match=r"50-instance-organelle\.json: the key '\.info'"):
-        Volume(source, VOLUMES[0], "json")
-    assert [file.closed for file in opened] == [True] * 4
-    (path / "labels-instance/50-instance-cell.json").unlink()
-    with pytest.raises(MissingMemberError, match=r"expected a file 50-instance-cell\.json"):
-        Volume(Source(path), VOLUMES[0], "json")
-    assert all(file.closed for file in opened)
+        make(volume, "volumes")
+    assert make(volume, "slices", 0, 1)[0]["z"] == 0
 
 
 # Tables
@@ -429,56 +371,27 @@ def test_files_are_closed_when_a_later_one_is_damaged(opened, tmp_path):
 
 @pytest.mark.parametrize("config", CONFIG_NAMES)
 def test_tables_have_the_schema_of_the_features(config, volume):
-    table = make_table(config, list(volume.rows(config, 0, 1)))
-    assert table.schema.equals(datasets.Features.from_dict(FEATURES[config]).arrow_schema)
-    assert table.schema.equals(arrow_schema(config))
+    columns = config_named(config).columns(PUBLISHED)
+    table = to_table(config, make(volume, config, 0, 1))
+    assert table.schema.equals(datasets.Features.from_dict(json_features(columns)).arrow_schema)
+    assert table.schema.equals(arrow_schema(columns))
     assert table.num_rows == 1
 
 
 @pytest.mark.parametrize("config", CONFIG_NAMES)
 def test_a_table_without_rows_has_its_columns(config):
-    table = make_table(config, [])
+    table = to_table(config, [])
     assert table.num_rows == 0
-    assert table.schema.equals(arrow_schema(config))
+    assert table.schema.equals(arrow_schema(config_named(config).columns(PUBLISHED)))
 
 
 @pytest.mark.parametrize("config", CONFIG_NAMES)
 def test_the_rows_of_the_shards_are_all_rows_in_order(config, volume):
-    spec = config_named(config)
-    depth = volume.shape[0]
-    whole = make_table(config, list(volume.rows(config, 0, count_rows(spec, depth))))
-    bounds = shard_bounds(spec, depth)
-    shards = [make_table(config, list(volume.rows(config, a, b))) for a, b in bounds]
+    whole = to_table(config, make(volume, config))
+    bounds = shard_bounds(config_named(config), volume.shape[0])
+    shards = [to_table(config, make(volume, config, a, b)) for a, b in bounds]
     assert pa.concat_tables(shards).equals(whole)
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
-@pytest.mark.parametrize("depth", [1, 2, 7, 8, 9, 24, 50, 123])
-def test_shards_cover_all_rows_once_and_evenly(config, depth):
-    bounds = shard_bounds(config, depth)
-    rows = [row for start, stop in bounds for row in range(start, stop)]
-    assert rows == list(range(count_rows(config, depth)))
-    sizes = {stop - start for start, stop in bounds}
-    assert min(sizes) >= 1
-    assert max(sizes) - min(sizes) <= 1
-    assert len(bounds) == min(len(rows), {"slices": 8}.get(config.name, 1))
-
-
-def test_the_published_training_slices_have_at_least_eight_shards():
-    assert len(shard_bounds(config_named("slices"), 50)) >= 8
-
-
 def test_rows_of_a_volume_are_one_and_of_others_its_depth():
-    assert [count_rows(config, 50) for config in CONFIGS] == [50, 1, 50]
-
-
-def test_files_of_shards_are_found_in_the_order_of_their_rows(tmp_path):
-    names = [shard_name("slices", s, i, 12) for s in ("validation", "train") for i in range(12)]
-    for name in [*reversed(names), "slices/train-1-of-2.parquet", "volumes/train.parquet"]:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    assert names[12] == "slices/train-00000-of-00012.parquet"
-    found = data_files(tmp_path, "slices", "train")
-    assert [p.relative_to(tmp_path).as_posix() for p in found] == names[12:]
-    assert len(data_files(tmp_path, "slices")) == 24
-    assert data_files(tmp_path, "preview") == []
+    assert [config.count_rows(50) for config in CONFIGS] == [50, 1, 50]

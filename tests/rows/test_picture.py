@@ -1,4 +1,4 @@
-"""Pictures of one slice: contrast, contours, layout, colours, legend, PNG."""
+"""Pictures of one slice: contrast, contours, layout, colors, legend, PNG."""
 
 import io
 
@@ -11,14 +11,28 @@ from PIL import Image, ImageDraw
 from skimage.segmentation import find_boundaries
 
 from _platelet_em.errors import ImageFormatError
-from _platelet_em.facts import CLASSES
+from _platelet_em.facts import PUBLISHED
 from _platelet_em.limits import MAX_ID
-from _platelet_em.publisher.palettes import PALETTES, display_colors
+from _platelet_em.publisher.palettes import class_palette
 from _platelet_em.rows import picture
-from _platelet_em.rows.picture import contours, draw_panels, draw_preview, stretch, to_png
+from _platelet_em.rows.picture import SliceArrays, contours, display_colors, stretch, to_png
 
 SMALL_SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9)
 GAP = 4
+PALETTE = class_palette(PUBLISHED)
+CLASS_COLORS = [tuple(color) for color in PALETTE.tolist()]
+
+
+def arrays_of(image, semantic, cells, organelles):
+    return SliceArrays(image, semantic, {"cells": cells, "organelles": organelles})
+
+
+def draw_preview(*slice_, **options):
+    return picture.draw_preview(arrays_of(*slice_), PUBLISHED, **options)
+
+
+def draw_panels(*slice_, **options):
+    return picture.draw_panels(arrays_of(*slice_), PUBLISHED, **options)
 
 
 def make_slice(shape=(40, 60), *, cell=3, organelle=8):
@@ -68,7 +82,7 @@ def test_stretch_is_monotone_and_leaves_its_input_alone(image, low, high):
 
 
 @pytest.mark.parametrize("value", [0, 1234, 65535])
-def test_a_flat_image_becomes_mid_grey(value):
+def test_a_flat_image_becomes_mid_gray(value):
     assert (stretch(np.full((3, 4), value, np.uint16)) == 128).all()
 
 
@@ -141,7 +155,7 @@ def test_a_slice_too_tall_stands_in_the_middle_of_its_panel():
 def test_a_preview_at_full_resolution_shows_every_label_exactly():
     image, semantic, cells, organelles = make_slice()
     rgb = draw_preview(image, semantic, cells, organelles, width=60)
-    np.testing.assert_array_equal(preview_panel(rgb, 1, 60), PALETTES["A"][semantic])
+    np.testing.assert_array_equal(preview_panel(rgb, 1, 60), PALETTE[semantic])
     np.testing.assert_array_equal(preview_panel(rgb, 2, 60), display_colors(cells))
     found = preview_panel(rgb, 3, 60)[organelles > 0]
     np.testing.assert_array_equal(found, display_colors(organelles)[organelles > 0])
@@ -153,10 +167,10 @@ def test_contours_on_the_image_fit_the_instances_and_cells_are_thicker():
     gray = np.repeat(stretch(image)[..., None], 3, axis=-1)
     drawn = (framed != gray).any(axis=-1)
     organelle_edge, cell_edge = contours(organelles), contours(cells)
-    assert (framed[organelle_edge] == CLASSES[3].color_a).all()
-    assert (framed[cell_edge] == CLASSES[1].color_a).all()
+    assert (framed[organelle_edge] == CLASS_COLORS[3]).all()
+    assert (framed[cell_edge] == CLASS_COLORS[1]).all()
     second_ring = contours(np.where(cell_edge, 0, cells))
-    assert (framed[second_ring] == CLASSES[1].color_a).all()
+    assert (framed[second_ring] == CLASS_COLORS[1]).all()
     np.testing.assert_array_equal(drawn, organelle_edge | cell_edge | second_ring)
 
 
@@ -166,20 +180,20 @@ def test_contours_stay_closed_when_the_slice_is_scaled_down():
     nothing = np.zeros((400, 400), np.int32)
     slice_ = (np.zeros((400, 400), np.uint16), cells.astype(np.uint8), cells, nothing)
     rgb = draw_preview(*slice_, width=20)
-    blue = (preview_panel(rgb, 0, 20) == CLASSES[1].color_a).all(axis=-1)
+    blue = (preview_panel(rgb, 0, 20) == CLASS_COLORS[1]).all(axis=-1)
     shown = (preview_panel(rgb, 2, 20) != 0).any(axis=-1)
     assert shown.any()
     assert blue[contours(shown.astype(np.int32))].all()
 
 
 @pytest.mark.parametrize("width", [7, 23, 60, 200])
-def test_scaling_invents_no_label_colour(width):
+def test_scaling_invents_no_label_color(width):
     slice_ = make_slice(cell=5, organelle=6)
     rgb = draw_preview(*slice_, width=width)
     black = (0, 0, 0)
     cell, organelle = (tuple(c) for c in display_colors(np.array([5, 6])).tolist())
-    shade = (picture._CELL_SHADE,) * 3
-    classes = {CLASSES[index].color_a for index in (0, 1, 3)}
+    shade = (picture._PARENT_SHADE,) * 3
+    classes = {CLASS_COLORS[index] for index in (0, 1, 3)}
     assert colors_of(preview_panel(rgb, 1, width)) == classes
     assert colors_of(preview_panel(rgb, 2, width)) == {black, cell}
     assert colors_of(preview_panel(rgb, 3, width)) == {black, shade, organelle}
@@ -190,7 +204,7 @@ def test_labels_scaled_down_are_those_at_the_middle_of_each_pixel():
     semantic = np.zeros((3, 9), np.uint8)
     semantic[1, 1::3] = 2, 3, 4
     rgb = draw_preview(np.zeros((3, 9), np.uint16), semantic, nothing, nothing, width=3)
-    expected = [CLASSES[index].color_a for index in (2, 3, 4)]
+    expected = [CLASS_COLORS[index] for index in (2, 3, 4)]
     assert [tuple(c) for c in preview_panel(rgb, 1, 3)[0].tolist()] == expected
 
 
@@ -201,7 +215,7 @@ def test_an_enlarged_image_keeps_square_pixels():
     assert preview_panel(rgb, 0, 8)[0, :, 0].tolist() == [0] * 4 + [255] * 4
 
 
-def test_an_id_keeps_its_colour_from_slice_to_slice():
+def test_an_id_keeps_its_color_from_slice_to_slice():
     first, second = make_slice((40, 60), cell=17), make_slice((20, 24), cell=17)
     second[2][0, 0] = 4
     color = tuple(display_colors(np.array([17]))[0].tolist())
@@ -227,7 +241,7 @@ def test_slices_without_labels_are_drawn():
 # draw_panels
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(SMALL_SHAPES, st.integers(1, 40), st.data())
 def test_tiny_slices_of_any_shape_are_drawn(shape, width, data):
     image = data.draw(hnp.arrays(np.uint16, shape))
@@ -238,7 +252,7 @@ def test_tiny_slices_of_any_shape_are_drawn(shape, width, data):
     preview = draw_preview(image, semantic, cells, organelles, width=width)
     figure = draw_panels(image, semantic, cells, organelles, width=width)
     assert preview.shape[1:] == (4 * width + 3 * GAP, 3)
-    assert {CLASSES[i].color_a for i in np.unique(semantic)} <= colors_of(figure)
+    assert {CLASS_COLORS[i] for i in np.unique(semantic)} <= colors_of(figure)
     for array, copy in zip((image, semantic, cells, organelles), before, strict=True):
         np.testing.assert_array_equal(array, copy)
 
@@ -266,7 +280,7 @@ def find_panel(figure, panel):
 def test_the_figure_lays_its_panels_out_by_the_slices_shape(shape, across, down):
     image, semantic, cells, organelles = make_slice(shape)
     figure = draw_panels(image, semantic, cells, organelles, width=shape[1])
-    (y, x), *more = find_panel(figure, PALETTES["A"][semantic])
+    (y, x), *more = find_panel(figure, PALETTE[semantic])
     ((cell_y, cell_x),) = find_panel(figure, display_colors(cells))
     assert not more
     assert (cell_x != x) == across
@@ -279,9 +293,9 @@ def test_without_a_width_small_slices_grow_by_a_whole_factor(shape, factor):
     # Upper left pixel: another class, so that no larger panel holds this one.
     semantic[0, 0] = 6
     figure = draw_panels(image, semantic, cells, organelles)
-    pink = (figure == CLASSES[6].color_a).all(axis=-1)
+    pink = (figure == CLASS_COLORS[6]).all(axis=-1)
     top, left = np.argwhere(pink)[0]
-    panel = PALETTES["A"][np.kron(semantic, np.ones((factor, factor), np.uint8))]
+    panel = PALETTE[np.kron(semantic, np.ones((factor, factor), np.uint8))]
     high, wide = panel.shape[:2]
     np.testing.assert_array_equal(figure[top : top + high, left : left + wide], panel)
     assert (figure[top, left + wide : left + wide + 5] == 255).all()
@@ -290,7 +304,7 @@ def test_without_a_width_small_slices_grow_by_a_whole_factor(shape, factor):
 def test_the_legend_names_only_the_classes_present():
     semantic = np.zeros((10, 10), np.uint8)
     semantic[:2], semantic[2, :3], semantic[9, 9] = 1, 6, 3
-    present = picture._classes_present(semantic)
+    present = picture._count_classes(semantic, PUBLISHED)
     assert [(c.name, share) for c, share in present] == [
         ("background", 0.76),
         ("cell", 0.2),
@@ -299,12 +313,14 @@ def test_the_legend_names_only_the_classes_present():
     ]
 
 
-def test_the_legend_shows_the_colours_of_its_classes_only():
+def test_the_legend_shows_the_colors_of_its_classes_only():
     font = picture.ImageFont.load_default(size=14)
-    legend = np.asarray(picture._draw_legend([(CLASSES[3], 0.2), (CLASSES[5], 0.0001)], font))
+    legend = np.asarray(
+        picture._draw_legend([(PUBLISHED.classes[3], 0.2), (PUBLISHED.classes[5], 0.0001)], font)
+    )
     vivid = {color for color in colors_of(legend) if max(color) - min(color) > 100}
-    assert vivid == {CLASSES[3].color_a, CLASSES[5].color_a}
-    first, last = ((legend == CLASSES[i].color_a).all(axis=-1).sum() for i in (3, 5))
+    assert vivid == {CLASS_COLORS[3], CLASS_COLORS[5]}
+    first, last = ((legend == CLASS_COLORS[i]).all(axis=-1).sum() for i in (3, 5))
     assert first == last > 0
 
 
@@ -389,7 +405,9 @@ def test_a_panel_too_small_for_a_scale_bar_stays_as_it_is(size):
 def test_the_image_panel_alone_has_the_scale_bar():
     image, semantic, cells, organelles = make_slice((120, 120))
     figure = draw_panels(image, semantic, cells, organelles, width=120)
-    plain, framed, *labels = picture._render(image, semantic, cells, organelles, (120, 120))
+    plain, framed, *labels = picture._render(
+        arrays_of(image, semantic, cells, organelles), PUBLISHED, (120, 120)
+    )
     assert find_panel(figure, plain) == []
     assert all(len(find_panel(figure, panel)) == 1 for panel in (framed, *labels))
 

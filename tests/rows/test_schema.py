@@ -8,7 +8,24 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from _platelet_em.rows.schema import FEATURES, arrow_schema, parquet_metadata, yaml_features
+from _platelet_em.facts import PUBLISHED
+from _platelet_em.hub.record import parquet_metadata
+from _platelet_em.rows import schema
+from _platelet_em.rows.make import config_named
+
+COLUMNS_OF = {
+    name: config_named(name).columns(PUBLISHED) for name in ("slices", "volumes", "preview")
+}
+FEATURES = {name: schema.json_features(columns) for name, columns in COLUMNS_OF.items()}
+
+
+def arrow_schema(config):
+    return schema.arrow_schema(COLUMNS_OF[config])
+
+
+def yaml_features(config):
+    return schema.yaml_features(COLUMNS_OF[config])
+
 
 CONFIGS = ["slices", "volumes", "preview"]
 LABELS = ["shape", "id", "rle", "area", "bbox", "touches_border"]
@@ -48,7 +65,7 @@ def test_the_columns_of_the_design_in_its_order(config):
 
 @pytest.mark.parametrize("config", ["slices", "volumes"])
 def test_the_structs_of_the_design(config):
-    schema = arrow_schema(config)
+    found = arrow_schema(config)
     expected = {
         "shape": pa.list_(pa.int32()),
         "id": pa.list_(pa.int32()),
@@ -57,14 +74,14 @@ def test_the_structs_of_the_design(config):
         "bbox": pa.list_(pa.list_(pa.int32())),
         "touches_border": pa.list_(pa.bool_()),
     }
-    further = {
+    properties = {
         "class_id": pa.list_(pa.int64()),
         "purity": pa.list_(pa.float32()),
         "cell": pa.list_(pa.int32()),
     }
-    for name, fields in (("cells", expected), ("organelles", {**expected, **further})):
-        assert {f.name: f.type for f in schema.field(name).type} == fields
-        assert [f.name for f in schema.field(name).type] == list(fields)
+    for name, fields in (("cells", expected), ("organelles", {**expected, **properties})):
+        assert {f.name: f.type for f in found.field(name).type} == fields
+        assert [f.name for f in found.field(name).type] == list(fields)
 
 
 def test_the_plain_columns_of_the_design():
@@ -114,14 +131,14 @@ def test_a_card_spells_features_as_datasets_itself(config):
 
 
 def test_datasets_reads_the_features_from_parquet_metadata(config, tmp_path):
-    schema = arrow_schema(config).with_metadata(parquet_metadata(config, {}))
-    pq.write_table(schema.empty_table(), tmp_path / "a.parquet")
+    written = arrow_schema(config).with_metadata(parquet_metadata(COLUMNS_OF[config], {}))
+    pq.write_table(written.empty_table(), tmp_path / "a.parquet")
     read = datasets.Features.from_arrow_schema(pq.read_schema(tmp_path / "a.parquet"))
     assert read == features(config)
 
 
 def test_parquet_metadata_spells_lists_sequence_and_holds_our_record(config):
-    metadata = parquet_metadata(config, {"made_by": "a test"})
+    metadata = parquet_metadata(COLUMNS_OF[config], {"made_by": "a test"})
     assert set(metadata) == {"huggingface", "platelet_em"}
     spelled = json.loads(metadata["huggingface"])["info"]["features"]
     assert spelled == FEATURES[config]

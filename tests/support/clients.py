@@ -1,31 +1,15 @@
-"""Processes whose real clients take the test Hub for the real one, with and without us."""
+"""Processes whose real clients use the test Hub, with and without this project installed."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from support import plain
 from support.hub import LFS_SUFFIXES, File, Hub, Repository
 from support.plain import CHECK
-
-LOAD_BUILT = """
-truth = np.load(sys.argv[1])
-assert datasets.get_dataset_config_names("user/platelet-em") == ["slices", "volumes", "preview"]
-assert datasets.get_dataset_split_names("user/platelet-em", "slices") == ["train", "validation"]
-CHECKS = {"slices": check_split, "volumes": check_volume, "preview": check_preview}
-for config, check_rows in CHECKS.items():
-    for streaming in (False, True):
-        loaded = datasets.load_dataset("user/platelet-em", config, streaming=streaming)
-        assert list(loaded) == ["train", "validation"]
-        for split, volume in SPLITS:
-            for format in (None, "numpy", "torch"):
-                check_rows(loaded[split].with_format(format), truth, volume)
-default = datasets.load_dataset("user/platelet-em", split="train")
-assert default.config_name == "slices"
-print("ok")
-"""
 
 
 @pytest.fixture
@@ -36,12 +20,13 @@ def hub():
 
 @pytest.fixture
 def with_us(hub, tmp_path):
-    """Run code that has this project, and takes the test Hub for the real one."""
+    """Run a program, or code in a string, that has this project; returns the words it printed."""
 
-    def run(code, *arguments):
+    def run(program, *arguments):
         environment = {**os.environ, **hub.environment(tmp_path / "home-with-us")}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-        command = [sys.executable, "-c", code, *map(str, arguments)]
+        start = [program] if isinstance(program, Path) else ["-c", program]
+        command = [sys.executable, *start, *map(str, arguments)]
         done = subprocess.run(
             command, check=False, capture_output=True, text=True, env=environment
         )
@@ -53,17 +38,19 @@ def with_us(hub, tmp_path):
 
 @pytest.fixture
 def without_us(hub, plain_packages, tmp_path):
-    """Run code that does not have this project, and takes the test Hub for the real one."""
+    """Run a program, or code in a string, that does not have this project; returns the words."""
 
-    def run(code, *arguments, token="hf_user"):
+    def run(program, *arguments, token="hf_user"):
         environment = hub.environment(tmp_path / "home-without-us", token)
-        return plain.run(plain_packages, CHECK + code, *arguments, **environment).split()
+        if isinstance(program, str):
+            program = CHECK + program
+        return plain.run(plain_packages, program, *arguments, **environment).split()
 
     return run
 
 
 def publish(hub, name, folder):
-    """Put the files of a folder into a repository of the Hub, as if they had been uploaded."""
+    """Commit the files of a folder to a new repository of the Hub, without a client."""
     repository = hub.repositories[name] = Repository(name, private=False)
     paths = [path for path in folder.rglob("*") if path.is_file()]
     files = {

@@ -69,14 +69,15 @@ def oldest():
 
 
 def run(python, code, *arguments, cwd):
-    """Run code that has this project, installed or by PYTHONPATH; it prints ok at its end."""
+    """Run code, or a file, with this project, installed or on PYTHONPATH; prints ok at its end."""
     paths = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(os.path.abspath, paths)),
         "HF_HOME": str(Path(cwd, "home")),
     }
-    command = [python, "-c", code, *map(str, arguments)]
+    command = [python, *([code] if isinstance(code, Path) else ["-c", code])]
+    command += map(str, arguments)
     done = subprocess.run(
         command, check=False, capture_output=True, text=True, env=environment, cwd=cwd
     )

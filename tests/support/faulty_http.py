@@ -1,4 +1,4 @@
-"""A real HTTP server on this machine that misbehaves as it is told, one answer after the other."""
+"""An HTTP server on this machine whose answers are wrong or break off as a test demands."""
 
 import http.server
 import re
@@ -11,7 +11,7 @@ import pytest
 
 
 def plain(body=b"", status=200, **headers):
-    """An answer that is always the same; `None` leaves a header out."""
+    """An answer with that body; a header of `None` is not sent."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
 
     def answer(handler):
@@ -22,16 +22,16 @@ def plain(body=b"", status=200, **headers):
 
 
 def ranged(content, *, etag='"1"', send=None, limit=None, end="close", pace=None, **headers):
-    """A file as good servers give it, with Range and If-Range, and a body that goes wrong.
+    """A file with support of Range and If-Range, whose body breaks off if that is wanted.
 
     Args:
-        content: The whole file.
-        etag: What its state is called; None names none.
-        send: Bytes of the body that come before it ends; None sends all that was said.
-        limit: Bytes that one answer to a Range holds at most, and says so.
-        end: What ends it: "close", "reset", or "stall" until the server is closed.
-        pace: Bytes at a time, with 20 ms between them.
-        headers: Further headers, or others; `None` leaves one out.
+        content: The complete file.
+        etag: Its ETag; None sends none.
+        send: Bytes of the body to send, of those that the headers announce; None sends all.
+        limit: Largest number of bytes in an answer to a Range, which its headers announce.
+        end: What happens after the body: "close", "reset", or "stall" until the server closes.
+        pace: Bytes to send at a time, 20 ms apart.
+        headers: More headers, or other values; one of `None` is not sent.
     """
     named = {name.replace("_", "-"): value for name, value in headers.items()}
 
@@ -44,11 +44,11 @@ def ranged(content, *, etag='"1"', send=None, limit=None, end="close", pace=None
             handler.head(416, {"Content-Length": 0, "Content-Range": f"bytes */{len(content)}"})
             return
         body = content[start:]
-        said = {"ETag": etag, "Content-Type": "application/zip"}
+        sent = {"ETag": etag, "Content-Type": "application/zip"}
         if asked:
             body = body[:limit]
-            said["Content-Range"] = f"bytes {start}-{start + len(body) - 1}/{len(content)}"
-        handler.head(206 if asked else 200, {"Content-Length": len(body), **said, **named})
+            sent["Content-Range"] = f"bytes {start}-{start + len(body) - 1}/{len(content)}"
+        handler.head(206 if asked else 200, {"Content-Length": len(body), **sent, **named})
         body = body[:send]
         for i in range(0, len(body), pace or len(body) or 1):
             handler.wfile.write(body[i : i + (pace or len(body))])
@@ -57,7 +57,7 @@ def ranged(content, *, etag='"1"', send=None, limit=None, end="close", pace=None
         if end == "stall":
             handler.server.closing.wait()
         elif end == "reset":
-            # What was written may be lost with a reset: let it arrive.
+            # A reset discards bytes that have not arrived yet.
             time.sleep(0.05)
             handler.connection.setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
@@ -75,12 +75,12 @@ def endless(handler):
 
 
 def silent(handler):
-    """Takes the question, and never says a word."""
+    """Accepts the request, and sends nothing."""
     handler.server.closing.wait()
 
 
 def hang_up(handler):
-    """Closes the connection instead of an answer."""
+    """Closes the connection without an answer."""
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -98,11 +98,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *args):
-        """Silence: what was asked is in the list."""
+        """Print nothing; requests are in the list `asked`."""
 
 
 class FaultyServer(http.server.ThreadingHTTPServer):
-    """Answers by path: each in turn, and the last of them from then on."""
+    """Gives the answers of a path one after the other, and repeats the last one."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -110,7 +110,7 @@ class FaultyServer(http.server.ThreadingHTTPServer):
         self.closing = threading.Event()
 
     def handle_error(self, request, client_address):
-        """A client that refuses an answer closes the connection: no trouble of the server."""
+        """Print nothing: a client that refuses an answer closes the connection."""
 
     def url(self, path):
         return f"http://127.0.0.1:{self.server_port}{path}"
@@ -126,13 +126,13 @@ class FaultyServer(http.server.ThreadingHTTPServer):
         return self.serve(path, status=status, Location=location)
 
     def asked_for(self, header):
-        """That header of each request, None where there was none."""
+        """That header of each request, None if it had none."""
         return [headers[header] for headers in self.seen_headers]
 
 
 @pytest.fixture
 def server(monkeypatch):
-    """A server of the test's own, asked without a proxy between."""
+    """A running server, which clients use without a proxy."""
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -147,7 +147,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def waits(monkeypatch):
-    """Seconds that downloads wanted to wait between tries, which nobody does here."""
-    waited = []
-    monkeypatch.setattr("_platelet_em.publisher.transfer.sleep", waited.append)
-    return waited
+    """The waits between retries in seconds, recorded instead of waited."""
+    recorded = []
+    monkeypatch.setattr("_platelet_em.publisher.transfer.sleep", recorded.append)
+    return recorded

@@ -1,8 +1,9 @@
-"""The command in processes of their own, forked from one that has imported everything.
+"""Processes of their own for commands and programs, forked from one that has imported everything.
 
-Starting anew takes seconds, and a push that is to be killed spends them on importing.
+A new interpreter spends seconds on imports, and most kills at random moments would meet these.
 """
 
+import itertools
 import json
 import os
 import signal
@@ -12,41 +13,12 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-SERVER = """
-import json, os, sys, traceback
-from _platelet_em.commands.cli import main
-
-while line := sys.stdin.readline():
-    order = json.loads(line)
-    child = os.fork()
-    if child == 0:
-        os.environ.update(order["environment"])
-        for number, name in ((1, "out"), (2, "err")):
-            os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-        code = 0
-        try:
-            if order["code"]:
-                exec(order["code"], {})
-            else:
-                code = main(order["arguments"])
-        except Exception:
-            traceback.print_exc()
-            code = 1
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
-    print(child, flush=True)
-    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
-    print("ended", flush=True)
-    sys.stdin.readline()  # until then nothing else gets its number
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
+from support.programs import PROGRAMS
 
 
 @dataclass
-class Done:
-    """How a run ended: exit code, negative for a signal, and what it printed."""
+class Result:
+    """How a process ended: its exit code, negative for a signal, and its output."""
 
     code: int
     out: str
@@ -58,56 +30,86 @@ class Done:
         return self.err.strip().splitlines()[-1]
 
 
-class Forked:
-    """Runs `platelet-em`, in this environment.
+class Process:
+    """A process that was started by a `ForkServer`; it has no child processes."""
 
-    What is killed has no children of its own.
+    def __init__(self, server, pid, out, err):
+        self._server, self._pid, self._out, self._err = server, pid, out, err
+        self._lock = threading.Lock()
+
+    @property
+    def err(self):
+        """What the process has written to stderr so far."""
+        return _read(self._err)
+
+    def send_signal(self, number):
+        """Send a signal, unless the process has ended."""
+        with self._lock:
+            if self._pid is not None:
+                os.kill(self._pid, number)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+    def wait(self):
+        """Wait for the end of the process; one process of a server at a time."""
+        assert self._server.ask({"wait": self._pid}) == "ended"
+        with self._lock:
+            self._pid = None
+        code = int(self._server.ask("confirmed"))
+        return Result(code, _read(self._out), self.err)
+
+
+def _read(path):
+    """The text of a file; a process may be killed before it has created its output."""
+    return path.read_text() if path.exists() else ""
+
+
+class ForkServer:
+    """Starts `platelet-em`, or a file of `programs/`, in processes of their own.
+
+    Args:
+        folder: Where the output of the processes goes.
+        environment: Environment variables for all of them, set before the imports.
+        command: First arguments of each command.
     """
 
     def __init__(self, folder, environment, *command):
-        self.folder, self.pid, self.lock = Path(folder), None, threading.Lock()
-        self.command = command
+        self._folder, self._command, self._numbers = Path(folder), command, itertools.count()
         environment = {**os.environ, **environment}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVER],
+        self._server = subprocess.Popen(
+            [sys.executable, PROGRAMS / "fork_server.py"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env=environment,
         )
 
-    def start(self, *arguments, code=None, **environment):
-        """Start the command with these arguments, or Python code."""
-        out, err = (str(self.folder / name) for name in ("out", "err"))
-        order = {"arguments": [*self.command, *map(str, arguments)], "code": code}
-        self._tell(json.dumps({**order, "environment": environment, "out": out, "err": err}))
-        self.pid = int(self.process.stdout.readline())
+    def start(self, *arguments, program=None, **environment):
+        """Start the command with these arguments, or a program with these arguments."""
+        number = next(self._numbers)
+        out, err = (self._folder / f"{name}-{number}" for name in ("out", "err"))
+        command = self._command if program is None else ()
+        order = {
+            "program": program and str(PROGRAMS / program),
+            "arguments": [*map(str, (*command, *arguments))],
+            "environment": environment,
+            "out": str(out),
+            "err": str(err),
+        }
+        return Process(self, int(self.ask(order)), out, err)
 
-    def kill(self):
-        """Kill what runs, unless it has ended."""
-        with self.lock:
-            if self.pid is not None:
-                os.kill(self.pid, signal.SIGKILL)
+    def __call__(self, *arguments, program=None, **environment):
+        """Run the command or the program to its end."""
+        return self.start(*arguments, program=program, **environment).wait()
 
-    def wait(self):
-        """Wait for the end of what was started."""
-        assert self.process.stdout.readline() == "ended\n"
-        with self.lock:
-            self.pid = None
-        self._tell("go on")
-        code = int(self.process.stdout.readline())
-        return Done(code, *((self.folder / name).read_text() for name in ("out", "err")))
-
-    def __call__(self, *arguments, code=None, **environment):
-        """Run to the end."""
-        self.start(*arguments, code=code, **environment)
-        return self.wait()
-
-    def _tell(self, line):
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
+    def ask(self, order):
+        """Send a line to the server; returns the line that it answers."""
+        self._server.stdin.write(json.dumps(order) + "\n")
+        self._server.stdin.flush()
+        return self._server.stdout.readline().strip()
 
     def close(self):
-        """End the process that waits for orders."""
-        self.process.communicate()
+        """End the server."""
+        self._server.communicate()

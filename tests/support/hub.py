@@ -1,9 +1,9 @@
 """A Hub on loopback, for the real clients: repositories of datasets, in memory.
 
-It answers what `huggingface_hub` and `datasets` ask when they create, upload, list, download and
-stream, over LFS, or over the real Xet client where it has a storage (xet.py). Every request goes
-through `Hub.answer`, which finds the method by its `route`: a new call is a new route. What goes
-on between the Hub and the socket stands in hub_http.py; what shall fail is in `Hub.troubles`.
+It answers the requests by which `huggingface_hub` and `datasets` create repositories, upload,
+list, download and stream, over LFS, or over Xet if it has a storage (xet.py). `Hub.answer` finds
+the method for a request by its `route`: a new call is a new route. The HTTP is in hub_http.py;
+faults that a test asks for are in `Hub.faults`.
 """
 
 import base64
@@ -24,14 +24,14 @@ from support.xet import XetStorage
 LFS_SUFFIXES = (".parquet", ".zip", ".tif", ".arrow", ".png")
 
 
-def git_oid(kind, content):
+def git_oid(object_type, content):
     """The hash that git gives an object."""
-    return hashlib.sha1(b"%s %d\0" % (kind.encode(), len(content)) + content).hexdigest()
+    return hashlib.sha1(b"%s %d\0" % (object_type.encode(), len(content)) + content).hexdigest()
 
 
 @dataclass(frozen=True)
 class File:
-    """A file of a commit, kept in LFS or in git; in LFS, it may have come through Xet."""
+    """A file of a commit, in LFS or in git; a file in LFS may have been uploaded over Xet."""
 
     content: bytes
     lfs: bool
@@ -46,7 +46,7 @@ class File:
         return hashlib.sha256(self.content).hexdigest() if self.lfs else self.oid
 
     def entry(self, path):
-        """How a listing tells of it."""
+        """Its entry in a listing."""
         size = len(self.content)
         lfs = {"lfs": {"oid": self.etag, "size": size, "pointerSize": 134}} if self.lfs else {}
         xet = {"xetHash": self.xet} if self.xet else {}
@@ -54,7 +54,7 @@ class File:
 
 
 class Repository:
-    """A dataset repository: commits, which are path -> File, and branches, which name commits."""
+    """A dataset repository: hash of a commit -> path -> File, and branch or tag -> hash."""
 
     def __init__(self, name, private):
         self.name, self.owner, self.private = name, name.split("/")[0], private
@@ -68,21 +68,21 @@ class Repository:
         return self.commits[self.branches["main"]]
 
     def sha(self, revision):
-        """The commit that a branch or a hash names."""
+        """The hash of the commit of a branch, or of that hash."""
         sha = self.branches.get(revision, revision)
         if sha not in self.commits:
             raise Refusal(404, "RevisionNotFound", "Invalid rev id")
         return sha
 
     def commit(self, branch, title, files):
-        """Put these files at the head of the branch; returns the hash."""
+        """Commit these files to a branch; returns the hash."""
         oids = [f"{path} {file.oid}" for path, file in sorted(files.items())]
         sha = git_oid("commit", "\n".join([str(len(self.commits)), title, *oids]).encode())
         self.commits[sha], self.branches[branch] = files, sha
         return sha
 
     def entries(self, revision):
-        """Path -> listing entry, of every file and folder."""
+        """Path -> entry in a listing, of each file and folder."""
         files = self.commits[self.sha(revision)]
         entries = {path: file.entry(path) for path, file in files.items()}
         for path in files:
@@ -96,7 +96,7 @@ ROUTES = []
 
 
 def route(method, pattern):
-    """Let the decorated method of Hub answer requests of that method and path."""
+    """Register the decorated method of Hub for requests of that method and path."""
     for name, inner in (("repo", "[^/]+/[^/]+"), ("rev", "[^/]+"), ("path", ".+")):
         pattern = pattern.replace(f"{{{name}}}", f"(?P<{name}>{inner})")
 
@@ -108,7 +108,7 @@ def route(method, pattern):
 
 
 class Hub:
-    """The server, which listens while it is a context, and at its end tells of what went wrong.
+    """The server, which listens within its context, and raises there if a request has failed.
 
     Attributes:
         users: Token -> user.
@@ -117,11 +117,11 @@ class Hub:
         objects: SHA-256 -> content that was uploaded to LFS.
         xet: The storage that clients upload to instead, or None.
         served: "user/name/path" -> bytes of that file that were sent.
-        received: Path of a request -> bytes of bodies that came for it, whole or not.
-        requests: Method, path and status of each request; status 0 is a cut connection.
-        troubles: What shall fail.
-        heard: Called with method and path of each request as it comes.
-        failures: Requests that nothing here knows, or that something here failed on.
+        received: Path of a request -> bytes of its bodies that have arrived, complete or not.
+        requests: Method, path and status of each request; status 0 is a closed connection.
+        faults: Failures that a test asks for.
+        on_request: Called with method and path of each request when it arrives.
+        failures: Requests that have no route, or whose method has failed.
     """
 
     def __init__(self, users=None, page_size=1000, xet=None):
@@ -129,8 +129,8 @@ class Hub:
         self.repositories, self.objects = {}, {}
         self.xet = None if xet is None else XetStorage(xet)
         self.served, self.received = Counter(), Counter()
-        self.requests, self.failures, self.troubles = [], [], []
-        self.heard = lambda method, path: None
+        self.requests, self.failures, self.faults = [], [], []
+        self.on_request = lambda method, path: None
         self.lock, self.busy, self.idle = threading.Lock(), 0, threading.Event()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.hub = self
@@ -146,7 +146,7 @@ class Hub:
         assert error[0] or not self.failures, "\n".join(self.failures)
 
     def environment(self, home, token="hf_user"):
-        """What makes a new process take this for the Hub; an empty token is none."""
+        """Environment variables of a process that uses this as the Hub; "" is no token."""
         return {
             "HF_ENDPOINT": self.url,
             "HF_TOKEN": token,
@@ -158,15 +158,15 @@ class Hub:
             "NO_PROXY": "127.0.0.1",
         }
 
-    def trouble(self, method, path):
-        """The trouble that a request that has come runs into, or None."""
-        self.heard(method, path)
+    def find_fault(self, method, path):
+        """The fault that applies to a request that has arrived, or None."""
+        self.on_request(method, path)
         with self.lock:
-            return next(iter([t for t in self.troubles if t.strikes(method, path)]), None)
+            return next(iter([f for f in self.faults if f.applies_to(method, path)]), None)
 
     @contextmanager
     def at_work(self):
-        """For as long as a request is worked on; when there is none, `idle` is set."""
+        """Count a request as in progress; `idle` is set while there is none."""
         with self.lock:
             self.busy += 1
             self.idle.clear()
@@ -178,23 +178,23 @@ class Hub:
                 if not self.busy:
                     self.idle.set()
 
-    def answer(self, request, trouble=None):
+    def answer(self, request, fault=None):
         """The reply to a request."""
         try:
             request.user = self._user(request.headers.get("Authorization", ""))
-            reply = self._dispatch(request, trouble)
+            reply = self._dispatch(request, fault)
         except Refusal as refusal:
             reply = refusal.reply
-        except Exception:  # noqa: BLE001  # the test shall hear of it, whatever it is
+        except Exception:  # noqa: BLE001  # reported at the end of the test
             self.failures.append(f"{request.method} {request.path}\n{traceback.format_exc()}")
-            # Clients try again after a 500, not after a 501.
+            # Clients retry after a 500, but not after a 501.
             reply = Reply({"error": self.failures[-1]}, 501)
         self.requests.append((request.method, request.path, reply.status))
         return reply
 
-    def _dispatch(self, request, trouble):
-        if trouble:
-            raise Refusal(trouble.status, None, "trouble", trouble.headers)
+    def _dispatch(self, request, fault):
+        if fault:
+            raise Refusal(fault.status, None, "fault", fault.headers)
         wanted = "GET" if request.method == "HEAD" else request.method
         for method, pattern, function in ROUTES:
             match = pattern.fullmatch(request.path)
@@ -210,7 +210,7 @@ class Hub:
         return self.users.get(token)
 
     def _find(self, request, repo, *, write=False):
-        """The repository, if the user may read it, or write to it."""
+        """The repository, if the user may read it, or write it."""
         found = self.repositories.get(repo)
         if found is None or (found.private and request.user != found.owner):
             status = 404 if request.user else 401
@@ -356,21 +356,21 @@ class Hub:
         url = f"{self.url}/datasets/{repo}/commit/{sha}"
         return Reply({"success": True, "commitOid": sha, "commitUrl": url})
 
-    def _apply(self, files, kind, value):
+    def _apply(self, files, operation, value):
         path = value["path"].rstrip("/")
-        if kind == "file":
+        if operation == "file":
             files[path] = File(base64.b64decode(value["content"], validate=True), lfs=False)
-        elif kind == "lfsFile":
+        elif operation == "lfsFile":
             files[path] = self._stored(path, value["oid"])
-        elif kind in ("deletedFile", "deletedFolder"):
-            start = f"{path}/" if kind == "deletedFolder" else None
+        elif operation in ("deletedFile", "deletedFolder"):
+            start = f"{path}/" if operation == "deletedFolder" else None
             gone = [p for p in files if (p.startswith(start) if start else p == path)]
             if not gone:
                 raise Refusal(404, "EntryNotFound", "A file with this name doesn't exist")
             for name in gone:
                 del files[name]
         else:
-            raise LookupError(f"unknown operation {kind!r}")
+            raise LookupError(f"unknown operation {operation!r}")
 
     def _stored(self, path, sha256):
         if sha256 in self.objects:

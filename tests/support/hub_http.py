@@ -1,7 +1,6 @@
-"""What goes between a socket and the test Hub (hub.py): requests, replies, and their troubles.
+"""HTTP of the test Hub (hub.py): requests, replies, and faults that tests ask for.
 
-Every request is read by `Handler`, which hands it to `Hub.answer`, and every body leaves through
-`Handler._send`. What shall fail on the way is a `Trouble`.
+`Handler` reads each request, passes it to `Hub.answer`, and sends the reply.
 """
 
 import json
@@ -16,7 +15,7 @@ CHUNK = 2**16
 
 @dataclass
 class Request:
-    """What a client sent; the user is the one whose token it carries, or None."""
+    """A request; the user is that of its token, None without one."""
 
     method: str
     path: str
@@ -31,7 +30,7 @@ class Request:
 
 @dataclass
 class Reply:
-    """What the client gets; the bytes of a file are counted under `counted`."""
+    """The answer to a request; bytes of a file are added to `Hub.served[counted]`."""
 
     body: bytes | dict | list = b""
     status: int = 200
@@ -40,7 +39,7 @@ class Reply:
 
 
 class Refusal(Exception):  # noqa: N818  # an answer, not a mistake
-    """A reply that is an error, with the code that tells clients which one."""
+    """An error reply, with the code by which clients tell errors apart."""
 
     def __init__(self, status, code, message, headers=()):
         super().__init__(message)
@@ -50,13 +49,13 @@ class Refusal(Exception):  # noqa: N818  # an answer, not a mistake
 
 
 @dataclass
-class Trouble:
-    """What befalls requests of a method and path, after the first `skip` of them, `times` times.
+class Fault:
+    """A failure of requests of a method and path: of `times` of them, after the first `skip`.
 
     Attributes:
-        method, path: Which requests; the path is a regular expression for all of it.
-        status, headers: What is answered instead.
-        after: Bytes of the body after which the connection is cut instead; None is an answer.
+        method, path: Which requests; the path is a regular expression for the full path.
+        status, headers: The answer.
+        after: Bytes of the request after which the connection is closed instead of an answer.
     """
 
     method: str
@@ -67,8 +66,8 @@ class Trouble:
     skip: int = 0
     times: int = 1
 
-    def strikes(self, method, path):
-        """Whether it is this request's turn; each request is asked for once."""
+    def applies_to(self, method, path):
+        """Whether this request fails; to be called once for each request."""
         if method != self.method or not re.fullmatch(self.path, path):
             return False
         self.skip -= 1
@@ -76,10 +75,10 @@ class Trouble:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Between the socket and the Hub."""
+    """Passes requests to the Hub, and its replies to the client."""
 
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else a body waits 40 ms for its headers' acknowledgement
+    disable_nagle_algorithm = True  # else a body waits 40 ms for the acknowledgment of its headers
 
     def handle(self):
         with suppress(ConnectionError):  # a client that was killed
@@ -88,8 +87,8 @@ class Handler(BaseHTTPRequestHandler):
     def _serve(self):
         hub, url = self.server.hub, urlsplit(self.path)
         with hub.at_work():
-            trouble = hub.trouble(self.command, url.path)
-            body = self._read(trouble.after if trouble else None)
+            fault = hub.find_fault(self.command, url.path)
+            body = self._read(fault.after if fault else None)
             with hub.lock:
                 hub.received[url.path] += len(body)
             if len(body) < int(self.headers.get("Content-Length", 0)):
@@ -97,17 +96,17 @@ class Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
             request = Request(self.command, url.path, parse_qs(url.query), self.headers, body)
-            reply = hub.answer(request, trouble)
+            reply = hub.answer(request, fault)
         try:
             self._send(reply)
-        except ConnectionError:  # a client may leave what it streams
+        except ConnectionError:  # a client may stop reading a stream
             self.close_connection = True
 
     def _read(self, limit):
-        """The body, as far as it comes, or as far as it shall."""
+        """The body as far as it arrives, at most `limit` bytes."""
         length, body = int(self.headers.get("Content-Length", 0)), bytearray()
         stop = length if limit is None else min(length, limit)
-        with suppress(ConnectionError):  # what came before the client was killed is counted
+        with suppress(ConnectionError):  # what a killed client has sent is counted
             while chunk := self.rfile.read(min(stop - len(body), CHUNK)):
                 body += chunk
         return bytes(body)
@@ -127,10 +126,10 @@ class Handler(BaseHTTPRequestHandler):
             return
         for start in range(0, len(body), CHUNK):
             chunk = body[start : start + CHUNK]
-            if reply.counted:  # before it is sent: who has got it may look at the count
+            if reply.counted:  # first, since a client that has the bytes may look at the count
                 with self.server.hub.lock:
                     self.server.hub.served[reply.counted] += len(chunk)
             self.wfile.write(chunk)
 
     def log_message(self, *arguments):
-        """Say nothing: what goes wrong is in the failures."""
+        """Print nothing; failures are in `Hub.failures`."""

@@ -83,6 +83,15 @@ def tif(array, **options):
     return out.getvalue()
 
 
+def write_labels(stem, array, source, palette=None):
+    """Write a label file of that source; colors are those of a palette, or one per id."""
+    if source == "json":
+        stem.with_name(f"{stem.name}.json").write_text(json.dumps(encode(array)))
+    else:
+        lut = colors(int(array.max(initial=0)) + 1) if palette is None else palette
+        stem.with_name(f"{stem.name}.tif").write_bytes(tif(rgba(array, lut), compression="zlib"))
+
+
 @dataclass
 class Volume:
     """A volume as dense arrays (z, y, x)."""

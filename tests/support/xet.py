@@ -1,7 +1,7 @@
-"""A Xet storage in a folder, which the real client writes to and reads from (`local://`).
+"""A Xet storage in a folder, which the real client writes and reads (`local://`).
 
-The client keeps content in chunks under hashes of its own, and leaves a shard for each upload
-that it finished: a file that says, among other things, which SHA-256 a Xet hash stands for.
+The client stores content in chunks under hashes of its own, and a shard for each finished upload:
+a file that lists, among other things, the SHA-256 of each file and its Xet hash.
 """
 
 import shutil
@@ -9,20 +9,20 @@ import struct
 import time
 from pathlib import Path
 
-ENTRY = 48  # bytes of every header and entry of a shard
-END = b"\xff" * 32  # instead of a hash: a list ends
+ENTRY = 48  # bytes of each header and entry of a shard
+END = b"\xff" * 32  # instead of a hash: end of a list
 HAS_PROOFS, HAS_SHA256 = 1 << 31, 1 << 30
 
 
 class XetStorage:
-    """Finds and reads what clients have uploaded."""
+    """Lists and reads the uploads of clients."""
 
     def __init__(self, folder):
         self.folder = Path(folder)
         self.clear()
 
     def clear(self):
-        """Make it new; clients find it laid out, since one that is killed meanwhile spoils it."""
+        """Empty it, and create its structure: a client killed while doing that would spoil it."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self._open()
@@ -30,7 +30,7 @@ class XetStorage:
     def _open(self):
         import hf_xet
 
-        # Only one process at a time may have it open: it is closed when this is forgotten.
+        # One process at a time may have it open; it is closed when the result is deleted.
         return hf_xet.XetSession().new_download_stream_group(
             endpoint=self.url, token="xet", token_expiry_unix_secs=int(time.time()) + 3600
         )
@@ -40,7 +40,7 @@ class XetStorage:
         return f"local://{self.folder}"
 
     def token(self):
-        """What a client is told that asks for access: as headers, and as JSON."""
+        """The answer to a client that asks for access: as JSON, and as headers."""
         expiry = int(time.time()) + 3600
         headers = {
             "X-Xet-Cas-Url": self.url,
@@ -50,16 +50,16 @@ class XetStorage:
         return {"casUrl": self.url, "accessToken": "xet", "exp": expiry}, headers
 
     def uploads(self):
-        """Of each upload that was finished: SHA-256 -> (Xet hash, size), and new bytes."""
+        """Of each finished upload: SHA-256 -> (Xet hash, size), and the number of new bytes."""
         shards = (self.folder / "xet" / "xorbs" / "shards").glob("*.mdb")
         return [_read_shard(shard.read_bytes()) for shard in shards]
 
     def files(self):
-        """SHA-256 -> (Xet hash, size) of every file whose upload was finished."""
+        """SHA-256 -> (Xet hash, size) of each file whose upload has finished."""
         return {sha256: file for files, _ in self.uploads() for sha256, file in files.items()}
 
     def read(self, sha256):
-        """Xet hash and content of a file, or None if it is not there."""
+        """Xet hash and content of a file, None if there is no such file."""
         import hf_xet
 
         if sha256 not in (files := self.files()):
@@ -81,7 +81,7 @@ def _read_shard(shard):
             files[_hexadecimal(shard[at : at + 32])] = (name, size)
             at += ENTRY
     at += ENTRY
-    while shard[at : at + 32] != END:  # blocks of chunks that were not there before
+    while shard[at : at + 32] != END:  # blocks of new chunks
         count, size = struct.unpack_from("<II", shard, at + 36)
         new_bytes += size
         at += ENTRY * (1 + count)
@@ -89,5 +89,5 @@ def _read_shard(shard):
 
 
 def _hexadecimal(raw):
-    """How Xet spells a hash: four numbers, each with its last byte first."""
+    """A hash as Xet writes it: four little-endian 64-bit numbers."""
     return "".join(f"{number:016x}" for number in struct.unpack("<4Q", raw))

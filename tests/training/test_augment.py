@@ -1,4 +1,4 @@
-"""`ToTensors(augment=...)` with the libraries that are used for it: image and labels stay one."""
+"""`ToTensors(augment=...)` with augmentation libraries: image and labels stay aligned."""
 
 import datasets
 import numpy as np
@@ -13,8 +13,8 @@ RNG = np.random.default_rng(7)
 CELLS = RNG.integers(0, 2**16, (4, 8, 8)).repeat(3, axis=1).repeat(3, axis=2).astype(np.int32)
 
 
-def window():
-    """A 3D window whose image is its cells, so that it shows whether they part."""
+def make_window():
+    """A 3D window whose image is its cells, so that a test sees whether they stay aligned."""
     return {
         "image": CELLS.astype(np.uint16),
         "semantic": (CELLS % 7).astype(np.uint8),
@@ -25,12 +25,12 @@ def window():
     }
 
 
-def one_slice():
-    return {name: x[2] if isinstance(x, np.ndarray) else x for name, x in window().items()}
+def make_slice():
+    return {name: x[2] if isinstance(x, np.ndarray) else x for name, x in make_window().items()}
 
 
-def check_kept_together(tensors):
-    """Whether what was done to the image was done to the labels, and no id is new."""
+def check_aligned(tensors):
+    """Check that image and labels were transformed alike, and that no id is new."""
     cells = tensors["cells"]
     assert torch.equal(tensors["image"][0], cells.float())
     assert torch.equal(tensors["semantic"], cells % 7)
@@ -41,14 +41,14 @@ def check_kept_together(tensors):
 
 @pytest.fixture
 def albumentations(monkeypatch):
-    monkeypatch.setenv("NO_ALBUMENTATIONS_UPDATE", "1")  # importing it asks PyPI otherwise
+    monkeypatch.setenv("NO_ALBUMENTATIONS_UPDATE", "1")  # without it, the import asks PyPI
     import albumentations
 
     return albumentations
 
 
 class Albumentations:
-    """A transform of albumentations as a hook: the first example of the README."""
+    """A transform of albumentations for `augment`: the first example of the README."""
 
     def __init__(self, transform):
         self.transform = transform
@@ -64,9 +64,9 @@ def test_albumentations_crops_and_turns(albumentations):
     )
     tensors = platelet_em.ToTensors(augment=hook)
     for _ in range(8):
-        result = tensors(one_slice())
+        result = tensors(make_slice())
         assert sorted(result["image"].shape) == [1, 12, 16]
-        check_kept_together(result)
+        check_aligned(result)
 
 
 def test_albumentations_warps_and_changes_contrast(albumentations):
@@ -75,13 +75,13 @@ def test_albumentations_warps_and_changes_contrast(albumentations):
         albumentations.Affine(rotate=(20, 20), p=1),
         albumentations.RandomBrightnessContrast(p=1),
     ]
-    statistics = platelet_em.intensity_statistics([window()])
+    statistics = platelet_em.intensity_statistics([make_window()])
     tensors = platelet_em.ToTensors(
         normalize="minmax",
         statistics=statistics,
         augment=Albumentations(albumentations.Compose(steps)),
     )
-    result = tensors(one_slice())
+    result = tensors(make_slice())
     assert not torch.equal(result["cells"], torch.from_numpy(CELLS[2]).long())
     assert set(result["cells"].unique().tolist()) <= {0, *CELLS[2].ravel().tolist()}
     assert torch.equal(result["semantic"], result["cells"] % 7)
@@ -103,9 +103,9 @@ def test_torchio_flips_pads_and_crops():
 
     steps = [tio.RandomFlip(axes=(0, 1, 2)), tio.Pad(2), tio.CropOrPad((4, 16, 16))]
     hook = torchio_hook(tio, tio.Compose(steps))
-    result = platelet_em.ToTensors(augment=hook)(window())
+    result = platelet_em.ToTensors(augment=hook)(make_window())
     assert result["image"].shape == (1, 4, 16, 16)
-    check_kept_together(result)
+    check_aligned(result)
 
 
 def test_torchio_warps():
@@ -113,7 +113,7 @@ def test_torchio_warps():
 
     steps = [tio.RandomAffine(degrees=(20, 20, 0, 0, 0, 0)), tio.RandomNoise(std=0.1)]
     hook = torchio_hook(tio, tio.Compose(steps))
-    result = platelet_em.ToTensors(augment=hook)(window())
+    result = platelet_em.ToTensors(augment=hook)(make_window())
     assert not torch.equal(result["cells"], torch.from_numpy(CELLS).long())
     assert torch.equal(result["semantic"], result["cells"] % 7)
     assert set(result["cells"].unique().tolist()) <= {0, *CELLS.ravel().tolist()}
@@ -143,10 +143,10 @@ def test_monai_flips_turns_and_crops():
             transforms.SqueezeDimd(keys, dim=0),
         ]
     )
-    result = platelet_em.ToTensors(augment=hook)(window())
+    result = platelet_em.ToTensors(augment=hook)(make_window())
     assert result["image"].shape == (1, 3, 16, 16)
     assert {type(result[name]) for name in keys} == {torch.Tensor}
-    check_kept_together(result)
+    check_aligned(result)
 
 
 def test_monai_warps():
@@ -162,6 +162,6 @@ def test_monai_warps():
             transforms.SqueezeDimd(keys, dim=0),
         ]
     )
-    result = platelet_em.ToTensors(augment=hook)(window())
+    result = platelet_em.ToTensors(augment=hook)(make_window())
     assert torch.equal(result["semantic"], result["cells"] % 7)
     assert set(result["cells"].unique().tolist()) <= set(CELLS.ravel().tolist())

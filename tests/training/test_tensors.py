@@ -1,4 +1,4 @@
-"""Tensors of rows, batches and windows, with real loaders and the libraries that augment."""
+"""`ToTensors` and `collate`: rows, batches and windows as tensors, with real loaders."""
 
 import pickle
 import sys
@@ -11,15 +11,17 @@ from datasets.fingerprint import Hasher
 from torch.utils.data import DataLoader
 
 import platelet_em
-from _platelet_em.errors import (
+from platelet_em import (
     ArgumentError,
     ImageFormatError,
+    IntensityStatistics,
     LabelFormatError,
     LabelRangeError,
     MissingExtraError,
+    ToTensors,
+    collate,
+    intensity_statistics,
 )
-from _platelet_em.rows.intensity import IntensityStatistics, intensity_statistics
-from _platelet_em.training.tensors import ToTensors, collate
 
 LABELS = {"semantic": "semantic", "cells": "cell", "organelles": "organelle"}
 STATISTICS = IntensityStatistics(minimum=2, maximum=10, mean=5, std=2, low=3, high=7)
@@ -45,11 +47,11 @@ def statistics(loaded):
     return intensity_statistics(loaded)
 
 
-def window(dtype=np.uint16):
-    """What a sampler of windows gives: arrays, the volume and the corner."""
+def make_window():
+    """A window as `windows` returns it: arrays, the volume and the corner."""
     rng = np.random.default_rng(3)
     return {
-        "image": rng.integers(0, 2**16, (4, 8, 8)).astype(dtype),
+        "image": rng.integers(0, 2**16, (4, 8, 8)).astype(np.uint16),
         "semantic": rng.integers(0, 7, (2, 6, 6), np.uint8),
         "organelles": rng.integers(0, 2**31, (2, 6, 6), np.int32),
         "volume": "50",
@@ -58,29 +60,30 @@ def window(dtype=np.uint16):
 
 
 def check_row(row, publication, statistics, batched=False):
-    """Whether a row of tensors, normalised as "standard", is the truth."""
+    """Compare a row, or a batch, of tensors that are normalized as "standard" with the truth."""
+    kinds = ("images", *LABELS.values())
     if batched:
         truths = [publication.volumes[v] for v in row["volume"]]
-        pick = {k: np.stack([getattr(t, k)[z] for t, z in zip(truths, row["z"], strict=True)])
-                for k in ("images", *LABELS.values())}  # fmt: skip
+        pairs = [*zip(truths, row["z"], strict=True)]
+        expected = {kind: np.stack([getattr(t, kind)[z] for t, z in pairs]) for kind in kinds}
         [volume] = set(row["volume"])
     else:
         volume, truth = row["volume"], publication.volumes[row["volume"]]
-        pick = {k: getattr(truth, k)[int(row["z"])] for k in ("images", *LABELS.values())}
+        expected = {kind: getattr(truth, kind)[int(row["z"])] for kind in kinds}
     measured = statistics[volume]
-    images = (pick["images"].astype(np.float64) - measured.mean) / measured.std
+    images = (expected["images"].astype(np.float64) - measured.mean) / measured.std
     assert row["image"].dtype == torch.float32
     np.testing.assert_allclose(row["image"].numpy().squeeze(-3), images, rtol=1e-4, atol=1e-5)
     for column, kind in LABELS.items():
         assert row[column].dtype == torch.int64
-        assert np.array_equal(row[column].numpy(), pick[kind])
+        assert np.array_equal(row[column].numpy(), expected[kind])
 
 
 # --- rows of datasets -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_loader_over_our_format(lazy, publication, statistics, workers):
+def test_loader_over_rows_in_our_format(lazy, publication, statistics, workers):
     tensors = ToTensors(normalize="standard", statistics=statistics)
     loader = DataLoader(lazy, batch_size=4, num_workers=workers, collate_fn=tensors.collate)
     seen = []
@@ -102,7 +105,7 @@ def test_loader_over_with_transform(loaded, publication, statistics, workers):
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("kind", [None, "platelet_em"])
-def test_loader_over_a_stream_that_is_mapped(stream, publication, statistics, workers, kind):
+def test_loader_over_a_mapped_stream(stream, publication, statistics, workers, kind):
     tensors = ToTensors(normalize="standard", statistics=statistics)
     rows = stream.with_format(kind).map(tensors)
     seen = []
@@ -112,7 +115,7 @@ def test_loader_over_a_stream_that_is_mapped(stream, publication, statistics, wo
     assert sorted(seen) == list(range(9))
 
 
-def test_stream_that_is_mapped_in_batches(stream, publication, statistics):
+def test_stream_mapped_in_batches(stream, publication, statistics):
     tensors = ToTensors(normalize="standard", statistics=statistics)
     for row in stream.with_format("platelet_em").map(tensors, batched=True, batch_size=4):
         check_row(row, publication, statistics)
@@ -120,14 +123,14 @@ def test_stream_that_is_mapped_in_batches(stream, publication, statistics):
 
 @pytest.mark.parametrize("options", [{}, {"batched": True, "batch_size": 4}, {"num_proc": 2}])
 @pytest.mark.parametrize("kind", [None, "platelet_em"])
-def test_map_writes_columns_of_other_names(loaded, publication, statistics, kind, options):
+def test_map_writes_renamed_columns(loaded, publication, statistics, kind, options):
     names = {"image": "pixel_values", **{name: f"{name}_labels" for name in LABELS}}
     tensors = ToTensors(normalize="standard", statistics=statistics, names=names)
     source = loaded["train"].with_format(kind)
     removed = [name for name in source.column_names if name not in ("volume", "z")]
     written = source.map(tensors, remove_columns=removed, **options).with_format("torch")
     assert set(written.column_names) == {"volume", "z", *names.values()} | (
-        {"n_cells", "n_organelles"}  # they are given back
+        {"n_cells", "n_organelles"}  # returned by `tensors`, though they are removed
     )
     for row in written:
         check_row({k: row[v] for k, v in names.items()} | row, publication, statistics)
@@ -145,7 +148,7 @@ def test_map_finds_its_cache(lazy, statistics):
 
 
 @pytest.mark.parametrize("kind", [None, "platelet_em"])
-def test_whole_volumes(volumes, publication, kind):
+def test_rows_of_volumes(volumes, publication, kind):
     truth = publication.volumes["50"]
     row = ToTensors()(volumes["train"].with_format(kind)[0])
     assert row["image"].shape == (1, *truth.images.shape)
@@ -156,7 +159,7 @@ def test_whole_volumes(volumes, publication, kind):
     assert torch.equal(transformed["image"], row["image"])
 
 
-def test_raw_rows_are_collated_without_uint16(lazy, publication):
+def test_uint16_images_are_collated_as_int32(lazy, publication):
     truth = publication.volumes["50"]
     batch = collate([lazy[0], lazy[3]])
     assert batch["image"].dtype == batch["cells"].dtype == torch.int32
@@ -169,19 +172,19 @@ def test_raw_rows_are_collated_without_uint16(lazy, publication):
 # --- one record -------------------------------------------------------------------------------
 
 
-def test_a_window_keeps_what_is_no_array():
-    given = window()
-    tensors = ToTensors()(given)
+def test_values_that_are_not_arrays_are_kept():
+    window = make_window()
+    tensors = ToTensors()(window)
     assert tensors["image"].shape == (1, 4, 8, 8)
     assert tensors["image"].dtype == torch.float32
-    assert np.array_equal(tensors["image"][0], given["image"])
-    assert np.array_equal(tensors["organelles"], given["organelles"])
+    assert np.array_equal(tensors["image"][0], window["image"])
+    assert np.array_equal(tensors["organelles"], window["organelles"])
     assert (tensors["volume"], tensors["corner"]) == ("50", [3, -1, 7])
-    assert isinstance(given["image"], np.ndarray)
-    assert ToTensors(channel_axis=False)(given)["image"].shape == (4, 8, 8)
+    assert isinstance(window["image"], np.ndarray)
+    assert ToTensors(channel_axis=False)(window)["image"].shape == (4, 8, 8)
 
 
-def test_windows_become_a_batch_and_a_volume_again():
+def test_batches_of_windows_are_stitched_to_the_volume():
     volume = np.random.default_rng(0).integers(0, 2**16, (4, 8, 8)).astype(np.uint16)
     corners = [[z, 0, x] for z in (0, 2) for x in (0, 4)]
     rows = [
@@ -211,7 +214,14 @@ def test_normalization(normalize, offset, scale, dtype):
     assert np.array_equal(image, before)
 
 
-def test_every_value_of_16_bits_is_exact_in_float32():
+def test_a_volume_of_one_value_is_only_shifted():
+    rows = [{"volume": "50", "image": np.full((2, 2), 7, np.uint16)}]
+    for normalize in ("minmax", "standard", "percentile"):
+        tensors = ToTensors(normalize=normalize, statistics=intensity_statistics(rows))
+        assert tensors(rows[0])["image"].count_nonzero() == 0
+
+
+def test_every_16_bit_value_is_exact_in_float32():
     image = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
     assert np.array_equal(ToTensors()({"image": image})["image"][0].numpy(), image)
 
@@ -225,7 +235,7 @@ def test_every_value_of_16_bits_is_exact_in_float32():
         ("semantic", np.uint8, "uint8"),
     ],
 )
-def test_arrays_are_copied_only_if_they_must_be(column, dtype, labels):
+def test_arrays_are_copied_only_if_necessary(column, dtype, labels):
     tensors = ToTensors(labels=labels)
     array = np.ones((4, 4), dtype)
     assert np.shares_memory(tensors({column: array})[column].numpy(), array)
@@ -236,13 +246,13 @@ def test_arrays_are_copied_only_if_they_must_be(column, dtype, labels):
         assert np.array_equal(result.reshape(other.shape), other)
 
 
-def test_labels_of_uint8_fit_or_are_refused_by_name():
+def test_ids_that_do_not_fit_the_dtype_are_refused():
     narrow = ToTensors(labels="uint8")
     cells = platelet_em.LazyLabels((2, 2), [7, 255], ["1 1", "3 1"])
     assert narrow({"cells": cells})["cells"].tolist() == [[7, 0], [255, 0]]
     assert narrow({"cells": cells})["cells"].dtype == torch.uint8
     cells = platelet_em.LazyLabels((2, 2), [7, 256], ["1 1", "3 1"])
-    with pytest.raises(LabelRangeError, match=r"cells: id 256 does not fit uint8; .*int64"):
+    with pytest.raises(LabelRangeError, match=r"cells: id 256 does not fit uint8; use .*int64"):
         narrow({"cells": cells})
     with pytest.raises(LabelRangeError, match="semantic: id -1 does not fit uint8"):
         narrow({"semantic": np.array([[-1, 2]])})
@@ -251,23 +261,25 @@ def test_labels_of_uint8_fit_or_are_refused_by_name():
 
 
 @pytest.mark.parametrize("value", [0.5, np.nan, np.inf, 2**24, -(2**24)])
-def test_floats_that_are_no_ids_are_refused(value):
+def test_float_labels_that_are_not_ids_are_refused(value):
     good = np.array([[2**24 - 1, 0]], np.float32)
     assert ToTensors()({"cells": good})["cells"].tolist() == [[2**24 - 1, 0]]
-    with pytest.raises(LabelFormatError, match="cells: labels are integers, and float32 holds"):
+    with pytest.raises(LabelFormatError, match="cells: expected integer labels, which float32"):
         ToTensors()({"cells": np.array([[1, value]], np.float32)})
-    with pytest.raises(LabelFormatError, match="cells: labels are integers, got dtype complex64"):
+    with pytest.raises(
+        LabelFormatError, match="cells: expected integer labels, got dtype complex"
+    ):
         ToTensors()({"cells": np.ones((2, 2), np.complex64)})
 
 
-def test_columns_of_labels_may_be_chosen():
+def test_a_dictionary_chooses_the_columns_of_labels():
     tensors = ToTensors(labels={"semantic": "uint8", "organelles": "int64"})
-    result = tensors({**window(), "cells": "left alone"})
+    result = tensors({**make_window(), "cells": "unchanged"})
     assert (result["semantic"].dtype, result["organelles"].dtype) == (torch.uint8, torch.int64)
-    assert result["cells"] == "left alone"
+    assert result["cells"] == "unchanged"
 
 
-def test_nothing_stays_nothing():
+def test_none_and_empty_records_are_kept():
     row = {"image": None, "cells": None, "volume": "50"}
     assert ToTensors()(row) == row
     assert collate([row, row]) == {"image": [None] * 2, "cells": [None] * 2, "volume": ["50"] * 2}
@@ -288,15 +300,15 @@ def test_images_that_float32_would_round_are_refused(dtype):
     [
         (
             {"normalize": "max"},
-            "normalize is one of none, minmax, standard, percentile, got 'max'",
+            "normalize: expected one of none, minmax, standard, percentile, got 'max'",
         ),
-        ({"labels": "int32"}, "labels is one of int64, uint8, got 'int32'"),
-        ({"labels": {"cells": "uint16"}}, "labels is one of int64, uint8"),
-        ({"labels": {"cells": ["int64"]}}, "labels is one of int64, uint8"),
-        ({"normalize": "minmax"}, "needs the statistics of whole volumes: .*intensity_stat"),
+        ({"labels": "int32"}, "labels: expected one of int64, uint8, .* got 'int32'"),
+        ({"labels": {"cells": "uint16"}}, "labels: expected one of int64, uint8"),
+        ({"labels": {"cells": ["int64"]}}, "labels: expected one of int64, uint8"),
+        ({"normalize": "minmax"}, "needs the statistics of complete volumes: .*intensity_stat"),
     ],
 )
-def test_options_that_are_none(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ArgumentError, match=message):
         ToTensors(**options)
 
@@ -308,7 +320,7 @@ def test_names_that_lose_a_column_are_refused(names):
         ToTensors(names=names)(row)
 
 
-def test_names_may_change_places():
+def test_names_may_be_swapped():
     row = {"semantic": np.zeros((2, 2), np.uint8), "cells": np.ones((2, 2), np.int32)}
     converted = ToTensors(names={"semantic": "cells", "cells": "semantic"})(row)
     assert converted["semantic"].all()
@@ -329,7 +341,7 @@ def test_augment_may_write_to_labels(lazy):
         assert np.array_equal(row[name], labels)
 
 
-def test_a_volume_without_statistics_is_named():
+def test_a_volume_without_statistics_is_refused():
     tensors = ToTensors(normalize="minmax", statistics={"50": STATISTICS})
     for volume, row in (("'24'", {"volume": "24"}), ("None", {})):
         with pytest.raises(ArgumentError, match=rf"no statistics of volume {volume}.*\['50'\]"):
@@ -339,7 +351,7 @@ def test_a_volume_without_statistics_is_named():
 # --- batches ----------------------------------------------------------------------------------
 
 
-def test_collate_stacks_numbers_and_lists_the_rest():
+def test_collate_stacks_numbers_and_lists_other_values():
     records = [
         {
             "n": 1,
@@ -359,7 +371,7 @@ def test_collate_stacks_numbers_and_lists_the_rest():
     assert (batch["name"], batch["corner"]) == (["a", "b"], [[0, 0, 1], [0, 0, 2]])
 
 
-def test_records_that_do_not_stack_are_refused():
+def test_records_that_cannot_be_stacked_are_refused():
     with pytest.raises(ArgumentError, match="at least one record"):
         collate([])
     with pytest.raises(
@@ -368,7 +380,7 @@ def test_records_that_do_not_stack_are_refused():
         collate([{"a": 1}, {"b": 1}])
     records = [{"image": torch.zeros(1, n, 4)} for n in (3, 4)]
     with pytest.raises(
-        ArgumentError, match=r"'image': shapes \[\(1, 3, 4\), \(1, 4, 4\)\] cannot"
+        ArgumentError, match=r"'image': tensors of shapes \[\(1, 3, 4\), \(1, 4, 4\)\] cannot"
     ):
         collate(records)
 
@@ -376,58 +388,6 @@ def test_records_that_do_not_stack_are_refused():
 def test_without_torch_an_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     tensors = ToTensors()
-    for call in (lambda: tensors(window()), lambda: collate([{"a": 1}])):
+    for call in (lambda: tensors(make_window()), lambda: collate([{"a": 1}])):
         with pytest.raises(MissingExtraError, match=r"pip install platelet-em\[torch\]"):
             call()
-
-
-# --- statistics -------------------------------------------------------------------------------
-
-
-def test_statistics_are_those_of_numpy(loaded, volumes, stream, publication):
-    expected = {}
-    for name, truth in publication.volumes.items():
-        low, high = np.percentile(truth.images, [2, 99])
-        images = truth.images.astype(np.float64)
-        expected[name] = [images.min(), images.max(), images.mean(), images.std(), low, high]
-    for source in (loaded, volumes, {"all": [*loaded["train"], *loaded["validation"]]}):
-        found = intensity_statistics(source, percentiles=(2, 99))
-        assert set(found) == {"50", "24"}
-        for name, s in found.items():
-            values = [s.minimum, s.maximum, s.mean, s.std, s.low, s.high]
-            np.testing.assert_allclose(values, expected[name], rtol=1e-12)
-    assert intensity_statistics(stream) == intensity_statistics(loaded["train"])
-
-
-def test_statistics_of_one_value_only_shift():
-    rows = [{"volume": "50", "image": np.full((2, 2), 7, np.uint16)}]
-    for normalize in ("minmax", "standard", "percentile"):
-        tensors = ToTensors(normalize=normalize, statistics=intensity_statistics(rows))
-        assert tensors(rows[0])["image"].count_nonzero() == 0
-
-
-def test_statistics_do_not_round_or_overflow():
-    image = np.full((1000, 1000), 65535, np.uint16)
-    image[0, 0] = 65534
-    [found] = intensity_statistics([{"volume": "50", "image": image}] * 40).values()
-    assert found.mean == 65535 - 1e-6
-    assert found.std == pytest.approx((1e-6 * (1 - 1e-6)) ** 0.5, rel=1e-12)
-
-
-@pytest.mark.parametrize("dataset", ["slices", None])
-def test_statistics_are_of_a_dataset(dataset):
-    with pytest.raises(ArgumentError, match="dataset: expected a dataset, its splits, or rows"):
-        intensity_statistics(dataset)
-
-
-def test_statistics_need_raw_images():
-    row = {"volume": "50", "image": np.ones((2, 2), np.float32)}
-    with pytest.raises(ImageFormatError, match=r"volume '50': .*float32; give the dataset as"):
-        intensity_statistics([row])
-    with pytest.raises(ImageFormatError, match="from 0 to 65535"):
-        intensity_statistics([{"volume": "50", "image": np.array([[-1, 2]])}])
-    with pytest.raises(ImageFormatError, match=r"volume '50': .* at least one pixel, got none"):
-        intensity_statistics([{"volume": "50", "image": np.empty((0, 4), np.uint16)}])
-    for percentiles in ((5, 5), (-1, 5), (5, 101), 5, None, (1, 2, 3)):
-        with pytest.raises(ArgumentError, match="two that ascend, from 0 to 100"):
-            intensity_statistics([], percentiles=percentiles)

@@ -1,8 +1,11 @@
-"""The training example: it runs, writes what it says, and its figures are right."""
+"""The training example: it runs, writes its files, and its metrics are right."""
 
+import contextlib
 import importlib.util
+import io
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -14,18 +17,8 @@ from PIL import Image
 from _platelet_em.arrays.labels import LazyLabels
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "train_unet.py"
-
-
-def run(*arguments):
-    """The script as a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    return subprocess.run(
-        [sys.executable, SCRIPT, *map(str, arguments)],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
+SMALLEST = ("--sample", "3", "96", "0", "--steps", "2")
+"""One window per slice, and two steps: enough for a learning curve and for a schedule."""
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +31,12 @@ def example():
 
 @pytest.fixture
 def main(example, monkeypatch):
-    """The script with these arguments, in this process."""
+    """Run the script with these arguments, but draw no pictures, which takes most of the time."""
+    for name in ("draw_curve", "draw_prediction"):
+        monkeypatch.setattr(example, name, lambda *_: None)
 
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["train_unet.py", *map(str, arguments)])
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
         example.main()
 
     return call
@@ -49,17 +44,22 @@ def main(example, monkeypatch):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """What a short run printed, and the folder that it wrote."""
+    """What the script printed, run as a program in this process, and the folder that it wrote."""
     out = tmp_path_factory.mktemp("trained")
-    done = run("--sample", 5, 160, 0, "--steps", 3, "--out", out)
-    assert done.returncode == 0, done.stderr
-    return done.stdout, out
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as text:
+        patch.setattr(sys, "argv", [str(SCRIPT), *SMALLEST, "--out", str(out)])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    return text.getvalue(), out
 
 
-def test_prints_all_figures(trained):
+def read_metrics(out):
+    return json.loads((out / "metrics.json").read_text())
+
+
+def test_prints_all_metrics(trained):
     printed, out = trained
-    record = json.loads((out / "metrics.json").read_text())
-    figures = record["figures"]
+    metrics = read_metrics(out)
+    figures = metrics["figures"]
     assert {*list(figures)[:6]} == {
         "mean IoU",
         "organelle mean IoU",
@@ -70,9 +70,10 @@ def test_prints_all_figures(trained):
     }
     assert len(figures) == 6 + 7 + 4
     means = dict(list(figures.items())[:2])
-    assert record["checks"]["3"] == means
-    assert record["train"].keys() == means.keys()
-    for name, value in [*figures.items(), *record["train"].items()]:
+    assert list(metrics["checks"]) == ["1", "2"]
+    assert metrics["checks"]["2"] == means
+    assert metrics["train"].keys() == means.keys()
+    for name, value in [*figures.items(), *metrics["train"].items()]:
         word = "absent" if np.isnan(value) else f"{value:.3f}"
         assert f"\n{name:<32} {word:>6}\n" in printed
 
@@ -89,33 +90,42 @@ def test_writes_both_pictures_and_the_network(trained, example):
     model.load_state_dict(torch.load(out / "unet.pt"))
 
 
-def test_same_seed_same_loss(main, trained, tmp_path):
-    main("--sample", 5, 160, 0, "--steps", 3, "--out", tmp_path)
-    first, second = (
-        json.loads((out / "metrics.json").read_text()) for out in (trained[1], tmp_path)
-    )
-    assert len(first["losses"]) == 3
-    assert first["losses"] == second["losses"]
-    assert list(first["checks"]) == ["1", "2", "3"]
+def test_the_same_seed_gives_the_same_loss(main, trained, tmp_path):
+    main(*SMALLEST, "--out", tmp_path)
+    losses = read_metrics(tmp_path)["losses"]
+    assert len(losses) == 2
+    assert losses == read_metrics(trained[1])["losses"]
 
 
-def test_bad_data_dir_is_one_sentence(main, tmp_path):
+@pytest.mark.long
+def test_the_same_seed_gives_the_same_loss_in_another_process(main, tmp_path):
+    arguments = ("--sample", "5", "160", "0", "--steps", "5", "--out")
+    main(*arguments, tmp_path / "here")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, SCRIPT, *arguments, tmp_path / "there"]
+    subprocess.run(command, check=True, env=environment)
+    here, there = (read_metrics(tmp_path / name)["losses"] for name in ("here", "there"))
+    assert len(here) == 5
+    assert here == there
+
+
+def test_a_missing_data_dir_is_one_sentence(main, tmp_path):
     with pytest.raises(SystemExit, match=r"^error: .*nowhere.*$"):
         main("--data-dir", tmp_path / "nowhere", "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("option", ["--steps", "--threads"])
-def test_none_of_what_it_needs_is_refused(main, capsys, option):
+def test_numbers_below_one_are_refused(main, capsys, option):
     with pytest.raises(SystemExit, match=r"^2$"):
         main(option, 0)
     assert f"argument {option}: expected at least 1, got 0" in capsys.readouterr().err
 
 
-def test_a_folder_that_cannot_be_is_told_before_training(main, capsys, tmp_path):
+def test_a_folder_that_cannot_be_created_is_an_error_before_training(main, capsys, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit, match=r"^error: .*file"):
-        main("--sample", 5, 160, 0, "--steps", 3, "--out", tmp_path / "file")
+        main(*SMALLEST, "--out", tmp_path / "file")
     assert "mean IoU" not in capsys.readouterr().out
 
 
@@ -129,13 +139,13 @@ def test_help_has_examples(main, capsys):
 
 def test_archives_and_their_repository_train_alike(main, archives, repository, tmp_path):
     losses = []
-    for flag, place in (("--data-dir", archives), ("--repo", repository)):
-        main(flag, place, "--steps", 1, "--out", tmp_path / flag)
-        losses.append(json.loads((tmp_path / flag / "metrics.json").read_text())["losses"])
+    for option, source in (("--data-dir", archives), ("--repo", repository)):
+        main(option, source, "--steps", 1, "--out", tmp_path / option)
+        losses.append(read_metrics(tmp_path / option)["losses"])
     assert losses[0] == losses[1]
 
 
-def test_iou_by_hand_leaves_out_what_neither_has(example):
+def test_iou_leaves_out_classes_that_neither_contains(example):
     truth = np.uint8([0, 0, 0, 1, 1, 2, 2, 2])
     found = np.uint8([0, 0, 1, 1, 1, 2, 3, 0])
     ious = example.class_ious(truth, found)
@@ -147,8 +157,8 @@ def test_iou_by_hand_leaves_out_what_neither_has(example):
     assert np.isnan(few["organelle mean IoU"])
 
 
-def test_panoptic_quality_by_hand(example):
-    #                 match: 4 of 5  missed   found where nothing is
+def test_panoptic_quality_computed_by_hand(example):
+    #                 match: 4 of 5  missed   found, but not there
     truth = np.array([7, 7, 7, 7, 7, 9, 9, 9, 0, 0, 0, 0])
     found = np.array([1, 1, 1, 1, 0, 2, 0, 0, 0, 3, 3, 0])
     # One match of IoU 0.8, two false positives, one miss: an IoU of 1/3 is no match.
@@ -202,7 +212,7 @@ def test_perfect_prediction_has_perfect_figures(example):
     assert nothing["adjusted Rand index, cells"] == 0
 
 
-def test_specks_are_no_instances(example):
+def test_specks_are_not_instances(example):
     kinds = np.zeros((3, 20, 20), np.uint8)
     kinds[:, :10, :10] = 1
     kinds[0, 15:17, 15:17] = 1
@@ -213,13 +223,13 @@ def test_specks_are_no_instances(example):
     assert len({found[1, 1, 1], found[1, 1, 15], 0}) == 3
 
 
-def test_predicted_ids_take_those_of_the_truth_for_pictures(example):
+def test_predicted_ids_in_pictures_are_those_of_the_truth(example):
     truth = np.array([[0, 8, 8, 8, 0, 0]])
     found = np.array([[0, 0, 2, 2, 0, 1]])
     assert example.like_truth(truth, found).tolist() == [[0, 0, 8, 8, 0, 10]]
 
 
-def test_network_keeps_the_extent_of_a_window(example):
+def test_the_network_keeps_the_shape_of_a_window(example):
     import torch
 
     shares = example.UNet(3, 7)(torch.zeros(2, 3, 32, 48))

@@ -1,60 +1,68 @@
-"""`LazyLabels`: RLE texts that behave like an int32 label array and decode where one looks."""
+"""`LazyLabels`: RLE strings that behave like an int32 label array and decode what is read."""
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from _platelet_em.arrays.kernels import Bytes, Int64s
 from _platelet_em.arrays.label_columns import (
     BORDER,
+    INFO,
     Properties,
-    check_columns,
     check_fits,
     check_offsets,
-    further_columns,
-    join_texts,
+    check_properties,
+    instance_properties,
+    join_strings,
     parse_dict,
     parse_ids,
     touches_border,
 )
-from _platelet_em.arrays.lazy import LazyArray, check_room
+from _platelet_em.arrays.lazy import LazyArray
+from _platelet_em.arrays.memory import check_room
 from _platelet_em.arrays.rle import format_runs, parse, text_buffer
-from _platelet_em.arrays.runs import Runs, areas, boxes, cut, encode, paint, resolve, window
+from _platelet_em.arrays.runs import Runs, areas, boxes, clip, encode, paint, resolve, window
+from _platelet_em.arrays.shape import parse_shape
 from _platelet_em.errors import LabelFormatError, quote
-from _platelet_em.publisher.label_json import INFO, parse_shape
 
 __all__ = ["LazyLabels"]
 
 _DTYPE = np.dtype(np.int32)
+_SLICE_BYTES = 1 << 10
+"""Memory of the labels of an empty slice, about."""
+
 _WIDE_STEP = 32
-"""Steps along the last axis beyond which elements are read one by one: about as much memory as
-what lies between them takes."""
+"""Steps along the last axis from which on elements are read one by one: a run takes about as much
+memory as the elements that such a step leaves out."""
 
 
 class LazyLabels(LazyArray):
-    """Instances as RLE texts, with the face of an int32 array of shape (z, y, x) or (y, x).
+    """Instances as RLE strings, used as an int32 array of shape (z, y, x) or (y, x).
 
-    The texts are parsed once, when something is asked that needs them; after that a window costs
-    what the runs in it cost. `ids`, `areas`, `bboxes`, `rle`, `select`, `slices`, `equals` and
-    `in` never make voxels. Where instances overlap, the later one wins.
+    The strings are parsed once, by the first question that needs them; after that a window costs
+    what its runs cost. `ids`, `areas`, `bboxes`, `rle`, `select`, `slice`, `slices`, `equals` and
+    `in` never decode voxels. Where instances overlap, the later one wins.
 
     Args:
         shape: Extent along each axis, in voxels.
         ids: Label of each instance, all different, 1 to 2**31 - 1.
-        rle: RLE text of each instance (`platelet_em` documents the format on `LazyLabels.rle`).
-        properties: Further columns, name -> one value an instance.
+        rle: RLE string of each instance (`LazyLabels.rle` documents the format).
+        properties: Instance properties by name, one value per instance.
 
     Raises:
-        LabelFormatError: for a shape, ids or columns that do not fit each other, at once; for
-            texts that are no RLE of this shape, when they are parsed.
+        LabelFormatError: at once, for a shape, ids or properties that do not fit each other; for
+            strings that are no RLE of this shape, when they are parsed.
 
     >>> x = LazyLabels((2, 3), [7, 9], ["1 2", "5 2"])
     >>> x[:, 1:].tolist()
     [[7, 0], [9, 9]]
     """
 
+    __module__ = "platelet_em"  # what messages and pickles name
     __slots__ = ("_buffer", "_ids", "_parsed", "_properties", "_shape")
 
     def __init__(
@@ -64,52 +72,48 @@ class LazyLabels(LazyArray):
         rle: Sequence[str],
         properties: Mapping[str, ArrayLike] | None = None,
     ) -> None:
-        self._start(shape, ids, properties)
-        self._set_buffer(*join_texts(rle, self._ids))
+        self._set_fields(shape, ids, properties)
+        self._buffer: tuple[Bytes, Int64s] | None = join_strings(rle, self._ids)
 
-    def _start(self, shape: Sequence[int], ids: ArrayLike, properties: Properties | None) -> None:
-        self._shape = parse_shape(shape, "labels")
+    def _set_fields(
+        self, shape: Sequence[int], ids: ArrayLike, properties: Properties | None
+    ) -> None:
+        self._shape = parse_shape(shape, "labels: shape")
         self._ids = parse_ids(ids)
         self._ids.setflags(write=False)
-        self._buffer: tuple[NDArray[np.uint8], NDArray[np.int64]] | None = None
+        self._buffer = None
         self._parsed: Runs | None = None
         self._properties: dict[str, NDArray[Any]] | Callable[[], Mapping[str, ArrayLike]] = (
-            properties if callable(properties) else check_columns(properties or {}, len(self._ids))
+            properties
+            if callable(properties)
+            else check_properties(properties or {}, len(self._ids))
         )
 
-    @property
-    def _columns(self) -> dict[str, NDArray[Any]]:
-        # Read once: another thread may put the columns there in between.
-        columns = self._properties
-        if callable(columns):
-            self._properties = columns = check_columns(columns(), len(self._ids))
-        return columns
-
-    def _set_buffer(self, text: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
-        check_offsets(text, offsets, len(self._ids))
-        self._buffer = (text, offsets)
+    # --- where labels come from, and where they go ---
 
     @classmethod
     def from_buffer(
         cls,
         shape: Sequence[int],
         ids: ArrayLike,
-        text: NDArray[np.uint8],
-        offsets: NDArray[np.int64],
+        text: Bytes,
+        offsets: Int64s,
         properties: Properties | None = None,
     ) -> "LazyLabels":
-        """From texts that lie in one buffer, as in an Arrow string array; nothing is copied.
+        """From RLE strings in one buffer, as in an Arrow string array; nothing is copied.
 
         Args:
             shape: Extent along each axis.
             ids: Label of each instance.
-            text: uint8, the texts one after the other.
-            offsets: int64 (n + 1,), where each text begins and ends.
-            properties: Further columns, or what gives them when they are asked for.
+            text: uint8, the strings one after the other.
+            offsets: int64 (n + 1,), where each string begins and ends.
+            properties: Instance properties, or a function that returns them, called when they
+                are asked for.
         """
         new = cls.__new__(cls)
-        new._start(shape, ids, properties)
-        new._set_buffer(text, offsets)
+        new._set_fields(shape, ids, properties)
+        check_offsets(text, offsets, len(new._ids))
+        new._buffer = (text, offsets)
         return new
 
     @classmethod
@@ -122,7 +126,7 @@ class LazyLabels(LazyArray):
     ) -> "LazyLabels":
         """From canonical runs, whose owners are indices into `ids`."""
         new = cls.__new__(cls)
-        new._start(shape, ids, properties)
+        new._set_fields(shape, ids, properties)
         new._parsed = runs
         return new
 
@@ -131,7 +135,7 @@ class LazyLabels(LazyArray):
         """From a dense array of labels, 0 being background.
 
         Raises:
-            LabelFormatError: for labels that are no integers from 0 to 2**31 - 1.
+            LabelFormatError: for labels that are not integers from 0 to 2**31 - 1.
 
         >>> LazyLabels.from_array([[0, 5], [5, 5]]).rle
         ['2 3']
@@ -144,68 +148,36 @@ class LazyLabels(LazyArray):
         """From the publisher's JSON form: `{".info": {"shape": ...}, "1": "7 2 ...", ...}`.
 
         Raises:
-            LabelFormatError: for a missing `.info`, or a key that is no label.
+            LabelFormatError: for a missing `.info`, or a key that is not a label.
         """
         return cls(*parse_dict(d))
-
-    @classmethod
-    def from_struct(cls, struct: Mapping[str, Any]) -> "LazyLabels":
-        """From a row's struct as plain Python values: what `datasets` gives without our format.
-
-        Further fields become properties if they are lists; others are left out.
-        """
-        missing = [field for field in ("shape", "id", "rle") if struct.get(field) is None]
-        if missing:
-            raise LabelFormatError(
-                f"labels: expected a struct with shape, id and rle; {missing} missing"
-            )
-        return cls(struct["shape"], struct["id"], struct["rle"], further_columns(struct))
-
-    @staticmethod
-    def stack(labels: Iterable["LazyLabels"]) -> NDArray[np.int32]:
-        """Several labels of one shape as one dense array, as `np.stack` makes of them.
-
-        Args:
-            labels: At least one, such as a column of a batch of rows; n of them.
-
-        Returns:
-            int32 (n, y, x), or (n, z, y, x).
-
-        Raises:
-            LabelFormatError: for no labels, or labels of different shapes.
-
-        >>> LazyLabels.stack([LazyLabels((3,), [4], ["1 2"]), LazyLabels((3,), [6], ["3 1"])])
-        array([[4, 4, 0],
-               [0, 0, 6]], dtype=int32)
-        """
-        labels = list(labels)
-        if odd := [each for each in labels if not isinstance(each, LazyLabels)]:
-            raise LabelFormatError(f"labels: expected LazyLabels, got {quote(odd[0])}")
-        shapes = {each.shape for each in labels}
-        if len(shapes) != 1:
-            raise LabelFormatError(
-                f"labels: expected at least one, all of one shape, got {quote(sorted(shapes))}"
-            )
-        parts, begin, first = [], 0, 0
-        for each in labels:
-            runs = each._runs
-            parts.append(Runs(runs.starts + begin, runs.stops + begin, runs.owners + first))
-            begin += each.size
-            first += len(each.ids)
-        ids = np.concatenate([each.ids for each in labels])
-        check_room((begin,), _DTYPE.itemsize, (len(labels), *labels[0].shape))
-        painted = paint(Runs.join(parts), ids, begin)
-        return painted.reshape(len(labels), *labels[0].shape).astype(_DTYPE, copy=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The publisher's JSON form, `.info` included; keys in the order of `ids`."""
         info = {"shape": list(self._shape), "dtype": "int64"}
         return {INFO: info, **dict(zip(map(str, self._ids.tolist()), self.rle, strict=True))}
 
+    @classmethod
+    def from_struct(cls, struct: Mapping[str, Any]) -> "LazyLabels":
+        """From a row's struct of Python values, as `datasets` gives it without our format.
+
+        Its other fields become properties if they are lists, and are left out if not.
+
+        Raises:
+            LabelFormatError: for a struct without shape, id or rle, or with fields that do not
+                fit each other.
+        """
+        missing = [field for field in ("shape", "id", "rle") if struct.get(field) is None]
+        if missing:
+            raise LabelFormatError(
+                f"labels: expected a struct with shape, id and rle; {missing} missing"
+            )
+        return cls(struct["shape"], struct["id"], struct["rle"], instance_properties(struct))
+
     def items(self) -> Iterable[tuple[str, Any]]:
         """The fields of the row's struct, in its order.
 
-        `datasets` asks for them when a `map` gives the lazy value back, and so writes the struct
+        `datasets` asks for them when a `map` returns the lazy value, and so stores the struct
         again instead of the voxels.
         """
         bboxes = self.bboxes
@@ -217,7 +189,15 @@ class LazyLabels(LazyArray):
             "bbox": bboxes.tolist(),
             BORDER: touches_border(bboxes, self._shape),
         }
-        return {**struct, **self._columns}.items()
+        return {**struct, **self._property_arrays}.items()
+
+    def __reduce__(self) -> Any:
+        text, offsets = self._buffer or text_buffer(self.rle)
+        text = text[offsets[0] : offsets[-1]].copy()
+        state = (self._shape, self._ids, text, offsets - offsets[0], self._property_arrays)
+        return LazyLabels.from_buffer, state
+
+    # --- the array ---
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -231,12 +211,85 @@ class LazyLabels(LazyArray):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the stored texts, or runs where they came without texts, and ids."""
+        """Bytes of the ids, and of the stored strings, or of the runs if there are no strings."""
         if self._buffer is None:
-            runs = self._runs
+            runs = self.runs
             return self._ids.nbytes + runs.starts.nbytes + runs.stops.nbytes + runs.owners.nbytes
         _, offsets = self._buffer
         return self._ids.nbytes + int(offsets[-1] - offsets[0])
+
+    def __repr__(self) -> str:
+        return f"LazyLabels(shape={self._shape}, {len(self._ids)} instances)"
+
+    def __contains__(self, value: Any) -> bool:
+        if not np.isscalar(value):
+            return super().__contains__(value)
+        if value == 0:
+            return int(self.runs.lengths.sum()) < self.size
+        return bool((self._ids[self.areas > 0] == value).any())
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        if dtype is not None:
+            check_fits(self._ids[self.areas > 0], dtype)
+        return super().__array__(dtype, copy)
+
+    def _read(self, picked: tuple[range, ...]) -> NDArray[Any]:
+        runs, shape, last = self.runs, self._shape, picked[-1]
+        if abs(last.step) > _WIDE_STEP:
+            # Each element is a window of its own.
+            shape, picked = (*shape, 1), (*picked, range(1))
+        elif last:
+            # Runs go along the last axis: it is painted from end to end, then thinned out.
+            ends = min(last[0], last[-1]), max(last[0], last[-1]) + 1
+            picked = (*picked[:-1], range(*ends))
+        extent = [len(indices) for indices in picked]
+        check_room(extent, _DTYPE.itemsize)
+        if picked != tuple(map(range, shape)):
+            runs = window(runs, shape, picked)
+        painted: NDArray[Any] = paint(runs, self._ids, math.prod(extent)).reshape(extent)
+        if last and abs(last.step) <= _WIDE_STEP and last.step != 1:
+            # A copy, since a view would keep everything that was painted.
+            painted = painted[..., :: last.step].copy()
+        return painted
+
+    @staticmethod
+    def stack(labels: Iterable["LazyLabels"]) -> NDArray[np.int32]:
+        """Several labels of one shape as one dense array, as `np.stack` makes of them.
+
+        Args:
+            labels: n labels, at least one, such as a column of a batch of rows.
+
+        Returns:
+            int32 (n, y, x), or (n, z, y, x).
+
+        Raises:
+            LabelFormatError: for no labels, or labels of different shapes.
+
+        >>> LazyLabels.stack([LazyLabels((3,), [4], ["1 2"]), LazyLabels((3,), [6], ["3 1"])])
+        array([[4, 4, 0],
+               [0, 0, 6]], dtype=int32)
+        """
+        labels = list(labels)
+        if others := [each for each in labels if not isinstance(each, LazyLabels)]:
+            raise LabelFormatError(f"labels: expected LazyLabels, got {quote(others[0])}")
+        shapes = {each.shape for each in labels}
+        if len(shapes) != 1:
+            raise LabelFormatError(
+                f"labels: expected at least one, all of one shape, got {quote(sorted(shapes))}"
+            )
+        parts, begin, first = [], 0, 0
+        for each in labels:
+            runs = each.runs
+            parts.append(Runs(runs.starts + begin, runs.stops + begin, runs.owners + first))
+            begin += each.size
+            first += len(each.ids)
+        ids = np.concatenate([each.ids for each in labels])
+        stacked_shape = (len(labels), *labels[0].shape)
+        check_room(stacked_shape, _DTYPE.itemsize)
+        painted = paint(Runs.join(parts), ids, begin)
+        return painted.reshape(stacked_shape).astype(_DTYPE, copy=False)
+
+    # --- the instances ---
 
     @property
     def ids(self) -> NDArray[np.int32]:
@@ -244,44 +297,56 @@ class LazyLabels(LazyArray):
         return self._ids
 
     @property
+    def runs(self) -> Runs:
+        """The canonical runs: sorted by start, disjoint, maximal; `owners` are indices into `ids`.
+
+        Starts and stops, int64, count from 0 in the array flattened in C order.
+        """
+        if self._parsed is None:
+            # Labels are made from strings or from runs.
+            assert self._buffer is not None  # noqa: S101
+            raw = parse(*self._buffer, self.size, lambda i: f"labels: id {self._ids[i]}")
+            self._parsed = resolve(raw)
+        return self._parsed
+
+    @property
     def areas(self) -> NDArray[np.int64]:
         """int64 (n,): pixels or voxels of each instance."""
-        return areas(self._runs, len(self._ids))
+        return areas(self.runs, len(self._ids))
 
     @property
     def bboxes(self) -> NDArray[np.int64]:
         """int64 (n, 2 * ndim): half-open boxes, `y0, x0, y1, x1` or `z0, y0, x0, z1, y1, x1`."""
-        return boxes(self._runs, len(self._ids), self._shape)
+        return boxes(self.runs, len(self._ids), self._shape)
 
     @property
     def rle(self) -> list[str]:
-        """The canonical RLE text of each instance.
+        """The canonical RLE string of each instance.
 
         `start length start length ...`, starts counted from 1 in the array flattened in C order,
         ascending, maximal runs.
         """
-        return format_runs(self._runs, len(self._ids))
+        return format_runs(self.runs, len(self._ids))
 
     @property
     def properties(self) -> dict[str, NDArray[Any]]:
-        """The further columns, each an array aligned with `ids`."""
-        return dict(self._columns)
+        """The instance properties, each an array aligned with `ids`."""
+        return dict(self._property_arrays)
 
     @property
-    def _runs(self) -> Runs:
-        if self._parsed is None:
-            # Labels are made with texts or with runs.
-            assert self._buffer is not None  # noqa: S101
-            parsed = parse(*self._buffer, self.size, lambda i: f"labels: id {self._ids[i]}")
-            self._parsed = resolve(parsed)
-        return self._parsed
+    def _property_arrays(self) -> dict[str, NDArray[Any]]:
+        # Read once: another thread may replace the function by the arrays in between.
+        properties = self._properties
+        if callable(properties):
+            self._properties = properties = check_properties(properties(), len(self._ids))
+        return properties
 
     def select(self, ids: ArrayLike) -> "LazyLabels":
-        """The labels without all instances but these, still lazy, with their properties.
+        """The labels of these instances only, still lazy, in stored order, with properties.
 
         Raises:
-            KeyError: for an id that is not there.
-            LabelFormatError: for what are no ids, such as a mask.
+            KeyError: for an id that no instance has.
+            LabelFormatError: for values that are not ids, such as a mask.
         """
         wanted = np.atleast_1d(np.asarray(ids))
         if wanted.size and wanted.dtype.kind not in "iu":
@@ -291,109 +356,96 @@ class LazyLabels(LazyArray):
             )
         if len(unknown := np.setdiff1d(wanted, self._ids)):
             raise self._unknown(unknown[0])
-        return self._pick(np.flatnonzero(np.isin(self._ids, wanted)), self._shape, self._runs)
+        is_chosen = np.isin(self._ids, wanted)
+        position = np.cumsum(is_chosen) - 1  # of a chosen instance among the chosen ones
+        runs = self.runs[is_chosen[self.runs.owners]]
+        return self._with_instances(
+            np.flatnonzero(is_chosen),
+            self._shape,
+            Runs(runs.starts, runs.stops, position[runs.owners]),
+        )
+
+    def _with_instances(
+        self, index: NDArray[np.integer], shape: tuple[int, ...], runs: Runs
+    ) -> "LazyLabels":
+        """New labels of the instances at `index`, with their properties."""
+        properties = {name: values[index] for name, values in self._property_arrays.items()}
+        return LazyLabels.from_runs(shape, self._ids[index], runs, properties)
 
     def _unknown(self, id: int) -> KeyError:  # noqa: A002  # as in mask
         return KeyError(f"no instance has the id {id}; there are {quote(self._ids.tolist())}")
 
-    def _pick(
-        self, chosen: NDArray[np.integer], shape: tuple[int, ...], runs: Runs
-    ) -> "LazyLabels":
-        """Labels of the instances at the positions `chosen`, from runs that hold others too."""
-        place = np.full(len(self._ids), -1, np.int64)
-        place[chosen] = np.arange(len(chosen))
-        owners = place[runs.owners]
-        held = owners >= 0
-        further = {name: column[chosen] for name, column in self._columns.items()}
-        kept = Runs(runs.starts[held], runs.stops[held], owners[held])
-        return LazyLabels.from_runs(shape, self._ids[chosen], kept, further)
-
     def mask(self, id: int) -> NDArray[np.bool_]:  # noqa: A002  # the contract's name
-        """Where, as a bool array of this shape, the instance is.
+        """The voxels of one instance, as a bool array of this shape.
 
         Raises:
-            KeyError: for an id that is not there.
+            KeyError: for an id that no instance has.
+            LabelFormatError: for anything but one id.
         """
         if np.ndim(id) or isinstance(id, (bool, np.bool_)):
             raise LabelFormatError(f"mask takes one id, got {quote(id)}")
-        place = np.flatnonzero(self._ids == id)
-        if not len(place):
+        index = np.flatnonzero(self._ids == id)
+        if not len(index):
             raise self._unknown(id)
-        runs = self._runs[self._runs.owners == place[0]]
+        runs = self.runs[self.runs.owners == index[0]]
         check_room(self._shape, 1)
         painted = paint(runs, np.ones_like(self._ids), self.size, np.bool_)
         return painted.reshape(self._shape).astype(np.bool_, copy=False)
 
+    def slice(self, z: int) -> "LazyLabels":
+        """Slice z of a volume: 2D labels of the instances it cuts, in stored order.
+
+        Costs what the runs of this slice cost. Properties are kept, except that `touches_border`
+        is about the slice.
+
+        Args:
+            z: Index from 0; negative ones count from the end.
+
+        Raises:
+            IndexError: for a slice that the volume does not have.
+            ValueError: if the labels have no z axis.
+
+        >>> x = LazyLabels((2, 1, 3), [7, 9], ["1 2", "3 3"])
+        >>> x.slice(1).ids.tolist(), x.slice(1)[:].tolist()
+        ([9], [[9, 9, 0]])
+        """
+        depth, *plane = self._volume_shape()
+        if not -depth <= (index := operator.index(z)) < depth:
+            raise IndexError(f"slice {z}: these labels have {depth} slices")
+        size = math.prod(plane)
+        begin = index % depth * size
+        runs = clip(self.runs, begin, begin + size)
+        present = np.unique(runs.owners)
+        runs = Runs(runs.starts, runs.stops, np.searchsorted(present, runs.owners))
+        labels = self._with_instances(present, tuple(plane), runs)
+        if BORDER in labels._property_arrays:
+            labels._property_arrays[BORDER] = touches_border(labels.bboxes, plane)
+        return labels
+
     def slices(self) -> list["LazyLabels"]:
-        """The z slices of a volume, each with the ids that it cuts, without making voxels.
+        """All z slices of a volume, in order, each as `slice` gives it.
 
         Raises:
             ValueError: if the labels have no z axis.
         """
+        depth, *_ = self._volume_shape()
+        check_room((depth,), _SLICE_BYTES, self._shape)
+        return [self.slice(z) for z in range(depth)]
+
+    def _volume_shape(self) -> tuple[int, ...]:
         if self.ndim != 3:
             raise ValueError(
-                f"slices() takes labels of the axes (z, y, x), these have shape {self._shape}"
+                f"labels of shape {self._shape} have no slices: expected the axes (z, y, x)"
             )
-        depth, *plane = self._shape
-        check_room((depth,), 1 << 10, self._shape)  # bytes of an empty slice's labels, about
-        page, pieces = cut(self._runs, max(plane[0] * plane[1], 1))
-        bounds = np.searchsorted(page, np.arange(depth + 1))
-        result = []
-        for z in range(depth):
-            runs = pieces[slice(bounds[z], bounds[z + 1])]
-            labels = self._pick(np.unique(runs.owners), tuple(plane), runs)
-            if BORDER in labels._columns:
-                labels._columns[BORDER] = touches_border(labels.bboxes, plane)
-            result.append(labels)
-        return result
+        return self._shape
 
     def equals(self, other: object) -> bool:
         """Whether the other labels have the same shape and the same voxels, from runs alone."""
         if not isinstance(other, LazyLabels) or self._shape != other._shape:
             return False
-        a, b = self._runs, other._runs
+        a, b = self.runs, other.runs
         return bool(
             np.array_equal(a.starts, b.starts)
             and np.array_equal(a.stops, b.stops)
             and np.array_equal(self._ids[a.owners], other._ids[b.owners])
         )
-
-    def __contains__(self, value: Any) -> bool:
-        if not np.isscalar(value):
-            return super().__contains__(value)
-        if value == 0:
-            return int(self._runs.lengths.sum()) < self.size
-        return bool((self._ids[self.areas > 0] == value).any())
-
-    def __repr__(self) -> str:
-        return f"LazyLabels(shape={self._shape}, {len(self._ids)} instances)"
-
-    def __reduce__(self) -> Any:
-        text, offsets = self._buffer or text_buffer(self.rle)
-        text = text[offsets[0] : offsets[-1]].copy()
-        state = (self._shape, self._ids, text, offsets - offsets[0], self._columns)
-        return LazyLabels.from_buffer, state
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        if dtype is not None:
-            check_fits(self._ids[self.areas > 0], dtype)
-        return super().__array__(dtype, copy)
-
-    def _read(self, picked: tuple[range, ...]) -> NDArray[Any]:
-        runs, shape, last = self._runs, self._shape, picked[-1]
-        if abs(last.step) > _WIDE_STEP:
-            # Each element is a window of its own.
-            shape, picked = (*shape, 1), (*picked, range(1))
-        elif last:
-            # Along the last axis runs go on: it is painted from end to end, then thinned out.
-            ends = min(last[0], last[-1]), max(last[0], last[-1]) + 1
-            picked = (*picked[:-1], range(*ends))
-        extent = [len(indices) for indices in picked]
-        check_room(extent, _DTYPE.itemsize)
-        if picked != tuple(map(range, shape)):
-            runs = window(runs, shape, picked)
-        painted: NDArray[Any] = paint(runs, self._ids, math.prod(extent)).reshape(extent)
-        if last and abs(last.step) <= _WIDE_STEP and last.step != 1:
-            # A copy, for a view would hold all that was painted.
-            painted = painted[..., :: last.step].copy()
-        return painted

@@ -1,34 +1,28 @@
-"""What every lazy array shares: NumPy's basic indexing, conversion and operators.
+"""`LazyArray`, the base of the lazy arrays: NumPy's basic indexing, conversion and operators.
 
-NumPy itself is the judge of an index: it is applied to an array of the same shape that has no
+NumPy itself decides about an index: it is applied to an array of the same shape that takes no
 memory, which gives the shape of the result, or NumPy's own exception.
 """
 
 import abc
-import functools
 import math
 import operator
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from _platelet_em.errors import TooLargeError
-
-__all__ = ["LazyArray", "as_slice", "check_room"]
-
-_SMALL = 1 << 28
-"""Bytes that are taken without asking."""
+__all__ = ["LazyArray", "as_slice"]
 
 
 class LazyArray(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
-    """An array whose elements are made when they are read.
+    """An array whose elements are decoded when they are read.
 
     `x[index]` equals `np.asarray(x)[index]` for every basic index (integers, slices, `...`,
-    `None`), in value, shape, dtype and exception; only what is picked is made.
-    Other indices make the whole array first. Operators and comparisons are elementwise.
+    `None`), in value, shape, dtype and exception, and decodes only the elements that the index
+    picks. Other indices decode the complete array first. Operators and comparisons are
+    elementwise.
     """
 
     __slots__ = ()
@@ -48,7 +42,7 @@ class LazyArray(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
     @property
     @abc.abstractmethod
     def nbytes(self) -> int:
-        """Bytes of what is stored, not of what would be decoded."""
+        """Bytes of the encoded form, not of the dense array."""
 
     @abc.abstractmethod
     def _read(self, picked: tuple[range, ...]) -> NDArray[Any]:
@@ -62,10 +56,7 @@ class LazyArray(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
     @property
     def size(self) -> int:
         """Number of elements."""
-        size = 1
-        for extent in self.shape:
-            size *= extent
-        return size
+        return math.prod(self.shape)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -77,20 +68,20 @@ class LazyArray(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
         return value in np.asarray(self)
 
     def __bool__(self) -> bool:
-        # NumPy decides what the truth of an array is: of one element, its own; else an error.
+        # As NumPy has it: one element has its own truth value, any other number is an error.
         return bool(np.asarray(self) if self.size == 1 else np.broadcast_to(False, self.shape))
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
             raise ValueError(
-                "a lazy array has no elements yet: converting it always makes a new array"
+                "a lazy array cannot be converted without a copy: its elements are decoded"
             )
         array = self._read(tuple(map(range, self.shape)))
         return array if dtype is None else array.astype(dtype, copy=False)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        written = inputs[:1] if method == "at" else kwargs.get("out", ())
-        if any(isinstance(array, LazyArray) for array in written):
+        outputs = inputs[:1] if method == "at" else kwargs.get("out", ())
+        if any(isinstance(array, LazyArray) for array in outputs):
             return NotImplemented
         dense = (_densify(x) for x in inputs)
         options = {name: _densify(x) for name, x in kwargs.items()}
@@ -98,10 +89,11 @@ class LazyArray(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
 
     def __getitem__(self, index: Any) -> Any:
         parts = index if isinstance(index, tuple) else (index,)
+        # NumPy's own answer for an array of this shape: the result's shape, or the exception.
         result = np.broadcast_to(np.zeros((), self.dtype), self.shape)[index]
         if not all(_is_basic(part) for part in parts):
             return np.asarray(self)[index]
-        elements = self._read(_picked(parts, self.shape))
+        elements = self._read(_indices_per_axis(parts, self.shape))
         if isinstance(result, np.generic):
             return elements.reshape(())[()]
         return elements.reshape(result.shape)
@@ -123,12 +115,12 @@ def _is_basic(part: Any) -> bool:
     return True
 
 
-def _picked(parts: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[range, ...]:
+def _indices_per_axis(parts: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[range, ...]:
     """The indices that a valid basic index picks along each axis."""
     axes = [part for part in parts if part is not None]
-    at = next((i for i, part in enumerate(axes) if part is Ellipsis), len(axes))
+    ellipsis = next((i for i, part in enumerate(axes) if part is Ellipsis), len(axes))
     missing = len(shape) - sum(part is not Ellipsis for part in axes)
-    axes[at : at + 1] = [slice(None)] * missing
+    axes[ellipsis : ellipsis + 1] = [slice(None)] * missing
     picked = []
     for part, size in zip(axes, shape, strict=True):
         if isinstance(part, slice):
@@ -137,41 +129,6 @@ def _picked(parts: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[range, ...]
             position = operator.index(part) % size
             picked.append(range(position, position + 1))
     return tuple(picked)
-
-
-def check_room(shape: Sequence[int], itemsize: int, whole: Sequence[int] | None = None) -> None:
-    """Refuse to make an array for which there is no memory, before any is taken.
-
-    Args:
-        shape: Its extent along each axis.
-        itemsize: Bytes of an element.
-        whole: What shape to name in the message, if it is not that one.
-
-    Raises:
-        TooLargeError: names the shape and what it would take.
-    """
-    size = math.prod(shape) * itemsize
-    if size <= _SMALL:
-        return
-    try:
-        # Memory that nobody has touched costs nothing: whether there is as much is all it tells.
-        fits = size <= _memory() and np.empty(size, np.uint8).nbytes == size
-    except MemoryError:
-        fits = False
-    if not fits:
-        named = tuple(shape if whole is None else whole)
-        raise TooLargeError(
-            f"shape {named}: making it as an array takes {size / 2**30:,.1f} GiB, and this "
-            "machine has not as much: read it window by window, x[...]"
-        )
-
-
-@functools.cache
-def _memory() -> int:
-    """Bytes of memory of this machine; more than any has where the system does not say."""
-    if not hasattr(os, "sysconf"):
-        return 1 << 46
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def as_slice(picked: range) -> slice:

@@ -1,11 +1,10 @@
-"""One slice as an encoded picture: uncompressed TIFF out of an array, and an array out of a TIFF.
+"""One slice as an encoded picture: an array as an uncompressed TIFF, and a picture as an array.
 
-Pages are uncompressed so that reading one is a view of the bytes it is stored in: the entropy of
-the images leaves a compressor 6 %, and the masks are compressed by the Parquet file around them.
+Pages are uncompressed so that reading one is a view of its stored bytes: a compressor saves 6 % of
+the images, and the masks are compressed by the Parquet file around them.
 """
 
 import io
-import struct
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from _platelet_em.arrays.tiff_directory import read_first_tags
 from _platelet_em.errors import ImageFormatError, quote
 from _platelet_em.limits import MAX_PAGE
 
@@ -21,24 +21,22 @@ __all__ = ["decode_page", "encode_page", "view_page"]
 Page = NDArray[Any]
 
 _FORMATS = ("TIFF", "PNG", "JPEG", "BMP", "GIF", "PPM", "WEBP")
-"""What is read. Pillow knows others, some of which it hands to other programs to read."""
+"""Formats that are read. Pillow knows others, some of which it passes to other programs."""
 
-_TIFF_LITTLE_ENDIAN = b"II*\0"
-_SHORT, _LONG = 3, 4
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _STRIP_OFFSETS, _SAMPLES, _STRIP_BYTES, _SAMPLE_FORMAT = 273, 277, 279, 339
 _BLACK_IS_ZERO, _PALETTE, _UNSIGNED = 1, 3, 1
 
 
 def encode_page(page: Page, palette: NDArray[np.uint8] | None = None) -> bytes:
-    """Encode a slice as an uncompressed one-strip TIFF; the same page gives the same bytes.
+    """Encode a slice as an uncompressed TIFF of one strip; the same page gives the same bytes.
 
     Args:
-        page: uint16 (y, x) gray values, or uint8 (y, x) indices into a palette.
-        palette: uint8 (n, 3), the RGB colours of the indices, for uint8 pages.
+        page: uint16 (y, x), gray values, or uint8 (y, x), indices into a palette.
+        palette: uint8 (n, 3), the RGB color of each index, for uint8 pages.
 
     Raises:
-        ImageFormatError: for another dtype or number of axes.
+        ImageFormatError: for another dtype or number of axes, or no pixels.
     """
     expected = np.uint16 if palette is None else np.uint8
     if page.ndim != 2 or page.dtype != expected or not page.size:
@@ -65,46 +63,48 @@ def encode_page(page: Page, palette: NDArray[np.uint8] | None = None) -> bytes:
 
 
 def decode_page(data: Any, name: str = "page") -> Page:
-    """Read an encoded picture: a view where the bytes allow it, else whatever Pillow reads.
+    """Decode a picture: a view of its bytes where they allow it, else what Pillow decodes.
 
     Args:
-        data: bytes, or anything with the buffer protocol.
-        name: what to call the picture in a message.
+        data: Bytes, or anything with the buffer protocol.
+        name: What to call the picture in a message.
 
     Returns:
-        Array (y, x), or (y, x, channels) for colour pictures; palette pictures give indices.
+        Array (y, x), or (y, x, channels) of a color picture; palette pictures give indices.
         Views are read-only.
 
     Raises:
-        ImageFormatError: for what is no picture.
+        ImageFormatError: for bytes that are not a picture, or more than `limits.MAX_PAGE` pixels.
     """
     if isinstance(data, str):
         raise ImageFormatError(
-            f"{name}: expected the bytes of an encoded picture, got the text {quote(data)}"
+            f"{name}: expected the bytes of an encoded picture, got the string {quote(data)}"
         )
     if (view := view_page(data)) is not None:
         return view
+    cause: Exception | None = None
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
             if picture.width * picture.height <= MAX_PAGE:
                 return np.asarray(picture)
-            error: object = (
-                f"{picture.width} x {picture.height} pixels, at most {MAX_PAGE} are read"
-            )
-    except Exception as trouble:  # noqa: BLE001  # anything, see below
-        # What is damaged makes Pillow raise whatever it meets.
-        error = trouble
+            found = f"{picture.width} x {picture.height} pixels, at most {MAX_PAGE} are read"
+    except Exception as error:  # noqa: BLE001  # damaged bytes make Pillow raise anything
+        found, cause = str(error), error
     raise ImageFormatError(
-        f"{name}: expected an encoded picture, got {quote(bytes(data[:16]))}: {error}"
-    ) from (error if isinstance(error, Exception) else None)
+        f"{name}: expected an encoded picture, got {quote(bytes(data[:16]))}: {found}"
+    ) from cause
 
 
 def view_page(data: Any) -> Page | None:
     """The pixels of an uncompressed grayscale or palette TIFF of one strip, without a copy.
 
-    None for everything else, pictures or not.
+    Args:
+        data: Bytes, or anything with the buffer protocol.
+
+    Returns:
+        Read-only uint8 or uint16 (y, x); None for everything else, picture or not.
     """
-    tags = _first_directory(data)
+    tags = read_first_tags(data)
     if tags is None:
         return None
     width, height, bits = tags.get(_WIDTH, 0), tags.get(_HEIGHT, 0), tags.get(_BITS, 1)
@@ -124,22 +124,3 @@ def view_page(data: Any) -> Page | None:
     pixels: Page = np.frombuffer(data, dtype, width * height, offset).reshape(height, width)
     pixels.setflags(write=False)
     return pixels
-
-
-def _first_directory(data: Any) -> dict[int, int] | None:
-    """Tags of a little-endian TIFF's first page that hold one number; None for anything else."""
-    if len(data) < 8 or bytes(data[:4]) != _TIFF_LITTLE_ENDIAN:
-        return None
-    (begin,) = struct.unpack_from("<I", data, 4)
-    if begin + 2 > len(data):
-        return None
-    (count,) = struct.unpack_from("<H", data, begin)
-    if begin + 2 + 12 * count > len(data):
-        return None
-    entries = struct.iter_unpack("<HHII", memoryview(data)[begin + 2 : begin + 2 + 12 * count])
-    # A short lies in the lower half of its field.
-    return {
-        tag: value if kind == _LONG else value & 0xFFFF
-        for tag, kind, values, value in entries
-        if values == 1 and kind in (_SHORT, _LONG)
-    }

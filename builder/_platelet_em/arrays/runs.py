@@ -1,4 +1,4 @@
-"""Runs of voxels: how labels are held in memory, and what can be asked of them without voxels.
+"""Runs of voxels: labels in memory, and the questions that runs answer without voxels.
 
 A volume of shape (z, y, x), or a slice of shape (y, x), is flattened in C order. `Runs` says which
 stretches of that flat array belong to which instance. Runs are canonical if they are sorted by
@@ -7,11 +7,17 @@ start, disjoint, and maximal: two that touch have different owners.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from _platelet_em.arrays.kernels import (
+    Int64s,
+    expand_ranges,
+    fill_runs,
+    pick_last_owners,
+    value_runs,
+)
 from _platelet_em.errors import LabelFormatError
 from _platelet_em.limits import MAX_ID
 
@@ -20,7 +26,7 @@ __all__ = [
     "Runs",
     "areas",
     "boxes",
-    "crossings",
+    "clip",
     "cut",
     "encode",
     "intersect",
@@ -31,14 +37,10 @@ __all__ = [
     "window",
 ]
 
-Int64s = NDArray[np.int64]
-
-_ENCODE_CHUNK = 1 << 21
-
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """Runs of voxels of a flattened array, each of them owned by an instance.
+    """Runs of voxels of a flattened array, each owned by an instance.
 
     Attributes:
         starts: int64 (n,), first voxel, counted from 0.
@@ -58,17 +60,17 @@ class Runs:
 
     @property
     def lengths(self) -> Int64s:
-        """int64 (n,): voxels in each run."""
+        """int64 (n,): voxels of each run."""
         return self.stops - self.starts
 
     @classmethod
     def empty(cls) -> "Runs":
-        """No runs at all."""
+        """No runs."""
         return cls.join([])
 
     @classmethod
     def join(cls, parts: Sequence["Runs"]) -> "Runs":
-        """The runs of all parts, one after the other."""
+        """The runs of all parts, one part after the other."""
         nothing = np.empty(0, np.int64)
         return cls(
             np.concatenate([nothing, *(p.starts for p in parts)]),
@@ -77,16 +79,7 @@ class Runs:
         )
 
 
-def value_runs(flat: NDArray[Any]) -> tuple[Int64s, Int64s, NDArray[Any]]:
-    """Maximal runs of equal values of a flat array: starts, stops, values, zeros included."""
-    if not flat.size:
-        return np.empty(0, np.int64), np.empty(0, np.int64), flat
-    changes = [np.zeros(1, np.int64)]
-    for begin in range(0, flat.size - 1, _ENCODE_CHUNK):
-        piece = flat[begin : begin + _ENCODE_CHUNK + 1]
-        changes.append(np.flatnonzero(piece[1:] != piece[:-1]) + (begin + 1))
-    starts = np.concatenate(changes)
-    return starts, np.append(starts[1:], flat.size), flat[starts]
+# --- from voxels and back ---------------------------------------------------------------------
 
 
 def encode(labels: NDArray[np.integer]) -> tuple[NDArray[np.int32], Runs]:
@@ -96,10 +89,10 @@ def encode(labels: NDArray[np.integer]) -> tuple[NDArray[np.int32], Runs]:
         labels: Integers of any shape; 0 is background.
 
     Returns:
-        ids, int32, ascending, and their canonical runs, whose owners are indices into ids.
+        Ids, int32, ascending, and their canonical runs, whose owners are indices into ids.
 
     Raises:
-        LabelFormatError: for labels that are no integers, negative, or above 2**31 - 1.
+        LabelFormatError: for labels that are not integers, negative, or above 2**31 - 1.
 
     >>> ids, runs = encode(np.array([[0, 5, 5], [5, 0, 2]]))
     >>> ids.tolist(), runs.starts.tolist(), runs.stops.tolist(), runs.owners.tolist()
@@ -112,30 +105,34 @@ def encode(labels: NDArray[np.integer]) -> tuple[NDArray[np.int32], Runs]:
         )
     flat = labels.reshape(-1)
     starts, stops, values = value_runs(flat)
-    held = values != 0
-    ids, owners = np.unique(values[held], return_inverse=True)
+    foreground = values != 0
+    ids, owners = np.unique(values[foreground], return_inverse=True)
     if len(ids) and (ids[0] < 0 or int(ids[-1]) > MAX_ID):
         wrong = ids[0] if ids[0] < 0 else ids[-1]
-        place = np.unravel_index(int(np.argmax(flat == wrong)), labels.shape)
+        position = np.unravel_index(int(np.argmax(flat == wrong)), labels.shape)
         raise LabelFormatError(
-            f"label {wrong} at {tuple(int(c) for c in place)}: expected ids from 0 to {MAX_ID}, "
-            "0 being background"
+            f"label {wrong} at {tuple(int(c) for c in position)}: expected ids from 0 to "
+            f"{MAX_ID}, 0 being background"
         )
-    return ids.astype(np.int32), Runs(starts[held], stops[held], owners.astype(np.int64))
+    runs = Runs(starts[foreground], stops[foreground], owners.astype(np.int64))
+    return ids.astype(np.int32), runs
 
 
 def paint(
     runs: Runs, values: NDArray[np.integer], size: int, dtype: DTypeLike = np.int32
 ) -> NDArray[np.integer]:
-    """The flat array (size,) that canonical runs describe: `values[owner]` in runs, else 0."""
-    gaps = np.empty(2 * len(runs) + 1, np.int64)
-    gaps[1::2] = runs.lengths
-    gaps[2:-1:2] = runs.starts[1:] - runs.stops[:-1]
-    gaps[0] = runs.starts[0] if len(runs) else 0
-    gaps[-1] = size - (int(runs.stops[-1]) if len(runs) else 0)
-    colors = np.zeros(2 * len(runs) + 1, dtype)
-    colors[1::2] = values[runs.owners]
-    return np.repeat(colors, gaps)
+    """The flat array that runs describe: `values[owner]` in each run, and 0 elsewhere.
+
+    Args:
+        runs: Sorted and disjoint.
+        values: (count,), the value of each owner.
+        size: Elements of the array.
+        dtype: Of the array.
+    """
+    return fill_runs(runs.starts, runs.stops, values[runs.owners], size, dtype)
+
+
+# --- canonical runs ---------------------------------------------------------------------------
 
 
 def resolve(runs: Runs) -> Runs:
@@ -147,42 +144,14 @@ def resolve(runs: Runs) -> Runs:
     if not len(gaps) or gaps.min() > 0:
         return runs
     runs = runs[np.argsort(runs.starts, kind="stable")]
-    gaps = runs.starts[1:] - runs.stops[:-1]
-    nearest = gaps.min()
-    if nearest < 0:
-        runs = _win_overlaps(runs)
-    return merge_adjacent(runs) if nearest <= 0 else runs
-
-
-def _win_overlaps(runs: Runs) -> Runs:
-    """Split the array at every end of a run, and give each stretch to its last owner.
-
-    A run covers a range of stretches. As in a sparse table, a range is the union of two blocks
-    whose length is a power of two; each block takes the maximum of its owners, and the levels are
-    pushed down from the longest blocks to single stretches.
-    """
-    edges = np.unique(np.concatenate([runs.starts, runs.stops]))
-    first = np.searchsorted(edges, runs.starts)
-    last = np.searchsorted(edges, runs.stops)
-    level = np.frexp((last - first).astype(np.float64))[1].astype(np.int64) - 1
-    order = np.argsort(level, kind="stable")
-    bounds = np.searchsorted(level[order], np.arange(int(level.max()) + 2))
-    owner = np.full(len(edges), -1, np.int64)
-    for k in range(int(level.max()), -1, -1):
-        members = order[bounds[k] : bounds[k + 1]]
-        np.maximum.at(owner, first[members], runs.owners[members])
-        np.maximum.at(owner, last[members] - (1 << k), runs.owners[members])
-        if k:
-            half = 1 << (k - 1)
-            pushed = owner.copy()
-            np.maximum(pushed[half:], owner[:-half], out=pushed[half:])
-            owner = pushed
-    held = np.flatnonzero(owner[:-1] >= 0)
-    return Runs(edges[held], edges[held + 1], owner[held])
+    narrowest = (runs.starts[1:] - runs.stops[:-1]).min()
+    if narrowest < 0:
+        runs = Runs(*pick_last_owners(runs.starts, runs.stops, runs.owners))
+    return merge_adjacent(runs) if narrowest <= 0 else runs
 
 
 def merge_adjacent(runs: Runs) -> Runs:
-    """Join runs that touch and have one owner; the runs must be sorted and disjoint."""
+    """Join runs that touch and have the same owner; the runs must be sorted and disjoint."""
     touch = (runs.starts[1:] == runs.stops[:-1]) & (runs.owners[1:] == runs.owners[:-1])
     if not touch.any():
         return runs
@@ -191,77 +160,88 @@ def merge_adjacent(runs: Runs) -> Runs:
     return Runs(runs.starts[first], runs.stops[last], runs.owners[first])
 
 
+# --- parts of an array ------------------------------------------------------------------------
+
+
 def window(runs: Runs, shape: tuple[int, ...], picked: Sequence[range]) -> Runs:
     """The runs of a part of an array, in the part's own flat order.
 
     Args:
         runs: Canonical runs of an array of `shape`.
-        shape: Of the whole array.
-        picked: The indices along each axis, all of them inside the array; those along the last
-            axis follow each other, the others may have any step.
+        shape: Of the array.
+        picked: The indices along each axis, all inside the array. Those along the last axis have
+            step 1, the others any step.
 
     Returns:
-        Runs of the flattened part, sorted and disjoint; a run that goes on over several rows of
-        the array has a piece in each row of the part. Only runs that lie in it are touched.
+        Runs of the flattened part, sorted and disjoint; a run that continues over several rows of
+        the array has a piece in each row of the part. Time goes with the runs in the part.
     """
     if not len(runs) or not all(map(len, picked)):
         return Runs.empty()
-    # Trailing axes that are picked whole are contiguous with the axis before them.
+    # Trailing axes that are picked completely are contiguous with the axis before them.
     axis = len(shape) - 1
     while axis > 0 and picked[axis] == range(shape[axis]):
         axis -= 1
     inner = int(np.prod(shape[axis + 1 :], dtype=np.int64))
-    together = picked[axis].step == 1
-    begins = np.zeros(1, np.int64)
-    for k in range(axis if together else axis + 1):
+    is_contiguous = picked[axis].step == 1
+    begins = np.zeros(1, np.int64)  # of the stretches of the flat array that make up the part
+    for k in range(axis if is_contiguous else axis + 1):
         index = np.arange(picked[k].start, picked[k].stop, picked[k].step, dtype=np.int64)
         begins = (begins[:, None] * shape[k] + index).ravel()
     begins *= inner
     width = inner
-    if together:
+    if is_contiguous:
         begins = begins * shape[axis] + picked[axis].start * inner
         width *= len(picked[axis])
     low = np.searchsorted(runs.stops, begins, side="right")
     high = np.searchsorted(runs.starts, begins + width, side="left")
-    rows, index = _expand(low, high)
-    held = runs[index]
+    rows, index = expand_ranges(low, high)
+    inside = runs[index]
     shift = rows * width - begins[rows]
-    starts = np.maximum(held.starts + shift, rows * width)
-    stops = np.minimum(held.stops + shift, (rows + 1) * width)
-    return Runs(starts, stops, held.owners)
+    starts = np.maximum(inside.starts + shift, rows * width)
+    stops = np.minimum(inside.stops + shift, (rows + 1) * width)
+    return Runs(starts, stops, inside.owners)
 
 
-def _expand(low: Int64s, high: Int64s) -> tuple[Int64s, Int64s]:
-    """All pairs (i, j) with low[i] <= j < high[i], as two arrays, in order."""
-    counts = high - low
-    rows = np.repeat(np.arange(len(low)), counts)
-    ends = np.cumsum(counts)
-    return rows, np.arange(len(rows)) + np.repeat(low - (ends - counts), counts)
+def clip(runs: Runs, begin: int, end: int) -> Runs:
+    """The runs of a range of the flat array, counted from the beginning of the range.
 
+    A slice of a volume is such a range. Time goes with the runs in it.
 
-def crossings(runs: Runs, step: int) -> int:
-    """How often runs pass a multiple of `step`: the pieces that `cut` gives beyond one a run."""
-    passed = (runs.stops - 1) // step - runs.starts // step
-    # Runs that overlap may pass more often than 64 bits can count.
-    return int(passed.sum(dtype=np.float64))
+    Args:
+        runs: Sorted and disjoint.
+        begin: First voxel of the range.
+        end: One past its last.
+    """
+    if begin >= end:
+        return Runs.empty()
+    low = int(np.searchsorted(runs.stops, begin, side="right"))
+    high = int(np.searchsorted(runs.starts, end, side="left"))
+    inside = runs[low:high]
+    starts = np.maximum(inside.starts, begin) - begin
+    stops = np.minimum(inside.stops, end) - begin
+    return Runs(starts, stops, inside.owners)
 
 
 def cut(runs: Runs, step: int) -> tuple[Int64s, Runs]:
-    """Cut runs where the flat array passes a multiple of `step`, as a volume's into slices.
+    """Cut runs wherever the flat array passes a multiple of `step`, as a volume into its slices.
 
     Args:
         runs: Any runs.
-        step: Voxels of a slice.
+        step: Voxels per slice.
 
     Returns:
-        The slice of each piece, int64, and the pieces, counted from the begin of their slice.
+        The slice of each piece, int64, and the pieces, counted from the beginning of their slice.
     """
     first = runs.starts // step
     last = (runs.stops - 1) // step
-    rows, piece = _expand(first, last + 1)
+    rows, piece = expand_ranges(first, last + 1)
     starts = np.maximum(runs.starts[rows] - piece * step, 0)
     stops = np.minimum(runs.stops[rows] - piece * step, step)
     return piece, Runs(starts, stops, runs.owners[rows])
+
+
+# --- measures ---------------------------------------------------------------------------------
 
 
 def areas(runs: Runs, count: int) -> Int64s:
@@ -271,11 +251,11 @@ def areas(runs: Runs, count: int) -> Int64s:
     return total
 
 
-def boxes(runs: Runs, count: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
+def boxes(runs: Runs, count: int, shape: tuple[int, ...]) -> Int64s:
     """Bounding boxes straight from runs: int64 (count, 2 * ndim).
 
-    Half-open, as scikit-image's regionprops has them: first index along each axis, then one past
-    the last along each axis. An instance without voxels gets zeros.
+    Half-open, as in scikit-image's regionprops: first index along each axis, then one past the
+    last along each axis. An instance without voxels gets zeros.
     """
     ndim = len(shape)
     low = np.empty((ndim, len(runs)), np.int64)
@@ -284,7 +264,7 @@ def boxes(runs: Runs, count: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
     for axis in range(ndim - 1, -1, -1):
         extent = max(shape[axis], 1)
         (above, low[axis]), (below, high[axis]) = divmod(first, extent), divmod(last, extent)
-        # A run that goes on into the next row holds that row's first and this row's last voxel.
+        # A run that continues in the next row has that row's first and this row's last voxel.
         crosses = above != below
         low[axis][crosses] = 0
         high[axis][crosses] = extent - 1
@@ -302,12 +282,12 @@ def intersect(a: Runs, b: Runs) -> tuple[Int64s, Int64s, Int64s]:
     """Where two sets of canonical runs share voxels.
 
     Returns:
-        Owner in `a`, owner in `b`, and number of shared voxels: three int64 arrays, an entry for
+        Owner in `a`, owner in `b`, and number of shared voxels: three int64 arrays, one entry for
         each pair of runs that overlap.
     """
     low = np.searchsorted(b.stops, a.starts, side="right")
     high = np.searchsorted(b.starts, a.stops, side="left")
-    rows, index = _expand(low, high)
+    rows, index = expand_ranges(low, high)
     shared = np.minimum(a.stops[rows], b.stops[index]) - np.maximum(
         a.starts[rows], b.starts[index]
     )

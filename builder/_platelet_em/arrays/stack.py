@@ -1,4 +1,4 @@
-"""`LazyStack`: the pages of a volume as one array (z, y, x), decoded where somebody looks."""
+"""`LazyStack`: encoded pages that behave like an array (z, y, x) and decode what is read."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from _platelet_em.arrays.lazy import LazyArray, as_slice, check_room
+from _platelet_em.arrays.lazy import LazyArray, as_slice
+from _platelet_em.arrays.memory import check_room
 from _platelet_em.arrays.page import decode_page, view_page
 from _platelet_em.errors import ImageFormatError
 
@@ -14,25 +15,26 @@ __all__ = ["LazyStack"]
 
 
 class LazyStack(LazyArray):
-    """A stack of encoded pages that behaves like an array of shape (z, y, x).
+    """A stack of encoded pages, used as an array of shape (z, y, x).
 
-    Reading a window decodes the pages that it touches, and no others. The first page tells shape
-    and dtype; a page that differs is an error when it is read. A stack without pages has the
-    shape (0, 0, 0) and dtype uint8.
+    Reading a window decodes only the pages that it touches. The first page determines shape and
+    dtype; a page that differs is an error when it is read. A stack without pages has the shape
+    (0, 0, 0) and dtype uint8.
 
     Args:
-        pages: One item a page, in z order: encoded bytes (or a buffer of them), or an array
-            (y, x) that is decoded already.
+        pages: One item per page, in z order: encoded bytes (or a buffer of them), or a decoded
+            array (y, x).
 
     Raises:
-        ImageFormatError: for a page that is no picture, or differs from the first.
+        ImageFormatError: for a page that is not a picture, or differs from the first.
     """
 
+    __module__ = "platelet_em"  # what messages and pickles name
     __slots__ = ("_dtype", "_pages", "_shape", "_views")
 
     def __init__(self, pages: Sequence[Any]) -> None:
         self._pages = list(pages)
-        # Views take no memory: pages that are one are looked into once.
+        # Views take no memory, so that the directory of a page is parsed once only.
         self._views: list[NDArray[Any] | None] = [None] * len(self._pages)
         first = self._decode(0) if self._pages else np.empty((0, 0), np.uint8)
         if first.ndim != 2:
@@ -54,7 +56,7 @@ class LazyStack(LazyArray):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """That of the pages: uint16 for images, uint8 for masks."""
+        """The dtype of the pages: uint16 of images, uint8 of masks."""
         return self._dtype
 
     @property
@@ -67,7 +69,7 @@ class LazyStack(LazyArray):
 
     @property
     def pages(self) -> list[Any]:
-        """The pages as they are stored, in z order."""
+        """The pages in their stored form, in z order."""
         return list(self._pages)
 
     def __repr__(self) -> str:
@@ -83,7 +85,7 @@ class LazyStack(LazyArray):
         out = np.empty([len(indices) for indices in picked], self._dtype)
         if not out.size:
             return out
-        inside = as_slice(rows), as_slice(columns)
+        window = as_slice(rows), as_slice(columns)
         for i, z in enumerate(pages):
             page = self._decode(z)
             if page.shape != self._shape[1:] or page.dtype.newbyteorder("=") != self._dtype:
@@ -91,5 +93,5 @@ class LazyStack(LazyArray):
                     f"page {z}: expected shape {self._shape[1:]} and dtype {self._dtype} as in "
                     f"page 0, got {page.shape} and {page.dtype}"
                 )
-            out[i] = page[inside]
+            out[i] = page[window]
         return out

@@ -1,20 +1,19 @@
-"""Slices as pictures: what `platelet-em show` draws, from archives or from a repository."""
+"""`platelet-em show`: draws slices with their labels as PNG files."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
+from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.errors import MissingMemberError
-from _platelet_em.facts import VolumeSpec
+from _platelet_em.facts import PUBLISHED, DatasetSpec
 from _platelet_em.files import new_file, user_path
-from _platelet_em.hf.formatter import read_slice
-from _platelet_em.hub.record import check_readable
+from _platelet_em.hub.layout import data_files
+from _platelet_em.hub.read import open_volume
 from _platelet_em.publisher.archive import find_source
-from _platelet_em.publisher.volume import Volume
-from _platelet_em.rows.picture import draw_panels, to_png
-from _platelet_em.rows.shards import count_files, data_files
+from _platelet_em.publisher.volume import ArchiveVolume
+from _platelet_em.rows.make import SLICES
+from _platelet_em.rows.picture import draw_panels, read_slice, to_png
 
 __all__ = ["show"]
 
@@ -23,64 +22,52 @@ def show(
     source: str | Path,
     folder: str | Path,
     *,
-    spec: VolumeSpec,
+    volume: str,
     slices: Iterable[int],
     label_source: str = "json",
+    spec: DatasetSpec = PUBLISHED,
 ) -> Iterator[Path]:
-    """Draw slices, each into a PNG of its own.
+    """Draw slices with their labels, one PNG file each.
 
     Args:
         source: A built repository, a zip of the publisher, an extracted folder, or a folder with
             the zips.
-        folder: Where the pictures go.
-        spec: The volume.
-        slices: Which z.
+        folder: Folder for the pictures; it is created if it does not exist.
+        volume: Name of the volume.
+        slices: z of each slice, from 0.
         label_source: "json" or "tif", for archives.
+        spec: The dataset.
 
     Yields:
         The path of each picture, once it is written.
 
     Raises:
-        MissingMemberError: for a slice, or files, that are not there.
+        MissingMemberError: for a slice, or files, that do not exist.
         SchemaVersionError: for a repository of a newer schema.
     """
-    source = user_path(source)
-    shards = data_files(source, "slices", spec.split)
-    rows = _stored(shards, slices) if shards else _made(source, spec, slices, label_source)
-    for row in rows:
-        title = f"platelet-em, volume {spec.name}, z = {row['z']}"
-        labels = (np.asarray(row["cells"]), np.asarray(row["organelles"]))
-        picture = draw_panels(row["image"], row["semantic"], *labels, title=title)
-        target = user_path(folder) / f"platelet-em-{spec.name}-z{row['z']:03}.png"
-        with new_file(target) as file:
-            file.write(to_png(picture))
-        yield target
-
-
-def _stored(shards: list[Path], slices: Iterable[int]) -> Iterator[dict[str, Any]]:
-    check_readable(shards)
-    for z in slices:
-        row = read_slice(shards, z)
-        if row is None:
-            raise _no_slice(z, count_files(shards)[0])
-        yield row
-
-
-def _made(
-    source: Path, spec: VolumeSpec, slices: Iterable[int], label_source: str
-) -> Iterator[dict[str, Any]]:
-    with Volume(find_source(source, label_source), spec, label_source) as volume:
+    source, folder = user_path(source), user_path(folder)
+    with ExitStack() as opened:
+        view = _open(source, volume, label_source, spec, opened)
         for z in slices:
-            if not 0 <= z < volume.shape[0]:
-                raise _no_slice(z, volume.shape[0])
-            yield {
-                "z": z,
-                "image": volume.image(z),
-                "semantic": volume.semantic(z),
-                "cells": volume.labels("cells", z),
-                "organelles": volume.labels("organelles", z),
-            }
+            if not 0 <= z < view.shape[0]:
+                raise MissingMemberError(
+                    f"{source}: volume {volume} has no slice z = {z}: expected 0 to "
+                    f"{view.shape[0] - 1}"
+                )
+            title = f"{spec.name}, volume {volume}, z = {z}"
+            picture = draw_panels(read_slice(view, z), spec, title=title)
+            target = folder / f"{spec.name}-{volume}-z{z:03}.png"
+            with new_file(target) as file:
+                file.write(to_png(picture))
+            yield target
 
 
-def _no_slice(z: int, depth: int) -> MissingMemberError:
-    return MissingMemberError(f"there is no slice z = {z}: expected 0 to {depth - 1}")
+def _open(
+    source: Path, volume: str, label_source: str, spec: DatasetSpec, opened: ExitStack
+) -> VolumeView:
+    """The volume in a repository or in archives; `opened` closes it."""
+    volume_spec = spec.volume(volume)
+    if data_files(source, SLICES.name, volume_spec.split):
+        return open_volume(source, volume_spec, spec)
+    archives = find_source(source, label_source, spec)
+    return opened.enter_context(ArchiveVolume(archives, volume_spec, label_source, spec))

@@ -1,8 +1,8 @@
-"""The one module that touches private names of `datasets`."""
+"""The one module that uses private names of `datasets`; one test names each of them."""
 
 import copy
 import functools
-import importlib
+import logging
 import sys
 import threading
 from abc import ABC
@@ -14,13 +14,21 @@ import numpy as np
 import pyarrow as pa
 from datasets import formatting, inspect, iterable_dataset, load, streaming
 from datasets.features import features
+from datasets.formatting.formatting import TensorFormatter
 from numpy.typing import NDArray
 
-from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.errors import ArgumentError
-from _platelet_em.hf.formatter import PlateletEMFormatter
 
-__all__ = ["FORMAT", "prepare_for_builder", "register", "register_format", "stream_by_index"]
+__all__ = [
+    "TensorFormatter",
+    "decode_python_values",
+    "is_registered",
+    "prepare_for_builder",
+    "register",
+    "register_formatter",
+    "stream_by_index",
+    "write_as_structs",
+]
 
 _FACE = "platelet_em"
 """The module that holds the builder, and the name under which `datasets` finds it."""
@@ -28,55 +36,54 @@ _FACE = "platelet_em"
 _WRAPPING = threading.Lock()
 _WRAPPED = "_wrapped_by_platelet_em"
 
+_log = logging.getLogger(__name__)
+
 
 # --- the format -------------------------------------------------------------------------------
 
 
-class _MappingOrLabels(ABC):  # noqa: B024  # classes are registered with it, not derived
-    """What `datasets` writes as a struct of its items: mappings, and lazy labels."""
+def is_registered(name: str) -> bool:
+    """Whether `with_format` knows a format of that name."""
+    return name in formatting._FORMAT_TYPES
 
 
-_MappingOrLabels.register(Mapping)  # type: ignore[type-abstract]  # any Mapping counts
-_MappingOrLabels.register(LazyLabels)
+def register_formatter(formatter: type, name: str) -> None:
+    """Let `with_format(name)` use that class."""
+    formatting._register_formatter(formatter, name)
 
 
-class _Formatter(PlateletEMFormatter):
-    """The formatter that is registered; the first one lets `datasets` write what it gives.
+def decode_python_values(formatter: TensorFormatter, values: list[Any], name: str) -> list[Any]:
+    """A column of Python values, decoded by its feature as `datasets` does without a format."""
+    decoded: list[Any] = formatter.python_features_decoder.decode_column(values, name)
+    return decoded
 
-    When a `map` gives a lazy value back, `datasets` writes dense nested lists, unless the value
-    is a mapping: then a struct of its items, which is what it came from. Being a mapping for
-    everybody would break DataLoaders, which take mappings apart; so it is one for the function
-    that writes, and from when the format is used.
+
+class _MappingOrOurs(ABC):  # noqa: B024  # classes are registered with it, not derived
+    """What `datasets` writes as a struct of its items: mappings, and registered classes."""
+
+
+_MappingOrOurs.register(Mapping)  # type: ignore[type-abstract]  # any Mapping counts
+
+
+def write_as_structs(cls: type) -> None:
+    """Let `datasets` write instances of a class, returned by a `map`, as structs of their items.
+
+    It writes dense nested lists otherwise, unless the value is a `Mapping`. Registering the class
+    as a `Mapping` for everybody would break DataLoaders, which take mappings apart; so it is one
+    only for the module of `datasets` that writes, whose name `Mapping` is replaced by a class that
+    accepts both. If other code has replaced that name first, it is left alone, with a warning.
     """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if features.Mapping is Mapping:
-            features.Mapping = _MappingOrLabels
-
-
-class _FormatName(str):
-    """The format's name, which brings the format along when it is unpickled.
-
-    A worker process that is spawned has not imported us: its datasets would carry the name of a
-    format that is not there.
-    """
-
-    __slots__ = ()
-
-    def __reduce__(self) -> Any:
-        return register_format, ()
-
-
-FORMAT = _FormatName("platelet_em")
-"""What `with_format` takes."""
-
-
-def register_format() -> str:
-    """Let `with_format("platelet_em")` work; calling it again changes nothing."""
-    if FORMAT not in formatting._FORMAT_TYPES:
-        formatting._register_formatter(_Formatter, FORMAT)
-    return FORMAT
+    _MappingOrOurs.register(cls)
+    if features.Mapping is Mapping:
+        features.Mapping = _MappingOrOurs
+    elif features.Mapping is not _MappingOrOurs:
+        _log.warning(
+            "datasets.features.features.Mapping was replaced by %r: what a map returns as %s is "
+            "written as dense lists; return %s.to_dict() or its columns instead",
+            features.Mapping,
+            cls.__name__,
+            cls.__name__,
+        )
 
 
 # --- the builder ------------------------------------------------------------------------------
@@ -85,19 +92,19 @@ def register_format() -> str:
 def register() -> None:
     """Let `datasets.load_dataset("platelet_em", "slices", ...)` find the builder (experimental).
 
-    So do `load_dataset_builder`, `get_dataset_config_names` and their like; they all take the
-    keywords `data_dir` and `label_source`. Rows come without format, as from any dataset.
+    `load_dataset_builder`, `get_dataset_config_names` and similar functions find it too; all take
+    the keywords `data_dir` and `label_source`. Rows come without format, as from any dataset.
 
     `datasets` has no entry point for plug-ins, so this wraps the function with which it finds
-    datasets, for the process that calls it; calling it again changes nothing. As with the names
-    of its own builders ("csv", "parquet"), the name then goes before a folder of that name in
-    the current one, which `"./platelet_em"` still loads; every other name is found as before.
+    datasets, in this process only; calling it again changes nothing. As with the names of its own
+    builders ("csv", "parquet"), the name then has precedence over a folder of that name in the
+    current one, which `"./platelet_em"` still loads; every other name is found as before.
     """
     for module in (load, inspect):
-        _wrap(module, "dataset_module_factory", _finding_ours)
+        _wrap(module, "dataset_module_factory", _find_builder)
 
 
-def _finding_ours(find: Callable[..., Any]) -> Callable[..., Any]:
+def _find_builder(find: Callable[..., Any]) -> Callable[..., Any]:
     def find_also_ours(path: Any, *args: Any, **kwargs: Any) -> Any:
         if path != _FACE:
             return find(path, *args, **kwargs)
@@ -108,20 +115,21 @@ def _finding_ours(find: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def prepare_for_builder() -> None:
-    """What `datasets` 3 wants of the world before our builder is made.
+    """Keep `datasets` 3 from locking the source of the builder.
 
-    It looks for the builder's module among the imported ones. And it locks its source, as if it
-    were a script in its own cache, by a file two folders higher: that is beside site-packages,
-    where many may not write. Nothing replaces our source, so it needs no lock.
+    It locks the source as if it were a script in its own cache, by a file two folders higher:
+    that is beside site-packages, where many users may not write. Nothing replaces the source, so
+    it needs no lock.
     """
-    importlib.import_module(_FACE)
     if hasattr(streaming, "lock_importable_file"):
-        _wrap(streaming, "lock_importable_file", _sparing_ours)
+        _wrap(streaming, "lock_importable_file", _skip_lock)
 
 
-def _sparing_ours(lock: Callable[[str], Any]) -> Callable[[str], Any]:
+def _skip_lock(lock: Callable[[str], Any]) -> Callable[[str], Any]:
     def lock_unless_ours(file: str) -> Any:
-        return nullcontext() if file == importlib.import_module(_FACE).__file__ else lock(file)
+        face = sys.modules.get(_FACE)
+        is_ours = face is not None and file == face.__file__
+        return nullcontext() if is_ours else lock(file)
 
     return lock_unless_ours
 
@@ -129,46 +137,48 @@ def _sparing_ours(lock: Callable[[str], Any]) -> Callable[[str], Any]:
 # --- streams ----------------------------------------------------------------------------------
 
 
-Make = Callable[[int, int], dict[str, Any]]
-"""Makes an example of its index and the epoch."""
+MakeExample = Callable[[int, int], dict[str, Any]]
+"""Makes an example from its index and the epoch."""
 
 
-def stream_by_index(make: Make, count: int, split: Any = None) -> iterable_dataset.IterableDataset:
-    """A stream of examples that are made by index, in order, and each of them a shard.
+def stream_by_index(
+    make: MakeExample, count: int, split: Any = None
+) -> iterable_dataset.IterableDataset:
+    """A stream of examples that are made by index, in order, each of them a shard of its own.
 
-    So they are shared out one by one; a stream that is resumed makes nothing twice; and
-    `set_epoch` reaches `make`. Examples pass as they are, without features.
+    So they are shared out one by one, a resumed stream makes nothing twice, and `set_epoch`
+    reaches `make`. Examples pass unchanged, without features.
 
     Args:
         make: Makes the example of an index, 0 to count - 1, in an epoch.
         count: Number of examples.
         split: The dataset's split.
     """
-    _tell_streams()
+    _pass_epoch_to_streams()
     return iterable_dataset.IterableDataset(_ByIndex(make, range(count)), split=split)
 
 
 class _ByIndex(iterable_dataset._BaseExamplesIterable):  # type: ignore[misc]  # datasets is untyped
     """The source of such a stream, or a part of it.
 
-    `datasets` shares shards out to nodes only if their number is a multiple of that of nodes, and
-    else lets each node make all examples and drop those of the others. So where nodes are waited
-    for, empty shards make the number up; as each node takes every nth shard, all of them get the
+    `datasets` shares shards out to nodes only if their number is a multiple of the number of
+    nodes; otherwise each node makes all examples and drops those of the others. So on several
+    nodes empty shards make the number up; as each node takes every nth shard, all of them get the
     same number of examples, or one less.
     """
 
     sleep_on_threads_shutdown = False
 
     def __init__(
-        self, make: Make, indices: range | NDArray[np.int64], epoch: int = 0, nodes: int = 1
+        self, make: MakeExample, indices: range | NDArray[np.int64], epoch: int = 0, nodes: int = 1
     ) -> None:
         super().__init__()
         self.make, self.indices, self.epoch, self.nodes = make, indices, epoch, nodes
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        # A worker that is spawned has not called what made the stream.
-        _tell_streams()
+        # A spawned worker has not called stream_by_index.
+        _pass_epoch_to_streams()
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
         state: dict[str, Any] = self._state_dict or {"position": 0}
@@ -188,7 +198,7 @@ class _ByIndex(iterable_dataset._BaseExamplesIterable):  # type: ignore[misc]  #
         return -(-len(self.indices) // self.nodes) * self.nodes
 
     def shuffle_data_sources(self, generator: np.random.Generator) -> "_ByIndex":
-        # The generator is for all sources alike, so it must not move on.
+        # All sources get the same generator, so it must not advance.
         indices = copy.deepcopy(generator).permutation(self.indices)
         return _ByIndex(self.make, indices, self.epoch, self.nodes)
 
@@ -206,30 +216,30 @@ class _ByIndex(iterable_dataset._BaseExamplesIterable):  # type: ignore[misc]  #
         return self
 
 
-def _tell_streams() -> None:
-    """Let streams by index know the epoch and the number of nodes, when an iteration begins.
+def _pass_epoch_to_streams() -> None:
+    """Let streams by index know the epoch and the number of nodes when an iteration begins.
 
     `datasets` keeps both to itself. All other streams are iterated as before.
     """
-    _wrap(iterable_dataset.IterableDataset, "_prepare_ex_iterable_for_iteration", _telling_ours)
-    _wrap(iterable_dataset.IterableDataset, "_resolve_features", _explaining_ours)
+    _wrap(iterable_dataset.IterableDataset, "_prepare_ex_iterable_for_iteration", _pass_epoch)
+    _wrap(iterable_dataset.IterableDataset, "_resolve_features", _explain_missing_features)
 
 
-def _telling_ours(prepare: Callable[..., Any]) -> Callable[..., Any]:
+def _pass_epoch(prepare: Callable[..., Any]) -> Callable[..., Any]:
     def prepare_ours(stream: Any, *args: Any, **kwargs: Any) -> Any:
         source = stream._ex_iterable
-        if not any(isinstance(s, _ByIndex) for s in _sources(source)):
+        if not any(isinstance(s, _ByIndex) for s in _walk_sources(source)):
             return prepare(stream, *args, **kwargs)
-        # A copy, for other datasets made of this one iterate the same sources.
+        # A copy, since other datasets made from this one iterate the same sources.
         stream._ex_iterable = _copy_sources(source)
         state = stream._starting_state_dict
-        for copied in _sources(stream._ex_iterable):
+        for copied in _walk_sources(stream._ex_iterable):
             if isinstance(copied, _ByIndex):
                 copied.epoch = stream.epoch
                 copied.nodes = stream._distributed.world_size if stream._distributed else 1
         if _is_in_worker():
-            # The state is of the worker's share. It is loaded once more when that is taken; into
-            # the whole, of which a shuffle makes more parts, it does not fit.
+            # The state is that of the worker's share, and is loaded again when the share is
+            # taken; it does not match the whole, of which a shuffle makes more parts.
             stream._starting_state_dict = None
         try:
             return prepare(stream, *args, **kwargs)
@@ -239,16 +249,16 @@ def _telling_ours(prepare: Callable[..., Any]) -> Callable[..., Any]:
     return prepare_ours
 
 
-def _explaining_ours(resolve: Callable[..., Any]) -> Callable[..., Any]:
+def _explain_missing_features(resolve: Callable[..., Any]) -> Callable[..., Any]:
     def resolve_ours(stream: Any) -> Any:
         try:
             return resolve(stream)
         except pa.ArrowInvalid as error:
-            if not any(isinstance(s, _ByIndex) for s in _sources(stream._ex_iterable)):
+            if not any(isinstance(s, _ByIndex) for s in _walk_sources(stream._ex_iterable)):
                 raise
             raise ArgumentError(
                 "windows have no features, which datasets needs to concatenate, interleave or "
-                "push streams: concatenate the sources, and take windows of the whole"
+                "push streams: concatenate the sources, and take windows of the result"
             ) from error
 
     return resolve_ours
@@ -260,12 +270,12 @@ def _is_in_worker() -> bool:
     return data is not None and data.get_worker_info() is not None
 
 
-def _sources(source: Any) -> Iterator[Any]:
+def _walk_sources(source: Any) -> Iterator[Any]:
     """An iterable of `datasets`, and all that it takes its examples from."""
     yield source
     inner = [source.ex_iterable] if hasattr(source, "ex_iterable") else []
-    for further in [*inner, *getattr(source, "ex_iterables", [])]:
-        yield from _sources(further)
+    for each in [*inner, *getattr(source, "ex_iterables", [])]:
+        yield from _walk_sources(each)
 
 
 def _copy_sources(source: Any) -> Any:
@@ -273,15 +283,15 @@ def _copy_sources(source: Any) -> Any:
     if hasattr(source, "ex_iterable"):
         source.ex_iterable = _copy_sources(source.ex_iterable)
     if hasattr(source, "ex_iterables"):
-        source.ex_iterables = [_copy_sources(further) for further in source.ex_iterables]
+        source.ex_iterables = [_copy_sources(each) for each in source.ex_iterables]
     return source
 
 
-# ----------------------------------------------------------------------------------------------
+# --- wrapping ---------------------------------------------------------------------------------
 
 
 def _wrap(module: Any, name: str, wrapper: Callable[..., Any]) -> None:
-    """Put a wrapper around a function of a module, once."""
+    """Wrap a function of a module, once."""
     with _WRAPPING:
         function = getattr(module, name)
         if not hasattr(function, _WRAPPED):

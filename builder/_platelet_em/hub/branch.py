@@ -1,7 +1,7 @@
-"""A dataset repository on the Hub: what it holds, and one commit that changes it.
+"""One branch of a dataset repository on the Hub: its state, and one commit on top of a state.
 
-A repository is taken for ours if its card says so, which costs a few kB to read; one that holds
-nothing but its settings and a licence may become ours.
+A repository is one that this package may change if its card says that platelet-em has written it,
+or if it contains nothing but settings and a license.
 """
 
 import re
@@ -29,44 +29,46 @@ from _platelet_em.errors import (
     PlateletEMError,
     SchemaVersionError,
 )
-from _platelet_em.facts import CONFIG_NAMES, SCHEMA_VERSION, VOLUMES
-from _platelet_em.hub.build import is_repository_file
-from _platelet_em.hub.card import CARD, CARD_MARK, SYNTHETIC_MARK
+from _platelet_em.facts import DatasetSpec
+from _platelet_em.hub.card import CARD_MARK, SYNTHETIC_MARK
+from _platelet_em.hub.layout import CARD, is_repository_file
+from _platelet_em.rows.make import CONFIG_NAMES
+from _platelet_em.rows.schema import SCHEMA_VERSION
 
-__all__ = ["MAIN", "Remote", "State"]
+__all__ = ["MAIN", "BranchState", "HubBranch"]
 
 MAIN = "main"
-"""The branch that everybody reads."""
+"""The branch that is read by default."""
 
-_KIND = "dataset"
-_HARMLESS = (".gitattributes", "LICENSE", "LICENSE.md", "LICENSE.txt")
-"""What may lie in a repository that is not ours yet."""
+_REPO_TYPE = "dataset"
+_FILES_BEFORE_FIRST_PUSH = (".gitattributes", "LICENSE", "LICENSE.md", "LICENSE.txt")
+"""Files that a repository may contain before platelet-em has written its card."""
 
-_SCHEMA = re.compile(r"\(schema (\d{1,9})\)")
-"""How the card tells the schema."""
+_CARD_SCHEMA = re.compile(r"\(schema (\d{1,9})\)")
+"""How the card states the schema version of the data files."""
 
-_AGAIN = "run the same command again, what has been uploaded is not sent twice"
+_TRY_AGAIN = "run the same command again, what has been uploaded is not sent twice"
 _LOG_IN = "log in with `hf auth login`, or set HF_TOKEN to a token that may write there"
 _REMEDIES = {
-    400: f"put right what it says, then {_AGAIN}",
+    400: f"correct what it names, then {_TRY_AGAIN}",
     401: _LOG_IN,
     403: _LOG_IN,
     404: "check the name, and that the token may see it",
-    412: "somebody has changed it meanwhile: run the same command again",
-    429: f"wait some minutes, then {_AGAIN}",
+    412: "the branch has changed in the meantime: run the same command again",
+    429: f"wait some minutes, then {_TRY_AGAIN}",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """A repository at one commit.
+class BranchState:
+    """A repository at the head of a branch.
 
     Attributes:
-        commit: Hash of the head of the branch, or of main's where there is no such branch yet.
-        has_branch: Whether there is.
-        is_private: Whether only its owner sees it.
-        files: Path -> what the Hub lists of the file: size and hashes.
-        card: Text of its README.md, empty if it has none.
+        commit: Hash of the head of the branch; of main's if the branch does not exist yet.
+        has_branch: Whether the branch exists.
+        is_private: Whether the repository is private.
+        files: Path -> size and hashes of the file, as the Hub lists them.
+        card: Text of README.md, empty without one.
     """
 
     commit: str
@@ -75,23 +77,37 @@ class State:
     files: dict[str, RepoFile]
     card: str
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether platelet-em has written the card."""
+        return CARD_MARK in self.card
 
-class Remote:
-    """One branch of a repository, which may have to be made.
+
+class HubBranch:
+    """Access to one branch of a dataset repository; neither needs to exist yet.
 
     Args:
-        repo_id: USER/NAME, or NAME for one of the token's user.
+        repo_id: USER/NAME, or NAME for a repository of the token's user.
         branch: Name of the branch.
-        token: None is the one that the client finds.
-        may_be_anonymous: Whether no token will do; else it is tried out.
+        token: None is the one that the Hub client finds.
+        spec: The dataset.
+        may_be_anonymous: Whether to accept a missing token; else the token is checked at once.
 
     Raises:
-        HubError: for a name or a token that cannot be.
+        ArgumentError: for an invalid name of a branch.
+        HubError: for an invalid repository name or token.
     """
 
     def __init__(
-        self, repo_id: str, branch: str, token: str | None, *, may_be_anonymous: bool
+        self,
+        repo_id: str,
+        branch: str,
+        token: str | None,
+        spec: DatasetSpec,
+        *,
+        may_be_anonymous: bool,
     ) -> None:
+        self._spec = spec
         self._api = HfApi(token=token, library_name="platelet-em", library_version=__version__)
         self.repo_id, self.branch = repo_id, branch
         if not branch or ".." in branch or branch.startswith(("/", "refs/")):
@@ -104,21 +120,22 @@ class Remote:
             self.repo_id = repo_id if "/" in repo_id else f"{user}/{repo_id}"
 
     @property
-    def address(self) -> str:
-        """Its web page."""
+    def url(self) -> str:
+        """The web page of the branch."""
         tree = "" if self.branch == MAIN else f"/tree/{quote(self.branch)}"
         return f"{self._api.endpoint}/datasets/{self.repo_id}{tree}"
 
-    def look(self) -> State | None:
-        """What it holds now; None if there is no such repository that the token may see.
+    def read_state(self) -> BranchState | None:
+        """The current state; None if there is no such repository that the token may see.
 
         Raises:
-            ArgumentError: for a branch that is a tag.
+            ArgumentError: if the name of the branch is that of a tag.
+            OutputError: if the repository has no main branch.
             HubError: if the Hub does not answer.
         """
         with self._client_errors():
             try:
-                refs = self._api.list_repo_refs(self.repo_id, repo_type=_KIND)
+                refs = self._api.list_repo_refs(self.repo_id, repo_type=_REPO_TYPE)
             except RepositoryNotFoundError:
                 return None
             if self.branch in (tag.name for tag in refs.tags):
@@ -128,127 +145,149 @@ class Remote:
             heads = {head.name: head.target_commit for head in refs.branches}
             if (commit := heads.get(self.branch) or heads.get(MAIN)) is None:
                 raise OutputError(
-                    f"{self.repo_id}: has no branch {MAIN}: make it there, or choose another name"
+                    f"{self.repo_id}: has no branch {MAIN}: create it, or choose another name"
                 )
             info = self._api.dataset_info(self.repo_id, revision=commit)
             tree = self._api.list_repo_tree(
-                self.repo_id, recursive=True, revision=commit, repo_type=_KIND
+                self.repo_id, recursive=True, revision=commit, repo_type=_REPO_TYPE
             )
             files = {file.path: file for file in tree if isinstance(file, RepoFile)}
             card = ""
             if CARD in files:
                 path = self._api.hf_hub_download(
-                    self.repo_id, CARD, revision=commit, repo_type=_KIND
+                    self.repo_id, CARD, revision=commit, repo_type=_REPO_TYPE
                 )
                 card = Path(path).read_text("utf-8", errors="replace")
-        return State(commit, self.branch in heads, bool(info.private), files, card)
+        return BranchState(commit, self.branch in heads, bool(info.private), files, card)
 
-    def check(self, state: State, *, private: bool) -> None:
-        """Stop before anything is published or replaced there against somebody's will.
+    def check_may_push(self, state: BranchState, *, private: bool) -> None:
+        """Refuse a push that would publish or replace something against the owner's will.
+
+        Args:
+            state: What the branch contains.
+            private: Whether the files must not become public.
 
         Raises:
-            OutputError: for somebody else's data, for files that readers would take for ours or
-                for a script, and for a public repository that was to be private.
+            OutputError: if the repository contains somebody else's data, or files that readers
+                would take for data of this dataset or for a script, or is public although
+                `private`.
+            SchemaVersionError: if its data files have a newer schema.
         """
         if private and not state.is_private:
             raise OutputError(
-                f"{self.repo_id}: is public, and was to be private: make it private in its "
+                f"{self.repo_id}: is public, but --private was given: make it private in its "
                 "settings, choose another name, or leave out --private"
             )
-        is_ours = CARD_MARK in state.card
-        if is_ours and (schema := _SCHEMA.search(state.card)) and int(schema[1]) > SCHEMA_VERSION:
+        schema = _CARD_SCHEMA.search(state.card) if state.is_ours else None
+        if schema and int(schema[1]) > SCHEMA_VERSION:
             raise SchemaVersionError(
-                f"{self.repo_id}: holds files of schema {schema[1]}, and this version of "
+                f"{self.repo_id}: contains files of schema {schema[1]}, and this version of "
                 f"platelet-em writes schema {SCHEMA_VERSION}: upgrade it (pip install -U "
                 "platelet-em)"
             )
         for name in state.files:
-            if not is_ours and name not in _HARMLESS:
+            if not state.is_ours and name not in _FILES_BEFORE_FIRST_PUSH:
                 raise OutputError(
-                    f"{self.repo_id}: holds {name}, and no card that platelet-em has written: "
-                    "choose another name, or delete what is there"
+                    f"{self.repo_id}: contains {name}, and no card written by platelet-em: choose "
+                    "another name, or delete the files there"
                 )
-            if trouble := self._trouble_with(name):
+            if conflict := self._conflict(name):
                 raise OutputError(
-                    f"{self.repo_id}: holds {name}, {trouble}: delete it there, then push again"
+                    f"{self.repo_id}: contains {name}, {conflict}: delete it there, then push "
+                    "again"
                 )
 
-    def check_origin(self, state: State, origin: str) -> None:
-        """Stop before the synthetic sample takes the place of the publisher's data.
+    def check_origin(self, state: BranchState, origin: str) -> None:
+        """Refuse to replace the publisher's data by the synthetic sample.
+
+        Args:
+            state: What the branch contains.
+            origin: "publisher" or "synthetic", from the record of the build to push.
 
         Raises:
-            OutputError: if it would.
+            OutputError: if the push would do that.
         """
-        if origin == "synthetic" and CARD_MARK in state.card and SYNTHETIC_MARK not in state.card:
+        if origin == "synthetic" and state.is_ours and SYNTHETIC_MARK not in state.card:
             raise OutputError(
-                f"{self.repo_id}: holds the publisher's data, and this is the synthetic sample: "
-                "choose another name"
+                f"{self.repo_id}: contains the publisher's data, which the synthetic sample would "
+                "replace: choose another name"
             )
 
-    def _trouble_with(self, name: str) -> str | None:
-        """Why a file that is not ours must not stay beside ours."""
+    def _conflict(self, name: str) -> str | None:
+        """Why a file of the owner would break the dataset; None if it would not."""
         path = PurePosixPath(name)
         if name == f"{self.repo_id.rpartition('/')[2]}.py":
             return "which `datasets` takes for a loading script"
         if name == ".gitignore":
-            return "by which the Hub leaves files out of a commit"
+            return "which makes the Hub leave files out of commits"
         if name in (".huggingface.yaml", "dataset_infos.json"):
-            return "which `datasets` takes for the description of this one"
-        # The card names data files by such patterns: config/split-*.parquet.
-        named = str(path.parent) in CONFIG_NAMES and any(
-            path.match(f"{spec.split}-*.parquet") for spec in VOLUMES
+            return "which `datasets` takes for the description of this dataset"
+        # The card selects data files by the pattern config/split-*.parquet.
+        is_selected = str(path.parent) in CONFIG_NAMES and any(
+            path.match(f"{volume.split}-*.parquet") for volume in self._spec.volumes
         )
-        if named and not is_repository_file(name):
-            return "which readers would take for data"
+        if is_selected and not is_repository_file(name, self._spec):
+            return "which readers would take for data of this dataset"
         return None
 
-    def create(self, *, private: bool) -> None:
-        """Make the repository, unless it is there."""
+    def create_repository(self, *, private: bool) -> None:
+        """Create the repository unless it exists."""
         with self._client_errors():
-            self._api.create_repo(self.repo_id, repo_type=_KIND, private=private, exist_ok=True)
+            self._api.create_repo(
+                self.repo_id, repo_type=_REPO_TYPE, private=private, exist_ok=True
+            )
 
-    def create_branch(self, state: State) -> None:
-        """Make the branch, unless it is there."""
+    def create_branch(self, state: BranchState) -> None:
+        """Create the branch from a state unless it exists."""
         with self._client_errors():
             self._api.create_branch(
                 self.repo_id,
                 branch=self.branch,
                 revision=state.commit,
-                repo_type=_KIND,
+                repo_type=_REPO_TYPE,
                 exist_ok=True,
             )
 
     def commit(
-        self, state: State, uploads: list[CommitOperationAdd], stale: list[str], message: str
+        self,
+        state: BranchState,
+        additions: list[CommitOperationAdd],
+        deletions: list[str],
+        message: str,
     ) -> str:
-        """Upload files, then commit them, and the end of stale ones, on top of a known state.
+        """Upload files, then commit them on top of a state, together with deletions.
+
+        Args:
+            state: What the branch must still contain.
+            additions: Files to add or to replace.
+            deletions: Paths of files to delete.
+            message: The commit message.
 
         Returns:
             The hash of the commit.
 
         Raises:
-            HubError: among others if the branch is no longer in that state.
+            HubError: if the upload or the commit fails, or the branch has changed.
         """
-        deletions = [CommitOperationDelete(name) for name in stale]
         with self._client_errors():
-            # One by one: the Xet storage knows again only what a finished call has sent to it.
-            for upload in uploads:
+            # One file per call: Xet recognizes what was uploaded before only if its call finished.
+            for addition in additions:
                 self._api.preupload_lfs_files(
-                    self.repo_id, additions=[upload], revision=self.branch, repo_type=_KIND
+                    self.repo_id, additions=[addition], revision=self.branch, repo_type=_REPO_TYPE
                 )
-            done = self._api.create_commit(
+            commit = self._api.create_commit(
                 self.repo_id,
-                [*uploads, *deletions],
+                [*additions, *map(CommitOperationDelete, deletions)],
                 commit_message=message,
                 parent_commit=state.commit,
                 revision=self.branch,
-                repo_type=_KIND,
+                repo_type=_REPO_TYPE,
             )
-        return done.oid
+        return commit.oid
 
     @contextmanager
     def _client_errors(self) -> Iterator[None]:
-        """Say in one sentence what the client raises as errors of many kinds."""
+        """Turn the exceptions of the client, which are of many classes, into `HubError`."""
         try:
             yield
         except PlateletEMError:
@@ -258,24 +297,26 @@ class Remote:
 
 
 def _explain(error: BaseException) -> str:
+    """One sentence for an exception of the client: the cause, and what the user can do."""
     chain = [error]
     while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(inner)
     for link in chain:
         if isinstance(link, HfHubHTTPError) and link.response is not None:
-            status, said = link.response.status_code, _one_line(link.server_message or link)
-            return f"the Hub answered {status}, {said}: {_REMEDIES.get(status, _AGAIN)}"
+            status, reason = link.response.status_code, _one_line(link.server_message or link)
+            return f"the Hub answered {status}, {reason}: {_REMEDIES.get(status, _TRY_AGAIN)}"
         if isinstance(link, HFValidationError):
             return f"{_one_line(link)}: give it as USER/NAME"
         if isinstance(link, LocalTokenNotFoundError):
             return f"there is no token: {_LOG_IN}"
         if isinstance(link, PermissionError):
-            return f"{link.filename}: {link.strerror}: set HF_HOME to a place that can be written"
+            return f"{link.filename}: {link.strerror}: set HF_HOME to a folder that can be written"
         if isinstance(link, OfflineModeIsEnabled):
             return "HF_HUB_OFFLINE is set: unset it"
-    said = _one_line(chain[-1])
-    return f"{type(chain[-1]).__name__}: {said}: look at the connection, and {_AGAIN}"
+    innermost = chain[-1]
+    reason = f"{type(innermost).__name__}: {_one_line(innermost)}"
+    return f"{reason}: check the connection, and {_TRY_AGAIN}"
 
 
-def _one_line(said: object) -> str:
-    return " ".join(str(said).split())[:300]
+def _one_line(value: object) -> str:
+    return " ".join(str(value).split())[:300]

@@ -1,125 +1,73 @@
-"""The Hub repository: Parquet files of all configurations, their description, and the card.
+"""`build`: a Hub repository written from an archive.
 
 A build works in a folder of its own inside the repository, file by file, and moves the files into
-place when all of them are there, the card last. What an interrupted build has finished is taken
-up by the next one, if it is made from the same archive by the same code.
+place when all of them are complete, the card last. What an interrupted build has finished is
+reused by the next one, if it is made from the same archive by the same code.
 """
 
 import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 from datasets.utils import tqdm
-from filelock import FileLock, Timeout
-from PIL import Image
 
 from _platelet_em import __version__
+from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.errors import OutputError
-from _platelet_em.facts import CONFIG_NAMES, CONFIGS, SAMPLE_COMMENT, VOLUMES, VolumeSpec
-from _platelet_em.files import new_file, user_path
-from _platelet_em.hub.card import CARD, CARD_MARK, draw_card_picture, picture_name, render_card
-from _platelet_em.hub.croissant import CROISSANT, read_sums, render_croissant, sha256
-from _platelet_em.hub.record import read_provenance
+from _platelet_em.facts import PUBLISHED, SAMPLE_COMMENT, DatasetSpec, VolumeSpec
+from _platelet_em.files import exclusive_lock, new_file, user_path
+from _platelet_em.hub.card import draw_card_picture, render_card
+from _platelet_em.hub.croissant import render_croissant
+from _platelet_em.hub.layout import (
+    CARD,
+    CROISSANT,
+    STAGING,
+    metadata_files,
+    picture_name,
+    repository_files,
+    shard_name,
+)
+from _platelet_em.hub.record import parquet_metadata, read_record
 from _platelet_em.publisher.archive import Source, needed_files
 from _platelet_em.publisher.cache import download_folder, obtain
-from _platelet_em.publisher.volume import Volume, make_table, open_images
+from _platelet_em.publisher.volume import ArchiveVolume, open_images
+from _platelet_em.rows.config import Config
 from _platelet_em.rows.digest import code_digest
-from _platelet_em.rows.schema import arrow_schema, parquet_metadata
-from _platelet_em.rows.shards import data_files, is_data_file, shard_bounds, shard_name
+from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS, make_rows, make_table
+from _platelet_em.rows.schema import arrow_schema
+from _platelet_em.rows.shards import shard_bounds
 
-__all__ = [
-    "build",
-    "build_fingerprint",
-    "is_repository_file",
-    "one_build_at_a_time",
-    "read_build",
-    "repository_files",
-]
+__all__ = ["build", "build_fingerprint", "one_build_at_a_time"]
 
-_STAGING = ".platelet-em-build"
-_BESIDE_DATA = (CARD, CROISSANT, *map(picture_name, VOLUMES))
-"""What a build writes beside the data files."""
-
-_RECORD_KEYS = {"fingerprint", "label_source", "origin"}
 _ROWS_PER_GROUP = 10
 """The viewer fetches rows by group, and must not fetch more than it can hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class _DataFile:
-    """One Parquet file of the repository: its place, and the rows that it holds."""
+    """One Parquet file of the repository: its path there, and the rows that it holds."""
 
     name: str
-    config: str
+    config: Config
     start: int
     stop: int
 
 
-def repository_files(folder: Path) -> list[Path]:
-    """The files that make up a built repository, as far as they are there; no others."""
-    places = [(config, spec.split) for config in CONFIG_NAMES for spec in VOLUMES]
-    data = [path for place in places for path in data_files(folder, *place)]
-    beside = [folder / name for name in _BESIDE_DATA]
-    return [path for path in beside if path.is_file()] + data
-
-
-def is_repository_file(name: str) -> bool:
-    """Whether builds write a file of this path in a repository: see `repository_files`."""
-    return name in _BESIDE_DATA or is_data_file(name)
-
-
-def read_build(folder: Path) -> dict[str, Any] | None:
-    """The record of the complete build that a folder holds; None if it holds none.
-
-    A build that was interrupted is none, nor is one with a file that is missing or damaged, a
-    card that no build has written, or files of two builds side by side.
-
-    Raises:
-        SchemaVersionError: for data files of a newer schema.
-    """
-    if (folder / _STAGING).exists() or not all((folder / f).is_file() for f in _BESIDE_DATA):
-        return None
-    records = []
-    for config in CONFIG_NAMES:
-        for spec in VOLUMES:
-            files = data_files(folder, config, spec.split)
-            names = [shard_name(config, spec.split, i, len(files)) for i in range(len(files))]
-            if not files or files != [folder / name for name in names]:
-                return None
-            records += [read_provenance(path) for path in files]
-    record = records[0]
-    if not record or any(other != record for other in records) or not set(record) >= _RECORD_KEYS:
-        return None
-    return record if _is_intact(folder) else None
-
-
-def _is_intact(folder: Path) -> bool:
-    """Whether the card is a build's, the pictures are pictures, and the data have their sums."""
-    data = [path for path in repository_files(folder) if path.suffix == ".parquet"]
-    try:
-        card = (folder / CARD).read_text("utf-8")
-        for spec in VOLUMES:
-            with Image.open(folder / picture_name(spec)) as picture:
-                picture.verify()
-        sums = read_sums(folder)
-    except (ValueError, OSError, SyntaxError):
-        return False
-    here = {path.relative_to(folder).as_posix(): sha256(path) for path in data}
-    return CARD_MARK in card and here == sums
-
-
 def build_fingerprint(
-    data_dir: str | Path | None, label_source: str, cache_dir: str | Path | None
+    data_dir: str | Path | None,
+    label_source: str,
+    cache_dir: str | Path | None,
+    spec: DatasetSpec = PUBLISHED,
 ) -> str:
-    """What the record of a build from these arguments has as `fingerprint`; see `build`."""
-    source = obtain(label_source, data_dir, cache_dir)
-    return _provenance(source, label_source)["fingerprint"]
+    """The `fingerprint` in the record of a build from these arguments; see `build`."""
+    source = obtain(spec, label_source, data_dir, cache_dir)
+    return _make_record(source, label_source, spec)["fingerprint"]
 
 
 def build(
@@ -128,97 +76,101 @@ def build(
     data_dir: str | Path | None = None,
     label_source: str = "json",
     cache_dir: str | Path | None = None,
+    spec: DatasetSpec = PUBLISHED,
 ) -> Path:
     """Write a complete Hub repository: Parquet for every configuration, croissant.json, the card.
 
     Args:
-        out: The repository's folder; it is made, or brought up to date. Files of other names
-            that are there stay as they are.
+        out: The repository's folder; it is created, or brought up to date. Files of other names
+            in it stay as they are.
         data_dir: A zip of the publisher, an extracted folder, or a folder with the zips; None
             downloads the archive.
         label_source: "json" or "tif".
         cache_dir: Where the download is kept; None is the cache of `datasets`.
+        spec: The dataset.
 
     Returns:
         The folder.
 
     Raises:
-        PlateletEMError: for archives that cannot be had or read, or a place that cannot be
-            written to, holds somebody else's data under our names, or a repository of a newer
+        PlateletEMError: for archives that are missing or damaged, or a folder that cannot be
+            written to, holds other data under names of this dataset, or a repository of a newer
             schema.
     """
     out = user_path(out)
-    _refuse_foreign(out)
-    source = obtain(label_source, data_dir, cache_dir)
-    provenance = _provenance(source, label_source)
+    _refuse_foreign(out, spec)
+    source = obtain(spec, label_source, data_dir, cache_dir)
+    record = _make_record(source, label_source, spec)
     with one_build_at_a_time(out):
-        _build(out, source, provenance)
+        _build(out, source, record, spec)
     return out
 
 
 @contextmanager
 def one_build_at_a_time(out: Path) -> Iterator[None]:
-    """Hold a lock on a repository, which lies outside of it so that nothing stays behind there.
+    """Hold the lock of a repository; it is outside of it, so that nothing stays behind there.
 
     Raises:
         OutputError: if another build, or a push, holds it.
     """
     name = hashlib.sha256(os.fsencode(os.path.realpath(out))).hexdigest()[:32]
     path = download_folder() / f"build-{name}.lock"
-    lock = FileLock(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
+
+    def refuse() -> None:
         raise OutputError(
-            f"{out}: another build is at work there, or a push: wait until it has ended"
-        ) from None
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written: {error.strerror}: set HF_HOME to a place that can"
-        ) from error
-    try:
+            f"{out}: another build or push is running there: wait until it has ended"
+        )
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(exclusive_lock(path, on_wait=refuse))
+        except OSError as error:
+            if isinstance(error, OutputError):
+                raise
+            raise OutputError(
+                f"{path}: cannot be written: {error.strerror}: set HF_HOME to a writable folder"
+            ) from error
         yield
-    finally:
-        lock.release()
 
 
-def _build(out: Path, source: Source, provenance: dict[str, str]) -> None:
-    staging = _open_staging(out, provenance["fingerprint"])
+def _build(out: Path, source: Source, record: dict[str, str], spec: DatasetSpec) -> None:
+    staging = _open_staging(out, record["fingerprint"])
     files: list[str] = []
-    for spec in VOLUMES:
-        files += _write_volume(staging, source, spec, provenance)
-    with _writes(out):
-        _publish(out, staging, files)
-    contents = {picture_name(spec): draw_card_picture(out, spec) for spec in VOLUMES}
-    contents[CROISSANT] = render_croissant(out, provenance).encode()
-    # The card is the last: where it lies, all of the repository does.
-    contents[CARD] = render_card(out, provenance).encode()
+    for volume in spec.volumes:
+        files += _write_volume(staging, source, volume, record, spec)
+    with _explain_write_errors(out):
+        _publish(out, staging, files, spec)
+    contents = {
+        picture_name(volume): draw_card_picture(out, volume, spec) for volume in spec.volumes
+    }
+    contents[CROISSANT] = render_croissant(out, record, spec).encode()
+    # The card is the last file: where it exists, the repository is complete.
+    contents[CARD] = render_card(out, record, spec).encode()
     for name, content in contents.items():
         with new_file(staging / name) as file:
             file.write(content)
-        with _writes(out):
+        with _explain_write_errors(out):
             (out / name).parent.mkdir(exist_ok=True)
             (staging / name).replace(out / name)
-    with _writes(out):
+    with _explain_write_errors(out):
         shutil.rmtree(staging.parent)
 
 
 @contextmanager
-def _writes(out: Path) -> Iterator[None]:
-    """Say which place it is where files cannot be moved into a repository."""
+def _explain_write_errors(out: Path) -> Iterator[None]:
+    """Name the path where files cannot be moved into a repository."""
     try:
         yield
     except OSError as error:
-        place = error.filename2 or error.filename or out
+        path = error.filename2 or error.filename or out
         raise OutputError(
-            f"{place}: cannot be written to: {error.strerror}: make it writable, or choose "
-            "another folder, and build again: what is finished is taken up"
+            f"{path}: cannot be written to: {error.strerror}: make it writable, or choose another "
+            "folder, and build again: finished files are reused"
         ) from error
 
 
-def _provenance(source: Source, label_source: str) -> dict[str, str]:
-    identity = source.identity(needed_files(label_source))
+def _make_record(source: Source, label_source: str, spec: DatasetSpec) -> dict[str, str]:
+    identity = source.identity(needed_files(spec, label_source))
     archive = source.path.name if source.is_zip else "an extracted folder"
     parts = [code_digest(), label_source, archive, identity]
     return {
@@ -227,52 +179,52 @@ def _provenance(source: Source, label_source: str) -> dict[str, str]:
         "archive": archive,
         "archive_md5": identity,
         "tool_version": __version__,
-        "origin": "synthetic" if _is_sample(source) else "publisher",
+        "origin": "synthetic" if _is_sample(source, spec) else "publisher",
     }
 
 
-def _is_sample(source: Source) -> bool:
-    """Whether the files are the embedded sample's; an extracted folder has lost the comment."""
+def _is_sample(source: Source, spec: DatasetSpec) -> bool:
+    """Whether the files are those of the synthetic sample; extracted folders have no comment."""
     if source.is_zip:
         return source.comment == SAMPLE_COMMENT
-    with open_images(source, VOLUMES[0]) as images:
+    with open_images(source, spec.volumes[0]) as images:
         return images.description == SAMPLE_COMMENT
 
 
-def _refuse_foreign(out: Path) -> None:
-    """Stop before anything is overwritten or deleted that this project did not write."""
+def _refuse_foreign(out: Path, spec: DatasetSpec) -> None:
+    """Stop before anything is overwritten or deleted that no build has written."""
     try:
         str(out).encode()
     except UnicodeEncodeError as error:
         # pyarrow cannot open it.
         raise OutputError(
-            f"{str(out)!r}: expected a folder whose name is text: choose another place"
+            f"{str(out)!r}: expected a folder whose name is valid Unicode: choose another folder"
         ) from error
-    pictures = [out / picture_name(spec) for spec in VOLUMES]
-    for place in (out, *(out / config for config in CONFIG_NAMES), pictures[0].parent):
-        if place.exists() and not place.is_dir():
+    folders = {out, *((out / name).parent for name in metadata_files(spec))}
+    for path in (*sorted(folders), *(out / config for config in CONFIG_NAMES)):
+        if path.exists() and not path.is_dir():
             raise OutputError(
-                f"{place}: expected a folder, or nothing there yet: choose another place"
+                f"{path}: expected a folder, or nothing there yet: choose another folder"
             )
-    found = repository_files(out)
-    # One file of ours makes it our repository, and what is damaged there is made again. All are
-    # read: any of them may be of a newer schema.
-    ours = [read_provenance(path) for path in found]
-    if found and not (out / _STAGING).is_dir() and not any(ours):
+    found = repository_files(out, spec)
+    # One file with a record makes it a repository of ours, whose damaged files are made again.
+    # All are read: any of them may be of a newer schema.
+    records = [read_record(path) for path in found if path.suffix == ".parquet"]
+    if found and not (out / STAGING).is_dir() and not any(records):
         raise OutputError(
             f"{found[0]}: was not written by platelet-em build: choose another folder"
         )
-    for path in (out / CARD, out / CROISSANT, *pictures, *found):
+    for path in (*(out / name for name in metadata_files(spec)), *found):
         if path.is_dir():
             raise OutputError(
-                f"{path}: expected a file, or nothing there yet: choose another place"
+                f"{path}: expected a file, or nothing there yet: choose another folder"
             )
 
 
 def _open_staging(out: Path, fingerprint: str) -> Path:
-    """The folder that the build works in; what was begun from something else is thrown away."""
-    staging = out / _STAGING / fingerprint
-    with _writes(out):
+    """The folder that the build works in; what was begun from other input is deleted."""
+    staging = out / STAGING / fingerprint
+    with _explain_write_errors(out):
         staging.mkdir(parents=True, exist_ok=True)
         for other in staging.parent.iterdir():
             if other != staging:
@@ -280,36 +232,38 @@ def _open_staging(out: Path, fingerprint: str) -> Path:
     return staging
 
 
-def _plan(spec: VolumeSpec, depth: int) -> Iterator[_DataFile]:
+def _plan_files(volume: VolumeSpec, depth: int) -> Iterator[_DataFile]:
     for config in CONFIGS:
         bounds = shard_bounds(config, depth)
         for index, (start, stop) in enumerate(bounds):
-            name = shard_name(config.name, spec.split, index, len(bounds))
-            yield _DataFile(name, config.name, start, stop)
+            name = shard_name(config.name, volume.split, index, len(bounds))
+            yield _DataFile(name, config, start, stop)
 
 
 def _write_volume(
-    staging: Path, source: Source, spec: VolumeSpec, provenance: dict[str, str]
+    staging: Path, source: Source, volume: VolumeSpec, record: dict[str, str], spec: DatasetSpec
 ) -> list[str]:
-    """Write the files of a volume that are not there yet; returns the names of all of them."""
-    with tqdm(total=1, desc=f"Reading volume {spec.name}", unit="volume") as bar:
-        volume = Volume(source, spec, provenance["label_source"])
+    """Write the files of a volume that are missing; returns the names of all of them."""
+    with tqdm(total=1, desc=f"Reading volume {volume.name}", unit="volume") as bar:
+        opened = ArchiveVolume(source, volume, record["label_source"], spec)
         bar.update()
-    with volume:
-        plan = list(_plan(spec, volume.shape[0]))
-        with tqdm(total=sum(f.stop - f.start for f in plan), unit="row") as bar:
-            for file in plan:
+    with opened:
+        files = list(_plan_files(volume, opened.shape[0]))
+        with tqdm(total=sum(f.stop - f.start for f in files), unit="row") as bar:
+            for file in files:
                 bar.set_description(f"Writing {file.name}")
-                # A file that is published already may have been damaged since: it is made again.
+                # A file that is published already may be damaged by now: it is made again.
                 if not (staging / file.name).is_file():
-                    _write_file(staging / file.name, volume, file, provenance)
+                    _write_file(staging / file.name, opened, file, record, spec)
                 bar.update(file.stop - file.start)
-    return [file.name for file in plan]
+    return [file.name for file in files]
 
 
-def _write_file(path: Path, volume: Volume, file: _DataFile, provenance: dict[str, str]) -> None:
-    schema = arrow_schema(file.config).with_metadata(parquet_metadata(file.config, provenance))
-    rows = volume.rows(file.config, file.start, file.stop)
+def _write_file(
+    path: Path, volume: VolumeView, file: _DataFile, record: dict[str, str], spec: DatasetSpec
+) -> None:
+    columns = file.config.columns(spec)
+    schema = arrow_schema(columns).with_metadata(parquet_metadata(columns, record))
     with (
         new_file(path) as raw,
         pq.ParquetWriter(
@@ -317,20 +271,22 @@ def _write_file(path: Path, volume: Volume, file: _DataFile, provenance: dict[st
         ) as writer,
     ):
         group: list[dict[str, Any]] = []
+        rows = make_rows(file.config, volume, spec, file.start, file.stop)
         for index, row in enumerate(rows, file.start + 1):
             group.append(row)
             if len(group) == _ROWS_PER_GROUP or index == file.stop:
-                writer.write_table(make_table(file.config, group))
+                writer.write_table(make_table(file.config, group, spec))
                 group = []
 
 
-def _publish(out: Path, staging: Path, files: list[str]) -> None:
-    """Put finished files in the place of an earlier build's.
+def _publish(out: Path, staging: Path, files: list[str], spec: DatasetSpec) -> None:
+    """Replace the files of an earlier build by finished ones.
 
-    What was there goes first, the card before all: files of two builds never stand side by side.
+    The old ones are deleted first, the card before all, so that files of two builds never exist
+    side by side.
     """
     (out / CARD).unlink(missing_ok=True)
-    for path in repository_files(out):
+    for path in repository_files(out, spec):
         path.unlink()
     for name in files:
         (out / name).parent.mkdir(parents=True, exist_ok=True)

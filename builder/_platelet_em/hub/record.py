@@ -1,9 +1,10 @@
-"""Our own record in the metadata of a Parquet file: its schema's version, and what it is made of.
+"""The record of a build: the origin in each Parquet file, and the checksums of all files.
 
-Everything of ours that reads a built repository from its files asks here first, so that files of
-a newer schema, whose columns may mean something else, are never read as if they were of this one.
+Everything that reads a built repository reads the record first, so that files of a newer schema,
+whose columns may mean something else, are never read as if they were of this one.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,23 +14,47 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from _platelet_em.errors import SchemaVersionError, quote
-from _platelet_em.facts import SCHEMA_VERSION
-from _platelet_em.rows.schema import METADATA_KEY
+from _platelet_em.hub.layout import CROISSANT
+from _platelet_em.rows.schema import SCHEMA_VERSION, Columns, json_features
 
-__all__ = ["check_readable", "read_provenance"]
+__all__ = [
+    "METADATA_KEY",
+    "Record",
+    "check_readable",
+    "parquet_metadata",
+    "read_checksums",
+    "read_record",
+    "sha256",
+]
 
 Record = dict[str, Any]
+
+METADATA_KEY = "platelet_em"
+"""Key of the record in the metadata of a Parquet file."""
 
 _VERSION_KEY = "schema_version"
 
 
-def read_provenance(path: Path) -> Record | None:
-    """The record of a file; None if it has none, if that is damaged, or if it is no Parquet file.
+def parquet_metadata(columns: Columns, record: dict[str, str]) -> dict[str, str]:
+    """Key-value metadata of a Parquet file: features for `datasets`, and the record.
+
+    Args:
+        columns: The columns of the file.
+        record: What the file was made from, and by which tool.
+    """
+    return {
+        "huggingface": json.dumps({"info": {"features": json_features(columns)}}),
+        METADATA_KEY: json.dumps({_VERSION_KEY: SCHEMA_VERSION, **record}),
+    }
+
+
+def read_record(path: Path) -> Record | None:
+    """The record of a file; None if it has none, if it is damaged, or if it is no Parquet file.
 
     Raises:
         SchemaVersionError: for a file of a newer schema.
     """
-    stored = _stored(path)
+    stored = _read_metadata(path)
     record = None if stored is None else _parse(stored)
     if record is not None and record[_VERSION_KEY] > SCHEMA_VERSION:
         raise SchemaVersionError(
@@ -42,13 +67,13 @@ def read_provenance(path: Path) -> Record | None:
 def check_readable(files: Iterable[Path]) -> None:
     """Stop at the first file whose columns may mean something else than this version knows.
 
-    Files without a record pass: they are what somebody wrote from our rows with other tools.
+    Files without a record pass: other tools wrote them from rows of ours.
 
     Raises:
         SchemaVersionError: for a file of a newer schema, or whose record is damaged.
     """
     for path in files:
-        if read_provenance(path) is None and (stored := _stored(path)) is not None:
+        if read_record(path) is None and (stored := _read_metadata(path)) is not None:
             raise SchemaVersionError(
                 f"{path}: metadata {METADATA_KEY!r}: expected a JSON object whose "
                 f"{_VERSION_KEY!r} is a whole number from 1, got {quote(stored)}: fetch or build "
@@ -56,8 +81,8 @@ def check_readable(files: Iterable[Path]) -> None:
             )
 
 
-def _stored(path: Path) -> bytes | None:
-    """The record as it stands in the file; None if there is none."""
+def _read_metadata(path: Path) -> bytes | None:
+    """The record as it is stored in the file; None if there is none."""
     try:
         metadata: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
     except (OSError, pa.ArrowException):
@@ -66,7 +91,7 @@ def _stored(path: Path) -> bytes | None:
 
 
 def _parse(stored: bytes) -> Record | None:
-    """The record, or None for anything that is no record of any version."""
+    """The record, or None for anything that is not a record of any version."""
     try:
         record = json.loads(stored)
     except (ValueError, RecursionError):
@@ -74,3 +99,28 @@ def _parse(stored: bytes) -> Record | None:
     version = record.get(_VERSION_KEY) if isinstance(record, dict) else None
     # bool is an int to Python, and true is no version.
     return record if type(version) is int and version >= 1 else None
+
+
+def read_checksums(folder: Path) -> dict[str, str]:
+    """Path and SHA-256 of each data file, from the Croissant description of a repository.
+
+    Raises:
+        ValueError: for a file that is no such description.
+        OSError: if it cannot be read.
+    """
+    try:
+        nodes = json.loads((folder / CROISSANT).read_text("utf-8"))["distribution"]
+        return {n["contentUrl"]: n["sha256"] for n in nodes if n["@type"] == "cr:FileObject"}
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"{folder / CROISSANT}: expected the description of a built repository"
+        ) from error
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,8 +1,8 @@
 """A zip or an extracted folder of the publisher, whose files are found by base name.
 
-Nothing is extracted: a member of a zip is decompressed into a temporary file without a name,
-which a TIF reader can seek in. The names that an archive gives its members are looked up, and
-never used as paths; what a member or a file may take is bounded by `spec.MAX_FILE`.
+Nothing is extracted: a member of a zip is decompressed into a temporary file without a name, in
+which a TIF reader can seek. The names that an archive gives its members are only compared, never
+used as paths; the size of a member or file is bounded by `limits.MAX_FILE`.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NoReturn
 
 from _platelet_em.errors import ArchiveError, MissingMemberError, PlateletEMError
-from _platelet_em.facts import VOLUMES, archive_for
+from _platelet_em.facts import DatasetSpec
 from _platelet_em.files import TEMPORARY, needs_room, user_path
 from _platelet_em.limits import MAX_FILE
 
@@ -27,12 +27,12 @@ __all__ = ["Source", "file_md5", "find_source", "needed_files", "open_source"]
 
 _CHUNK = 1 << 20
 _MAX_DIRECTORY = 4 << 20
-"""Bytes of a zip's list of members: the publisher's has a dozen, this has room for 40,000."""
+"""Bytes of a zip's list of members: the publisher's has a dozen members, this allows 40,000."""
 _MAX_NAME = 120
 _ENCRYPTED = 1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""Ways to compress that give as much as they are asked for; others give gigabytes at once."""
-_ZIP_TROUBLE = (
+"""Compression methods whose output comes in pieces of bounded size."""
+_ZIP_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -57,22 +57,23 @@ class Source:
 
     Args:
         path: A zip file, or a folder that holds the files at any depth.
+        spec: The dataset, whose files are looked for in a folder.
 
     Raises:
-        ArchiveError: for what is neither.
+        ArchiveError: for anything but a zip or a folder.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, spec: DatasetSpec) -> None:
         self.path = path
         self._is_zip = not path.is_dir()
-        names = _zip_names(path) if self._is_zip else _folder_names(path)
+        names = _list_zip(path) if self._is_zip else _list_folder(path, spec)
         self._members: dict[str, list[str]] = {}
         for name in names:
             self._members.setdefault(_base_name(name), []).append(name)
 
     @property
     def is_zip(self) -> bool:
-        """Whether it is a zip; else it is a folder."""
+        """Whether it is a zip; otherwise it is a folder."""
         return self._is_zip
 
     @property
@@ -90,22 +91,27 @@ class Source:
         """Whether all files of these base names are there."""
         return all(name in self._members for name in names)
 
-    def place(self, name: str) -> str:
-        """Archive and member, for messages."""
-        return f"{self.path}: {_shown(self._member(name))}"
+    def describe_member(self, name: str) -> str:
+        """Archive and member, for messages.
+
+        Raises:
+            MissingMemberError: if it is not there.
+            ArchiveError: if it is there twice.
+        """
+        return f"{self.path}: {_printable(self._member(name))}"
 
     def _member(self, name: str) -> str:
         found = self._members.get(name, [])
         if not found:
-            there = ", ".join(map(_shown, sorted(self._members)[:12])) or "nothing"
+            present = ", ".join(map(_printable, sorted(self._members)[:12])) or "nothing"
             raise MissingMemberError(
-                f"{self.path}: expected a file {name}, found {there}: fetch the archive again, or "
-                "give its zip or its extracted folder as data_dir"
+                f"{self.path}: expected a file {name}, found {present}: fetch the archive again, "
+                "or give its zip or its extracted folder as data_dir"
             )
         if len(found) > 1:
             raise ArchiveError(
-                f"{self.path}: {name} is there {len(found)} times "
-                f"({', '.join(map(_shown, found[:3]))}): give "
+                f"{self.path}: found {len(found)} files {name} "
+                f"({', '.join(map(_printable, found[:3]))}): give "
                 "the zip or the folder of one archive as data_dir"
             )
         return found[0]
@@ -115,34 +121,35 @@ class Source:
 
         Raises:
             MissingMemberError: if it is not there.
-            ArchiveError: if it is there twice, damaged, no file, or larger than any of ours.
-            OutputError: if there is no room to unpack it.
+            ArchiveError: if it is there twice, damaged, not a regular file, or too large.
+            OutputError: if there is no space to unpack it.
         """
         member = self._member(name)
         if not self._is_zip:
             return self._open_file(self.path / member, name)
-        whole = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
+        unpacked = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
         try:
             with needs_room(TEMPORARY), _open_zip(self.path) as archive:
-                self._unpack(archive, archive.getinfo(member), whole, name)
-                whole.flush()
-            whole.seek(0)
+                self._unpack(archive, archive.getinfo(member), unpacked, name)
+                unpacked.flush()
+            unpacked.seek(0)
         except PlateletEMError:
-            _forget(whole)
+            _close_quietly(unpacked)
             raise
-        except _ZIP_TROUBLE as error:
-            _forget(whole)
+        except _ZIP_ERRORS as error:
+            _close_quietly(unpacked)
             raise ArchiveError(
-                f"{self.place(name)}: cannot be unpacked: {error}: fetch the archive again"
+                f"{self.describe_member(name)}: cannot be unpacked: {error}: fetch the archive "
+                "again"
             ) from error
         except BaseException:
-            _forget(whole)
+            _close_quietly(unpacked)
             raise
-        return whole
+        return unpacked
 
     def _open_file(self, path: Path, name: str) -> IO[bytes]:
         try:
-            # Links are followed, as caches are made of them; to open a pipe would wait for ever.
+            # Links are followed, since caches consist of them; opening a pipe would wait forever.
             if not stat.S_ISREG(path.stat().st_mode):
                 self._refuse(name, "a file", "a folder, a device or a pipe")
             if (size := path.stat().st_size) > MAX_FILE:
@@ -151,13 +158,16 @@ class Source:
         except PlateletEMError:
             raise
         except OSError as error:
-            raise ArchiveError(f"{self.place(name)}: cannot be read: {error.strerror}") from error
+            raise ArchiveError(
+                f"{self.describe_member(name)}: cannot be read: {error.strerror}: check the file "
+                "and its permissions"
+            ) from error
 
     def _unpack(
         self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, out: IO[bytes], name: str
     ) -> None:
-        kind = stat.S_IFMT(info.external_attr >> 16)
-        if kind not in (0, stat.S_IFREG):
+        file_type = stat.S_IFMT(info.external_attr >> 16)
+        if file_type not in (0, stat.S_IFREG):
             self._refuse(name, "a file", "a link or a device")
         if info.flag_bits & _ENCRYPTED:
             self._refuse(name, "a file without a password", "an encrypted one")
@@ -175,12 +185,12 @@ class Source:
 
     def _refuse(self, name: str, expected: str, found: str) -> NoReturn:
         raise ArchiveError(
-            f"{self.place(name)}: expected {expected}, got {found}: fetch the archive again, or "
-            "pack the files anew"
+            f"{self.describe_member(name)}: expected {expected}, got {found}: fetch the archive "
+            "again, or pack the files again"
         )
 
     def identity(self, names: Iterable[str]) -> str:
-        """What the content is, whatever its place: md5 of the zip, or of the named files."""
+        """Identifies the content wherever it is: MD5 of the zip, or of the named files."""
         if self._is_zip:
             with self.path.open("rb") as file:
                 return file_md5(file)
@@ -191,14 +201,14 @@ class Source:
         return digest.hexdigest()
 
 
-def _forget(file: IO[bytes]) -> None:
-    """Close a temporary file; where there was no room, that tries to write once more."""
+def _close_quietly(file: IO[bytes]) -> None:
+    """Close a temporary file; on a full disk that tries to write once more, and fails."""
     with suppress(OSError):
         file.close()
 
 
 def _is_junk(name: str) -> bool:
-    """Whether a Mac's archiver left it: `__MACOSX/` folders and `._name` shadows [code, peer]."""
+    """Whether the macOS archiver added it: `__MACOSX/` folders and `._name` files [code, peer]."""
     return "__MACOSX" in PurePosixPath(name).parts or _base_name(name).startswith("._")
 
 
@@ -207,17 +217,17 @@ def _base_name(name: str) -> str:
     return PurePosixPath(name.replace("\\", "/")).name
 
 
-def _shown(name: str) -> str:
-    """A member's name for a message: what a terminal would obey is escaped, the end is kept."""
+def _printable(name: str) -> str:
+    """A member's name for a message: control characters are escaped, only the end is kept."""
     text = name if name.isprintable() else name.encode("unicode_escape").decode()
     return text if len(text) <= _MAX_NAME else f"...{text[-_MAX_NAME:]}"
 
 
 class _ZipBytes(io.BufferedReader):
-    """A zip's bytes, read in pieces that none of our archives exceeds."""
+    """A zip's bytes; zipfile asks for its list of members in one read, whatever its size."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """As of any file; a list of members that is too long is not read at all."""
+        """As of any file, but refuses a list of members that is too long."""
         if size is not None and size > _MAX_DIRECTORY:
             raise zipfile.BadZipFile(
                 f"a list of members of {size} bytes, expected at most {_MAX_DIRECTORY}"
@@ -228,12 +238,12 @@ class _ZipBytes(io.BufferedReader):
 @contextmanager
 def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     if not stat.S_ISREG(path.stat().st_mode):
-        raise zipfile.BadZipFile("it is no file")
+        raise zipfile.BadZipFile("it is not a regular file")
     with _ZipBytes(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
         yield archive
 
 
-def _zip_names(path: Path) -> list[str]:
+def _list_zip(path: Path) -> list[str]:
     try:
         with _open_zip(path) as archive:
             names = [name for name in archive.namelist() if name and not name.endswith("/")]
@@ -241,16 +251,19 @@ def _zip_names(path: Path) -> list[str]:
         raise MissingMemberError(
             f"{path}: expected a zip or a folder of the publisher's files, found nothing there"
         ) from error
-    except _ZIP_TROUBLE as error:
+    except _ZIP_ERRORS as error:
         raise ArchiveError(
             f"{path}: expected a zip archive: {error}: fetch the archive again"
         ) from error
     return [name for name in names if not _is_junk(name)]
 
 
-def _folder_names(path: Path) -> list[str]:
+def _list_folder(path: Path, spec: DatasetSpec) -> list[str]:
     wanted = {
-        name for volume in VOLUMES for source in ("json", "tif") for name in volume.members(source)
+        name
+        for volume in spec.volumes
+        for label_source in volume.archives
+        for name in volume.members(label_source)
     }
 
     def refuse(error: OSError) -> NoReturn:
@@ -258,7 +271,7 @@ def _folder_names(path: Path) -> list[str]:
             f"{error.filename}: cannot be read: {error.strerror}: make it readable"
         ) from error
 
-    # Links to folders are not followed: they may lead in a circle, or out.
+    # Links to folders are not followed: they may lead in a circle, or elsewhere.
     names = (
         (Path(folder) / name).relative_to(path).as_posix()
         for folder, _, files in os.walk(path, onerror=refuse)
@@ -268,43 +281,53 @@ def _folder_names(path: Path) -> list[str]:
     return sorted(name for name in names if not _is_junk(name))
 
 
-def needed_files(label_source: str) -> list[str]:
+def needed_files(spec: DatasetSpec, label_source: str) -> list[str]:
     """Base names of the files that rows with labels of that source need, images included."""
-    return [name for volume in VOLUMES for name in volume.members(label_source)]
+    return [
+        name
+        for volume in spec.volumes
+        if label_source in volume.archives
+        for name in volume.members(label_source)
+    ]
 
 
-def open_source(path: str | Path) -> Source:
+def open_source(path: str | Path, spec: DatasetSpec) -> Source:
     """The zip or the folder at a path."""
-    return Source(user_path(path))
+    return Source(user_path(path), spec)
 
 
-def find_source(data_dir: str | Path, label_source: str) -> Source:
-    """The files with labels of that source, in a place that the user names.
+def find_source(data_dir: str | Path, label_source: str, spec: DatasetSpec) -> Source:
+    """The files with labels of that source, at a path that the user names.
 
     Args:
         data_dir: A zip, an extracted folder, or a folder that holds the publisher's zips.
         label_source: "json" or "tif".
+        spec: The dataset.
 
     Raises:
         MissingMemberError: if the files are not there; names the first that is missing.
-        ArchiveError: for a damaged zip, or two zips that both fit.
+        ArchiveError: for a damaged zip, or two zips that both match.
     """
-    source = open_source(data_dir)
-    needed = needed_files(label_source)
-    if source.holds(needed) or not source.path.is_dir():
-        pass
-    elif (published := source.path / archive_for(label_source).file_name).is_file():
-        source = open_source(published)
-    else:
-        zips = [open_source(p) for p in sorted(source.path.glob("*.zip")) if not _is_junk(p.name)]
-        fitting = [z for z in zips if z.holds(needed)]
-        if len(fitting) > 1:
-            names = ", ".join(z.path.name for z in fitting)
-            raise ArchiveError(
-                f"{source.path}: {len(fitting)} zips hold {label_source} labels ({names}): give "
-                "one of them as data_dir"
-            )
-        source = fitting[0] if fitting else source
+    source = open_source(data_dir, spec)
+    needed = needed_files(spec, label_source)
+    if not source.holds(needed) and source.path.is_dir():
+        source = _find_zip(source, needed, label_source, spec)
     for name in needed:
-        source.place(name)
+        source.describe_member(name)
     return source
+
+
+def _find_zip(folder: Source, needed: list[str], label_source: str, spec: DatasetSpec) -> Source:
+    """The one zip in a folder that holds all needed files; the folder itself if none does."""
+    published = folder.path / spec.archive(label_source).file_name
+    if published.is_file():
+        return open_source(published, spec)
+    paths = [path for path in sorted(folder.path.glob("*.zip")) if not _is_junk(path.name)]
+    matching = [zip_ for zip_ in (open_source(p, spec) for p in paths) if zip_.holds(needed)]
+    if len(matching) > 1:
+        names = ", ".join(zip_.path.name for zip_ in matching)
+        raise ArchiveError(
+            f"{folder.path}: {len(matching)} zips hold {label_source} labels ({names}): give one "
+            "of them as data_dir"
+        )
+    return matching[0] if matching else folder

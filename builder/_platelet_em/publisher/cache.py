@@ -1,14 +1,12 @@
-"""Getting the publisher's archives from their addresses into a cache folder."""
+"""A cache folder of the publisher's archives, downloaded and checked when they are needed."""
 
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 import datasets
-from filelock import FileLock, Timeout
 
 from _platelet_em.errors import (
     ChecksumError,
@@ -18,91 +16,105 @@ from _platelet_em.errors import (
     PlateletEMError,
     quote,
 )
-from _platelet_em.facts import VOLUMES, Archive, archive_for
-from _platelet_em.files import user_path
+from _platelet_em.facts import Archive, DatasetSpec
+from _platelet_em.files import exclusive_lock, user_path
 from _platelet_em.publisher.archive import Source, file_md5, find_source, open_source
-from _platelet_em.publisher.transfer import Part, download
-from _platelet_em.publisher.volume import Volume
+from _platelet_em.publisher.transfer import PartialFile, download
+from _platelet_em.publisher.volume import ArchiveVolume
 
-__all__ = ["MIRRORS", "addresses", "download_folder", "fetch", "obtain"]
+__all__ = ["MIRRORS", "archive_urls", "download_folder", "fetch", "obtain"]
 
 MIRRORS = "PLATELET_EM_MIRRORS"
-"""Environment variable: addresses of folders that hold the archives too, asked before the
-publisher, with commas between them."""
+"""Environment variable: URLs of folders with copies of the archives, separated by commas. They are
+tried before the publisher's URL."""
+
+_REMEDY = "free some space there, or name another cache: cache_dir, --cache-dir, or HF_HOME"
 
 _log = logging.getLogger(__name__)
 
 
 def download_folder(cache_dir: str | Path | None = None) -> Path:
-    """Where archives are kept: below the cache of `datasets`, or below another one."""
+    """The folder for downloaded archives, in `cache_dir` or else in the cache of `datasets`."""
     root = user_path(cache_dir or datasets.config.HF_DATASETS_CACHE)
     return root / "downloads" / "platelet_em"
 
 
-def addresses(archive: Archive) -> list[str]:
-    """Where an archive is looked for, in order: the mirrors that the user names, the publisher."""
+def archive_urls(archive: Archive) -> list[str]:
+    """The URLs to try for an archive, in order: the user's mirrors, then the publisher."""
     named = (mirror.strip() for mirror in os.environ.get(MIRRORS, "").split(","))
     mirrors = [f"{mirror.rstrip('/')}/{archive.file_name}" for mirror in named if mirror]
     return [*mirrors, archive.url]
 
 
 def obtain(
+    spec: DatasetSpec,
     label_source: str,
     data_dir: str | Path | None,
     cache_dir: str | Path | None = None,
     *,
     force: bool = False,
 ) -> Source:
-    """The publisher's files: those that the user names, or the archive, fetched if need be.
+    """The publisher's files: the user's own copy, or else the archive from the cache.
 
     Args:
+        spec: The dataset.
         label_source: "json" or "tif".
-        data_dir: A zip, an extracted folder, or a folder with the zips; None fetches.
-        cache_dir: Whose download folder is used; None is that of `datasets`.
-        force: Whether to download even what is in the cache.
+        data_dir: A zip, an extracted folder, or a folder with the zips; None takes the archive
+            from the cache, and downloads it if necessary.
+        cache_dir: The cache; None is that of `datasets`.
+        force: Whether to download the archive again if it is in the cache.
 
     Raises:
-        ArchiveError: for a `data_dir` without the files, or damaged.
-        DownloadError: if the archive cannot be fetched.
-        OutputError: if there is no room for it.
+        ArchiveError: if `data_dir` lacks the files, or they are damaged.
+        DownloadError: if the archive cannot be downloaded.
+        ChecksumError: if the download is not the published archive.
+        OutputError: if the cache cannot be written.
     """
     if data_dir is not None:
-        return find_source(data_dir, label_source)
-    return open_source(fetch(archive_for(label_source), download_folder(cache_dir), force=force))
+        return find_source(data_dir, label_source, spec)
+    archive = spec.archive(label_source)
+    return open_source(fetch(spec, archive, download_folder(cache_dir), force=force), spec)
 
 
-def fetch(archive: Archive, folder: Path, *, force: bool = False) -> Path:
-    """Download an archive, or find it in the cache.
+def fetch(spec: DatasetSpec, archive: Archive, folder: Path, *, force: bool = False) -> Path:
+    """The path of an archive in a folder, downloaded if it is not there.
 
-    It goes to a temporary name, is checked (its MD5 where one is published, else all that it
-    holds), and only then gets its own name: what has that name is whole. What a cut or a kill
-    leaves waits under the temporary name, and the next call goes on with it. Of several
-    processes one downloads, and the others wait for it.
+    A download has a temporary name until it is complete and checked: by its MD5 if one is
+    published, else by reading all of its contents. The next call continues an interrupted
+    download. If several processes need the archive, one downloads it and the others wait.
 
     Args:
-        archive: Which one.
-        folder: Where to; it is made if it is not there.
-        force: Whether to download even what is there.
+        spec: The dataset.
+        archive: The archive.
+        folder: The folder; it is created if necessary.
+        force: Whether to download the archive again if it is there.
 
     Raises:
-        DownloadError: if no address gives the archive.
-        ChecksumError: if what they give is not the published archive.
-        OutputError: if it cannot be written, and then nothing of it is left; or if there is no
-            room for temporary files to check it with, and then the next call goes on from there.
+        DownloadError: if no URL gives the archive.
+        ChecksumError: if the download is not the published archive.
+        OutputError: if the folder cannot be written, and then the download is deleted; or if
+            there is no room for the temporary files of the check, and then it is kept.
     """
     target = folder / archive.file_name
-    before = _state(target)
-    if not force and _is_the_published(target, archive):
+    before = _version(target)
+    if not force and _is_valid(target, archive, spec):
         return target
-    with _alone_with(target):
-        # What another process brought while this one waited is as new as can be.
-        fresh = not force or _state(target) != before
-        if not (fresh and _is_the_published(target, archive)):
-            _bring(archive, target)
+    lock = exclusive_lock(
+        target.with_name(f"{target.name}.lock"),
+        on_wait=lambda: _log.warning("%s: waiting for another process to download it", target),
+    )
+    with ExitStack() as stack:
+        with _cache_errors(folder):
+            stack.enter_context(lock)
+        # A file that another process has just downloaded satisfies `force`, too.
+        is_new = not force or _version(target) != before
+        if not (is_new and _is_valid(target, archive, spec)):
+            _download(archive, target, spec)
     return target
 
 
-def _state(path: Path) -> tuple[int, int] | None:
+def _version(path: Path) -> tuple[int, int] | None:
+    """A value that changes if the file is replaced; None without a file."""
     try:
         found = path.stat()
     except OSError:
@@ -110,10 +122,10 @@ def _state(path: Path) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
-def _is_the_published(path: Path, archive: Archive) -> bool:
-    """Whether a file is the archive: by its checksum; without one, by the files that it holds.
+def _is_valid(path: Path, archive: Archive, spec: DatasetSpec) -> bool:
+    """Whether a file is the archive: by its MD5; without a published one, by its file names.
 
-    What they hold was checked when it came.
+    The contents of the files were checked after the download.
     """
     if not path.is_file():
         return False
@@ -121,130 +133,115 @@ def _is_the_published(path: Path, archive: Archive) -> bool:
         if archive.md5 is not None:
             with path.open("rb") as file:
                 return file_md5(file) == archive.md5
-        find_source(path, archive.label_source)
-    except OSError:  # an ArchiveError is one, too
+        find_source(path, archive.label_source, spec)
+    except OSError:  # includes ArchiveError
         return False
     return True
 
 
 @contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Say what can be done where the cache cannot be written to."""
-    remedy = "free some room there, or name another cache: cache_dir, --cache-dir, or HF_HOME"
+def _cache_errors(folder: Path) -> Iterator[None]:
+    """Add to errors of writing there what the user can do.
+
+    Raises:
+        OutputError: for any `OSError` that is no error of this package.
+    """
     try:
         yield
     except OutputError as error:
-        raise OutputError(f"{error}: {remedy}") from error
+        raise OutputError(f"{error}: {_REMEDY}") from error
     except OSError as error:
         if isinstance(error, PlateletEMError):
             raise
-        reason = error.strerror or error
         raise OutputError(
-            f"{folder}: the archive cannot be kept there: {reason}: {remedy}"
+            f"{folder}: the archive cannot be written: {error.strerror or error}: {_REMEDY}"
         ) from error
 
 
-@contextmanager
-def _alone_with(target: Path) -> Iterator[None]:
-    """Hold the lock on a file, which the system frees if its holder is killed."""
-    lock = FileLock(target.with_name(target.name + ".lock"))
-    with _writing(target.parent):
-        target.parent.mkdir(parents=True, exist_ok=True)
+def _download(archive: Archive, target: Path, spec: DatasetSpec) -> None:
+    """Download an archive from the first URL that gives it.
+
+    Raises:
+        PlateletEMError: of the class that the last URL, the publisher's, has failed with.
+    """
+    failures = []
+    for url in archive_urls(archive):
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            _log.warning("%s: another process is downloading it: waiting for its end", target)
-            lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _bring(archive: Archive, target: Path) -> None:
-    """Download from the first address that gives the archive."""
-    failures: list[PlateletEMError] = []
-    for url in addresses(archive):
-        failure = _bring_from(url, archive, target)
-        if failure is None:
-            return
-        failures.append(failure)
-    _give_up(archive, failures)
-
-
-def _bring_from(url: str, archive: Archive, target: Path) -> PlateletEMError | None:
-    """Download from one address, and check; returns why another address may do better."""
-    part = Part(target)
-    try:
-        with _writing(target.parent):
-            download(url, part, archive.file_name)
-    except DownloadError as error:
-        return error
-    except OutputError:
-        part.discard()
-        raise
-    try:
-        _check(part.path, archive, url)
-    except (DownloadError, ChecksumError) as error:
-        part.discard()
-        return error
-    with _writing(target.parent):
-        part.move_to(target)
-    return None
-
-
-def _give_up(archive: Archive, failures: list[PlateletEMError]) -> NoReturn:
-    """One sentence for all addresses; the kind of the error is that of the last, the publisher."""
+            return _download_from(url, archive, target, spec)
+        except (DownloadError, ChecksumError) as error:  # noqa: PERF203  # a few URLs
+            failures.append(error)
     raise type(failures[-1])(
         f"{'; '.join(map(str, failures))}; download {archive.url} by other means, and give the "
         "zip, or the folder that it unpacks to, as data_dir (on the command line: --data-dir)"
     ) from failures[-1]
 
 
-def _check(path: Path, archive: Archive, url: str) -> None:
-    """Look at what an address gave.
+def _download_from(url: str, archive: Archive, target: Path, spec: DatasetSpec) -> None:
+    """Download an archive from a URL, check it, and give it its name."""
+    partial = PartialFile(target)
+    with _cache_errors(target.parent):
+        try:
+            download(url, partial, archive.file_name)
+        except DownloadError:
+            raise
+        except OSError:
+            partial.delete()
+            raise
+    try:
+        _check(partial.path, archive, url, spec)
+    except (DownloadError, ChecksumError):
+        partial.delete()
+        raise
+    with _cache_errors(target.parent):
+        partial.move_to(target)
+
+
+def _check(path: Path, archive: Archive, url: str, spec: DatasetSpec) -> None:
+    """Check a complete download.
 
     Raises:
-        DownloadError: for a web page, whatever it calls itself.
-        ChecksumError: for what else is not the archive.
+        DownloadError: for a web page, whatever its Content-Type was.
+        ChecksumError: for anything else that is not the archive.
+        OutputError: if there is no room for the temporary files of the check.
     """
     with path.open("rb") as file:
         head = file.read(64)
         file.seek(0)
-        found = file_md5(file) if archive.md5 is not None else None
+        md5 = file_md5(file) if archive.md5 is not None else None
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         raise DownloadError(
             f"{url} answered with a web page, not an archive: the link may be dead"
         )
     if not head.startswith(b"PK"):
         raise ChecksumError(
-            f"{url} gave no zip archive: expected one, which begins with PK, got {quote(head)}"
+            f"{url} gave no zip archive: expected a file that begins with PK, got {quote(head)}"
         )
-    if found != archive.md5:
+    if md5 != archive.md5:
         raise ChecksumError(
-            f"{url} gave a file with MD5 {found}, expected {archive.md5}: it was thrown away; the "
+            f"{url} gave a file with MD5 {md5}, expected {archive.md5}: it was deleted; the "
             "download is damaged, or the publisher has changed the archive"
         )
     if archive.md5 is not None:
         return
     try:
-        _check_content(find_source(path, archive.label_source), archive.label_source)
+        source = find_source(path, archive.label_source, spec)
+        _check_content(source, archive.label_source, spec)
     except OutputError:
         raise
     except PlateletEMError as error:
         raise ChecksumError(
-            f"{url} gave no archive of the dataset, and it was thrown away: {error}"
+            f"{url} gave no archive of the dataset, and it was deleted: {error}"
         ) from error
 
 
-def _check_content(source: Source, label_source: str) -> None:
-    """Read all pages and labels: sums of the members, shapes, colours; 6 s for the real size."""
-    for spec in VOLUMES:
-        with Volume(source, spec, label_source) as volume:
-            if volume.shape != spec.shape:
+def _check_content(source: Source, label_source: str, spec: DatasetSpec) -> None:
+    """Read all images and labels, which checks their CRCs, shapes and colors."""
+    for volume in spec.volumes:
+        with ArchiveVolume(source, volume, label_source, spec) as opened:
+            if opened.shape != volume.shape:
                 raise ImageFormatError(
-                    f"{source.place(spec.images)}: expected the shape {spec.shape} (z, y, x), "
-                    f"got {volume.shape}"
+                    f"{source.describe_member(volume.images)}: expected the shape "
+                    f"{volume.shape} (z, y, x), got {opened.shape}"
                 )
-            for z in range(volume.shape[0]):
-                volume.image(z)
+            for z in range(opened.shape[0]):
+                opened.image(z)

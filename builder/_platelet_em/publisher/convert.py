@@ -1,7 +1,6 @@
-"""Label files from one form into the other, voxel for voxel: JSON, indexed TIF, RGBA TIF.
+"""Label files converted to another form, voxel for voxel: JSON, indexed TIF, RGBA TIF.
 
-The forms are those that the publisher's tools read. TIFs are worked on slice by slice, and what
-would lose ids is refused.
+The forms are those that the publisher's tools read. Conversions that would lose ids are refused.
 """
 
 import os
@@ -13,20 +12,20 @@ import numpy as np
 from datasets.utils import tqdm
 from numpy.typing import NDArray
 
-from _platelet_em.arrays.rle import format_runs
-from _platelet_em.arrays.runs import Runs, areas, paint
+from _platelet_em.arrays.labels import LazyLabels
+from _platelet_em.arrays.runs import clip, paint
 from _platelet_em.errors import ConversionError, MissingMemberError
+from _platelet_em.facts import PUBLISHED, DatasetSpec
 from _platelet_em.files import new_file, user_path
 from _platelet_em.publisher import label_json
 from _platelet_em.publisher.label_files import read_labels
-from _platelet_em.publisher.palettes import PALETTES, distinct_colors
-from _platelet_em.publisher.runstore import RunStore
+from _platelet_em.publisher.palettes import class_palettes, distinct_colors
 from _platelet_em.publisher.tiff import write_pages
 
 __all__ = ["FORMS", "convert", "write_json", "write_tif"]
 
 FORMS = ("json", "index", "rgba")
-"""JSON labels, a uint16 TIF of ids, an RGBA TIF of colours."""
+"""JSON labels, a uint16 TIF of ids, an RGBA TIF of colors."""
 
 _MAX_INDEX = 2**16 - 1
 
@@ -38,121 +37,128 @@ def convert(
     form: str | None = None,
     semantic: bool | None = None,
     palette: str = "B",
+    spec: DatasetSpec = PUBLISHED,
 ) -> None:
-    """Convert a label file; the result takes its name only when it is whole.
+    """Convert a label file; the result gets its name only when it is complete.
 
     Args:
-        source: A `.json` or `.tif` label file.
-        target: What to write.
-        form: "json", "index" or "rgba"; None goes by the ending of `target`, a TIF being RGBA.
-        semantic: Whether labels are classes (colours are a palette's) or instances (colours
+        source: A `.json` or `.tif` label file, (z, y, x).
+        target: File to write.
+        form: "json", "index" or "rgba"; None goes by the suffix of `target`, a TIF being RGBA.
+        semantic: Whether labels are classes (colors are those of a palette) or instances (colors
             stand for ids); None goes by the name of `source`.
-        palette: "A" or "B", the colours of classes in an RGBA TIF.
+        palette: Palette of the classes in an RGBA TIF, "A" or "B".
+        spec: The dataset whose classes and palettes are meant.
 
     Raises:
         ConversionError: for a conversion that would lose ids, or an unknown form.
         LabelFormatError: for a damaged label file.
+        MissingMemberError: for a source that cannot be read.
+        OutputError: for a target that cannot be written.
     """
     source, target = user_path(source), user_path(target)
-    ending = target.suffix.lower()
+    suffix = target.suffix.lower()
     if form is None:
-        form = "json" if ending == ".json" else "rgba"
+        form = "json" if suffix == ".json" else "rgba"
     if semantic is None:
         semantic = _is_semantic(source.name)
-    if (
-        form not in FORMS
-        or palette not in PALETTES
-        or os.path.realpath(source) == os.path.realpath(target)
-    ):
+    palettes = class_palettes(spec)
+    if form not in FORMS or palette not in palettes:
         raise ConversionError(
-            f"{source} to {target}: expected another file, a form of {', '.join(FORMS)}, and "
-            f"palette A or B; got form {form!r}, palette {palette!r}"
+            f"{source} to {target}: expected a form of {', '.join(FORMS)}, and a palette of "
+            f"{', '.join(palettes)}; got form {form!r}, palette {palette!r}"
         )
-    if ending not in ((".json",) if form == "json" else (".tif", ".tiff")):
+    if os.path.realpath(source) == os.path.realpath(target):
+        raise ConversionError(f"{source} to {target}: expected another file as target")
+    if suffix not in ((".json",) if form == "json" else (".tif", ".tiff")):
         raise ConversionError(
-            f"{target}: expected the ending .json, or .tif, as the form {form!r} asks for"
+            f"{target}: expected the suffix {'.json' if form == 'json' else '.tif'}, as the form "
+            f"{form!r} requires"
         )
     if source.is_fifo():
         raise MissingMemberError(
-            f"{source}: expected a label file, found a pipe: write what it gives into a file"
+            f"{source}: expected a label file, found a pipe: write its output to a file first"
         )
     try:
         file = source.open("rb")
     except OSError as error:
         raise MissingMemberError(
-            f"{source}: expected a label file that can be read: {error.strerror}"
+            f"{source}: expected a label file that can be read: {error.strerror}: check its path"
         ) from error
-    with read_labels(file, str(source), semantic=semantic) as store, new_file(target) as out:
+    labels = read_labels(file, str(source), classes_of=spec if semantic else None).labels
+    with new_file(target) as out:
         if form == "json":
-            write_json(out, store)
+            write_json(out, labels)
         else:
-            colors = PALETTES[palette] if semantic else None
-            write_tif(out, store, form=form, palette=colors, name=str(source))
+            colors = palettes[palette] if semantic else None
+            write_tif(out, labels, form=form, palette=colors, name=str(source))
 
 
 def _is_semantic(name: str) -> bool:
     if ("semantic" in name) == ("instance" in name):
         raise ConversionError(
-            f"{name}: its name does not say whether it holds classes or instances: say so with "
+            f"{name}: its name does not say whether it holds classes or instances: pass "
             "semantic=True or False (on the command line: --kind semantic or --kind instance)"
         )
     return "semantic" in name
 
 
-def write_json(out: IO[bytes], store: RunStore) -> None:
-    """Write labels as the publisher's JSON, ascending ids."""
-    runs, count = store.volume(), len(store.ids)
-    order = np.argsort(store.ids, kind="stable")
-    texts = format_runs(runs, count)
-    label_json.write(out, store.shape, store.ids[order].tolist(), [texts[i] for i in order])
+def write_json(out: IO[bytes], labels: LazyLabels) -> None:
+    """Write labels as the publisher's JSON, ids ascending."""
+    order = np.argsort(labels.ids, kind="stable")
+    strings = labels.rle
+    label_json.write(out, labels.shape, labels.ids[order].tolist(), [strings[i] for i in order])
 
 
 def write_tif(
-    out: IO[bytes], store: RunStore, *, form: str, palette: NDArray[np.uint8] | None, name: str
+    out: IO[bytes],
+    labels: LazyLabels,
+    *,
+    form: str,
+    palette: NDArray[np.uint8] | None,
+    name: str,
 ) -> None:
-    """Write labels as a TIF of ids, or of colours.
+    """Write labels as a TIF of ids, or of colors.
 
     Args:
         out: Open for writing and reading, empty.
-        store: The labels.
-        form: "index", uint16 ids, or "rgba", uint8 colours; background is 0, and transparent.
-        palette: uint8 (n, 3), colours by label; None gives each id a colour of its own.
+        labels: The labels, (z, y, x).
+        form: "index", uint16 ids, or "rgba", uint8 colors; background is 0, and transparent.
+        palette: uint8 (n, 3), colors by label; None gives each id a color of its own.
         name: What to call the labels in a message.
 
     Raises:
         ConversionError: for ids that the form cannot tell apart, or that have no voxels.
     """
     if palette is None:
-        _refuse_lost(store, form, name)
+        _refuse_lost_ids(labels, form, name)
     if form == "index":
-        write_pages(out, _pages(store, store.ids.astype(np.uint16)))
+        write_pages(out, _draw_pages(labels, labels.ids.astype(np.uint16)))
         return
-    rgb = distinct_colors(store.ids) if palette is None else palette[store.ids]
+    rgb = distinct_colors(labels.ids) if palette is None else palette[labels.ids]
     rgba = np.concatenate([rgb, np.full((len(rgb), 1), 255, np.uint8)], axis=1)
-    # Four samples are one 32-bit number, so that colours are painted like ids.
+    # Four samples are one 32-bit number, so that colors are painted like ids.
     codes = np.ascontiguousarray(rgba).view(np.uint32).reshape(-1)
-    pages = (page.view(np.uint8).reshape(*page.shape, 4) for page in _pages(store, codes))
-    write_pages(out, pages)
+    pages = _draw_pages(labels, codes)
+    write_pages(out, (page.view(np.uint8).reshape(*page.shape, 4) for page in pages))
 
 
-def _pages(store: RunStore, values: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    depth, height, width = store.shape
+def _draw_pages(labels: LazyLabels, values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Each slice as an array (y, x) with `values[i]` where instance i is."""
+    depth, height, width = labels.shape
+    size = height * width
     for z in tqdm(range(depth), desc="Writing pages", unit="page"):
-        flat = paint(store.slice(z), values, height * width, values.dtype)
-        yield flat.reshape(height, width)
+        runs = clip(labels.runs, z * size, (z + 1) * size)
+        yield paint(runs, values, size, values.dtype).reshape(height, width)
 
 
-def _refuse_lost(store: RunStore, form: str, name: str) -> None:
-    voxels = np.zeros(len(store.ids), np.int64)
-    for z in range(store.shape[0]):
-        runs: Runs = store.slice(z)
-        voxels += areas(runs, len(store.ids))
-    if (lost := store.ids[voxels == 0]).size:
+def _refuse_lost_ids(labels: LazyLabels, form: str, name: str) -> None:
+    if (lost := labels.ids[labels.areas == 0]).size:
         raise ConversionError(
-            f"{name}: id {lost[0]} has no voxels of its own, its text being empty or covered by "
-            "later ones, and a TIF cannot hold it: refused, keep the JSON"
+            f"{name}: id {lost[0]} has no voxels of its own, since its RLE is empty or covered "
+            "by later ones, and a TIF cannot hold it: refused, keep the JSON"
         )
-    if form == "index" and (large := store.ids[store.ids > _MAX_INDEX]).size:
+    if form == "index" and (large := labels.ids[labels.ids > _MAX_INDEX]).size:
         raise ConversionError(
             f"{name}: id {large[0]} does not fit a uint16 TIF (at most {_MAX_INDEX}): refused, "
             "keep the JSON, or write an RGBA TIF"

@@ -1,106 +1,101 @@
-"""What belongs to a whole organelle: its class, its purity and its cell, from runs alone."""
+"""Properties of whole instances, such as the class and the cell of an organelle, from runs."""
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from _platelet_em.arrays.runs import areas, intersect
-from _platelet_em.facts import FIRST_ORGANELLE_CLASS
-from _platelet_em.publisher.runstore import RunStore
+from _platelet_em.arrays.labels import LazyLabels
+from _platelet_em.arrays.runs import Int64s, intersect
+from _platelet_em.facts import InstanceSpec
 
-__all__ = ["OrganelleProperties", "Votes", "measure_organelles"]
-
-Int64s = NDArray[np.int64]
+__all__ = ["SharedVoxels", "measure_instances"]
 
 _NOTHING = 0
-"""Class or cell of voxels that have none."""
+"""Class, or parent, of voxels that have none."""
 
 
-@dataclass(frozen=True, slots=True)
-class OrganelleProperties:
-    """Columns of a volume's organelles, an entry for each id of the store.
+class SharedVoxels:
+    """How many voxels each instance of one label volume shares with each label of another.
 
-    Attributes:
-        class_id: int64, the class with most of the organelle's voxels among 2..6; the lower of
-            two that are even; 0 if it has none of them.
-        purity: float32, the share of its voxels in that class, also in class 0.
-        cell: int32, the cell that holds most of its voxels; the lower of two that are even; 0 if
-            more of them lie in no cell.
-        area: int64, its voxels.
+    Args:
+        labels: n instances.
+        other: Labels of the same shape.
     """
 
-    class_id: Int64s
-    purity: NDArray[np.float32]
-    cell: NDArray[np.int32]
-    area: Int64s
+    def __init__(self, labels: LazyLabels, other: LazyLabels) -> None:
+        self._count = len(labels.ids)
+        mine, theirs, shared = intersect(labels.runs, other.runs)
+        # One integer per pair: np.unique is much faster on them than on rows of pairs.
+        width = max(len(other.ids), 1)
+        pairs, inverse = np.unique(mine * width + theirs, return_inverse=True)
+        self._owners = pairs // width
+        self._labels = other.ids[pairs % width].astype(np.int64)
+        self._voxels = np.zeros(len(pairs), np.int64)
+        np.add.at(self._voxels, inverse, shared)
 
-
-class Votes:
-    """Voxels that each instance shares with each label; only pairs that occur take memory."""
-
-    def __init__(self) -> None:
-        self._pairs = np.empty((0, 2), np.int64)
-        self._counts = np.empty(0, np.int64)
-
-    def add(self, owners: Int64s, labels: Int64s, counts: Int64s) -> None:
-        """Count `counts` more voxels for each pair of organelle and label."""
-        pairs = np.concatenate([self._pairs, np.stack([owners, labels], axis=1)])
-        counts = np.concatenate([self._counts, counts])
-        self._pairs, inverse = np.unique(pairs, axis=0, return_inverse=True)
-        self._counts = np.zeros(len(self._pairs), np.int64)
-        np.add.at(self._counts, inverse.reshape(-1), counts)
-
-    def winners(self, count: int, rivals: Int64s) -> tuple[Int64s, Int64s]:
-        """The label with most voxels of each organelle, the lower if two are even.
-
-        Args:
-            count: Number of organelles.
-            rivals: int64 (count,), voxels that no label has; with more than any label, they win
-                as label 0.
-
-        Returns:
-            Label and voxels of the winner, int64 (count,) each.
-        """
-        owners, labels = self._pairs[:, 0], self._pairs[:, 1]
-        # Sorted by organelle, then most voxels, then lowest label: the first of each wins.
-        order = np.lexsort((labels, -self._counts, owners))
-        present, first = np.unique(owners[order], return_index=True)
-        label, votes = np.zeros(count, np.int64), np.zeros(count, np.int64)
-        label[present] = labels[order][first]
-        votes[present] = self._counts[order][first]
-        lost = rivals > votes
-        label[lost], votes[lost] = _NOTHING, rivals[lost]
-        return label, votes
-
-    def total(self, count: int) -> Int64s:
-        """int64 (count,): voxels of each organelle that have any label."""
-        total = np.zeros(count, np.int64)
-        np.add.at(total, self._pairs[:, 0], self._counts)
+    def total(self) -> Int64s:
+        """int64 (n,): voxels of each instance that have any label of the other volume."""
+        total = np.zeros(self._count, np.int64)
+        np.add.at(total, self._owners, self._voxels)
         return total
 
+    def most_frequent(self, unlabeled: Int64s, first_label: int = 1) -> tuple[Int64s, Int64s]:
+        """The label with most voxels of each instance; of equal ones the lower.
 
-def measure_organelles(
-    organelles: RunStore, cells: RunStore, semantic: RunStore
-) -> OrganelleProperties:
-    """Work out the columns that belong to whole organelles, slice by slice, without voxels."""
-    count = len(organelles.ids)
-    area = np.zeros(count, np.int64)
-    covered = np.zeros(count, np.int64)
-    in_class, in_cell = Votes(), Votes()
-    for z in range(organelles.shape[0]):
-        runs = organelles.slice(z)
-        area += areas(runs, count)
-        owners, other, shared = intersect(runs, semantic.slice(z))
-        np.add.at(covered, owners, shared)
-        classes = semantic.ids[other].astype(np.int64)
-        organelle = classes >= FIRST_ORGANELLE_CLASS
-        in_class.add(owners[organelle], classes[organelle], shared[organelle])
-        owners, other, shared = intersect(runs, cells.slice(z))
-        in_cell.add(owners, cells.ids[other].astype(np.int64), shared)
-    class_id, votes = in_class.winners(count, np.zeros(count, np.int64))
-    votes = np.where(class_id == _NOTHING, area - covered, votes)
-    cell, _ = in_cell.winners(count, area - in_cell.total(count))
-    return OrganelleProperties(
-        class_id, (votes / np.maximum(area, 1)).astype(np.float32), cell.astype(np.int32), area
-    )
+        Args:
+            unlabeled: int64 (n,), voxels without a label; where they are more than those of any
+                label, the result is label 0.
+            first_label: Lowest label that counts.
+
+        Returns:
+            The label, 0 for none, and its voxels, int64 (n,) each.
+        """
+        counted = self._labels >= first_label
+        owners, labels = self._owners[counted], self._labels[counted]
+        voxels = self._voxels[counted]
+        # Sorted by instance, then most voxels, then lowest label: the first of each wins.
+        order = np.lexsort((labels, -voxels, owners))
+        present, first = np.unique(owners[order], return_index=True)
+        label, votes = np.zeros(self._count, np.int64), np.zeros(self._count, np.int64)
+        label[present] = labels[order][first]
+        votes[present] = voxels[order][first]
+        outvoted = unlabeled > votes
+        label[outvoted], votes[outvoted] = _NOTHING, unlabeled[outvoted]
+        return label, votes
+
+
+def measure_instances(
+    labels: LazyLabels,
+    instance: InstanceSpec,
+    semantic: LazyLabels,
+    parents: LazyLabels | None = None,
+) -> dict[str, NDArray[Any]]:
+    """The properties that belong to whole instances, by name, in the order of `labels.ids`.
+
+    Args:
+        labels: The instances, (z, y, x).
+        instance: Their kind, which says what properties they have.
+        semantic: The classes of the same volume; ids are class indices.
+        parents: The instances that these are part of.
+
+    Returns:
+        As far as the kind has them: `class_id`, int64, the class with most voxels of the instance
+        among those from `instance.first_class` on, the lower of two that are even, 0 for none;
+        `purity`, float32, the share of its voxels in that class, also in class 0; and a property
+        named after the parent, int32: the id of the parent with most of its voxels, the lower of
+        two that are even, 0 if more of them are in none.
+    """
+    properties: dict[str, NDArray[Any]] = {}
+    areas = labels.areas
+    if instance.has_class:
+        classes = SharedVoxels(labels, semantic)
+        class_id, voxels = classes.most_frequent(np.zeros_like(areas), instance.first_class)
+        voxels = np.where(class_id == _NOTHING, areas - classes.total(), voxels)
+        properties["class_id"] = class_id
+        properties["purity"] = (voxels / np.maximum(areas, 1)).astype(np.float32)
+    if instance.parent is not None and parents is not None:
+        shared = SharedVoxels(labels, parents)
+        parent, _ = shared.most_frequent(areas - shared.total())
+        properties[instance.parent] = parent.astype(np.int32)
+    return properties

@@ -1,66 +1,71 @@
-"""Colours and what they stand for: the two semantic palettes, and distinct colours for ids."""
+"""Colors of label files: palettes of the semantic classes, and a distinct color for each id."""
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from _platelet_em.errors import ConversionError
-from _platelet_em.facts import CLASSES
+from _platelet_em.facts import DatasetSpec
 
-__all__ = ["PALETTES", "display_colors", "distinct_colors"]
-
-PALETTES: dict[str, NDArray[np.uint8]] = {
-    "A": np.array([c.color_a for c in CLASSES], np.uint8),
-    "B": np.array([c.color_b for c in CLASSES], np.uint8),
-}
-"""Name of a semantic palette -> uint8 (7, 3), RGB by class index."""
-
-for _palette in PALETTES.values():
-    _palette.setflags(write=False)
+__all__ = ["class_palette", "class_palettes", "distinct_colors", "pack_colors", "unpack_colors"]
 
 _MAX_COLORS = 2**24 - 1
 _ODD_MULTIPLIER = 0x9E3779
 
 
-def distinct_colors(ids: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Colours for label files: uint8 (n, 3), different for different ids, black only for 0.
+def class_palettes(spec: DatasetSpec) -> dict[str, NDArray[np.uint8]]:
+    """Palette name -> uint8 (n_classes, 3), RGB by class index."""
+    return {
+        name: np.array([c.colors[i] for c in spec.classes], np.uint8)
+        for i, name in enumerate(spec.palettes)
+    }
 
-    An odd factor maps 0..2**24 - 1 one to one onto itself modulo 2**24, so that no two ids can
-    have one colour, and neighbours lie far apart.
+
+def class_palette(spec: DatasetSpec) -> NDArray[np.uint8]:
+    """uint8 (n_classes, 3): the palette of the published pictures, and of palette images."""
+    return class_palettes(spec)[spec.palettes[0]]
+
+
+def distinct_colors(ids: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Colors for label files: uint8 (n, 3), different for different ids, black only for 0.
+
+    An odd factor maps 0..2**24 - 1 one-to-one onto itself modulo 2**24, so no two ids share a
+    color, and neighboring ids get colors far apart.
 
     Raises:
-        ConversionError: for ids beyond what 24 bits can tell apart.
+        ConversionError: for ids that 24 bits cannot tell apart.
 
     >>> distinct_colors(np.array([0, 1, 2])).tolist()
     [[0, 0, 0], [158, 55, 121], [60, 110, 242]]
     """
     if (large := ids[ids > _MAX_COLORS]).size:
         raise ConversionError(
-            f"id {large[0]} has no colour of its own: 8-bit RGB tells {_MAX_COLORS} ids apart: "
+            f"id {large[0]} has no color of its own: 8-bit RGB distinguishes {_MAX_COLORS} ids: "
             "keep the JSON labels"
         )
     codes = ids.astype(np.int64) * _ODD_MULTIPLIER % (_MAX_COLORS + 1)
     return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=-1).astype(np.uint8)
 
 
-def display_colors(ids: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Colours for the eye: uint8 (..., 3), bright, the same for an id wherever it is drawn.
+def pack_colors(page: NDArray[Any]) -> NDArray[np.uint64]:
+    """One number per pixel for colors (y, x, 3 or 4): 16 bits per sample, red highest.
 
-    Id 0 is black. Hues follow the golden ratio, so that ids close to each other look different;
-    lightness takes turns between three levels. Far ids may share a colour: these are for
-    looking only.
+    Pixels that are black, or transparent (alpha 0), become 0.
 
-    >>> display_colors(np.array([0, 1])).tolist()[0]
-    [0, 0, 0]
+    >>> hex(pack_colors(np.array([[[1, 2, 3, 255]]], np.uint8))[0, 0])
+    '0x100020003'
     """
-    ids = np.asarray(ids)
-    hue = ids * 0.618033988749895 % 1.0
-    saturation = np.choose(ids % 3, [0.55, 0.85, 0.7])
-    value = np.choose(ids // 3 % 3, [1.0, 0.85, 0.7])
-    channel = (np.stack([hue * 6 + 5, hue * 6 + 3, hue * 6 + 1], axis=-1)) % 6
-    ramp = np.clip(np.minimum(channel, 4 - channel), 0, 1)
-    rgb = value[..., None] * (1 - saturation[..., None] * ramp)
-    # Dark blues and purples are lost on black: mix in white until all are about as bright.
-    luminance = rgb @ np.array([0.2126, 0.7152, 0.0722])
-    lift = np.clip((0.42 - luminance) / (1 - luminance), 0, 1)[..., None]
-    rgb = rgb + (1 - rgb) * lift
-    return np.where(ids[..., None] > 0, np.rint(rgb * 255), 0).astype(np.uint8)
+    samples = page.astype(np.uint64)
+    color: NDArray[np.uint64] = samples[..., 0] << np.uint64(32)
+    color |= samples[..., 1] << np.uint64(16) | samples[..., 2]
+    if page.shape[-1] == 4:
+        color[samples[..., 3] == 0] = 0
+    return color
+
+
+def unpack_colors(codes: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Samples of packed colors, int64 (n, 3)."""
+    shifts = np.array([32, 16, 0], np.uint64)
+    samples: NDArray[np.uint64] = codes[:, None] >> shifts & np.uint64(0xFFFF)
+    return samples.astype(np.int64)

@@ -1,7 +1,9 @@
-"""One address into one file over a bad line: resumed by Range, retried with patience, bounded.
+"""Download of one URL to one file over an unreliable connection.
 
-An unfinished file stays beside a note of where its bytes came from, for the next call to go on
-with, be it in another process. What is complete is not yet checked: that is the caller's.
+A download that was interrupted continues where it stopped, also in another process: the partial
+file stays, with a note of where its bytes come from. Requests are repeated a bounded number of
+times, a bounded number of bytes is accepted, and only https is followed. The content of a complete
+file is not checked here.
 """
 
 import json
@@ -26,31 +28,28 @@ from urllib3.util import Retry
 from _platelet_em.errors import DownloadError, OutputError, quote
 from _platelet_em.files import PARTIAL_SUFFIX
 
-__all__ = ["MAX_BYTES", "MAX_REQUESTS", "RETRIES", "Part", "download"]
+__all__ = ["MAX_BYTES", "MAX_REQUESTS", "RETRIES", "PartialFile", "download"]
 
 MAX_BYTES = 1 << 30
-"""No archive is that large: the publisher's have less than 100 MB. What goes on is refused."""
+"""Largest file that is accepted, in bytes; the publisher's archives have less than 100 MB."""
 
 RETRIES = 4
-"""How often in a row an address is asked again without a byte more; waits add up to 15 s."""
+"""Repeated requests in a row that bring no new byte; their waits add up to about 15 s."""
 
 MAX_REQUESTS = 200
-"""How often an address is asked in one call, even if each answer brings a few bytes."""
+"""Requests of one call, even if each of them brings a few bytes."""
 
 _TIMEOUT_S = (20, 60)
-"""For a connection, and for the next bytes: slow is no trouble, silent is."""
+"""Seconds to connect, and between two reads: a slow server is fine, a silent one is not."""
 
-_LONGEST_WAIT_S = 60.0
-"""What a server may ask for in Retry-After; beyond that the user decides better than we do."""
+_MAX_WAIT_S = 60.0
+"""Longest Retry-After that is obeyed."""
 
-_LONGEST_WORDS = 80
+_MAX_REASON = 80
 _CHUNK = 1 << 18
 _MAX_REDIRECTS = 10
-_HEADERS = {"Accept-Encoding": "identity"}
-"""The bytes as they lie there: what is packed on the way has another length than it says."""
-
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+_RETRY_STATUSES = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)")
 
 _log = logging.getLogger(__name__)
@@ -58,33 +57,41 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """Where the bytes of a part come from.
+    """Where the bytes of a partial file come from.
 
     Attributes:
-        url: The address that was asked.
-        validator: What the server calls this state of the file, an ETag or a date; None if it
-            says nothing, and then only the check of the whole file can tell.
-        length: Bytes of the whole file; None if the server does not say.
+        url: The URL that was requested, before redirects.
+        validator: The value for If-Range: the server's ETag or modification date of the file;
+            None if it sends neither.
+        length: Size of the complete file in bytes; None if the server does not send it.
     """
 
     url: str
     validator: str | None
     length: int | None
 
+    def confirm(self, validator: str | None, length: int | None) -> "_Origin | None":
+        """The origin, with what a later response states about the file; None if they disagree."""
+        if validator not in (None, self.validator or validator):
+            return None
+        if length not in (None, self.length or length):
+            return None
+        return replace(self, length=self.length or length)
 
-class Part:
-    """What has come of a file so far: the bytes, and a note of their origin.
+
+class PartialFile:
+    """An incomplete download: the bytes so far, and a note of their origin in a second file.
 
     Args:
-        target: What the file will be called when it is complete and checked.
+        target: Path of the complete file; both files are in its folder.
     """
 
     def __init__(self, target: Path) -> None:
         self.path = target.with_name(target.name + PARTIAL_SUFFIX)
         self._note = target.with_name(f"{target.name}.origin{PARTIAL_SUFFIX}")
 
-    def origin(self) -> _Origin | None:
-        """Where its bytes come from; None if there is no note, or a damaged one."""
+    def read_origin(self) -> _Origin | None:
+        """The origin of the bytes; None without a note, or with a damaged one."""
         try:
             origin = _Origin(**json.loads(self._note.read_bytes()))
         except (FileNotFoundError, ValueError, TypeError):
@@ -93,260 +100,277 @@ class Part:
         values = (origin.url, origin.validator, origin.length)
         return origin if all(map(isinstance, values, types)) else None
 
-    def begin(self, origin: _Origin) -> None:
-        """Note where the bytes of the part, which is still empty, will come from."""
+    def write_origin(self, origin: _Origin) -> None:
+        """Note the origin of the bytes; those of another origin must have been removed before."""
         self._note.write_text(json.dumps(asdict(origin)), "utf-8")
 
     def move_to(self, target: Path) -> None:
-        """Give the complete file its name."""
+        """Rename the complete file, and delete the note."""
         self.path.replace(target)
-        self.discard()
+        self.delete()
 
-    def discard(self) -> None:
-        """Leave nothing of it."""
+    def delete(self) -> None:
+        """Delete both files."""
         self.path.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)
 
 
-class _Trouble(Exception):  # noqa: N818  # never leaves this module
-    """What may be better at the next try.
+class _TemporaryError(Exception):
+    """A failure that another request may not meet; never leaves this module.
 
     Attributes:
-        answer: What the server said, if it did; it may say when to come again.
+        response: The server's response, if there was one; it may have a Retry-After.
     """
 
-    def __init__(self, reason: str, answer: requests.Response | None = None) -> None:
+    def __init__(self, reason: str, response: requests.Response | None = None) -> None:
         super().__init__(reason)
-        self.answer = answer
+        self.response = response
 
 
-def download(url: str, part: Part, label: str) -> None:
-    """Bring all of what an address gives into a part, going on where an earlier call stopped.
+def download(url: str, partial: PartialFile, label: str) -> None:
+    """Download a URL completely, or continue a download of the same URL.
 
     Args:
-        url: https, or plain http on this machine.
-        part: Where to; on trouble it stays, and holds whatever has come.
-        label: What to call it beside the progress bar.
+        url: An https URL, or an http URL of this machine.
+        partial: Receives the bytes, and keeps them if the download fails.
+        label: Name of the file for the progress bar.
 
     Raises:
-        DownloadError: if the address does not give a file; tells why, in one sentence.
-        OutputError: if there is no room for it.
-        OSError: if it cannot be written.
+        DownloadError: if the URL does not give a complete file of at most `MAX_BYTES`.
+        OutputError: if the disk has not enough space for it.
+        OSError: if the partial file cannot be written.
     """
     try:
-        with requests.Session() as session, part.path.open("ab") as file:
-            _Transfer(session, url, part, file).run(label)
+        with requests.Session() as session, partial.path.open("ab") as file:
+            _Download(session, url, partial, file).run(label)
             file.flush()
             os.fsync(file.fileno())
     finally:
-        if part.path.is_file() and part.path.stat().st_size == 0:
-            part.discard()
+        if partial.path.is_file() and partial.path.stat().st_size == 0:
+            partial.delete()
 
 
-class _Transfer:
-    """What one call does with one address."""
+class _Download:
+    """One call of `download`: its open file, and the origin of what the file contains."""
 
-    def __init__(self, session: requests.Session, url: str, part: Part, file: IO[bytes]) -> None:
+    def __init__(
+        self, session: requests.Session, url: str, partial: PartialFile, file: IO[bytes]
+    ) -> None:
         self._session = session
         self._url = url
-        self._part = part
+        self._partial = partial
         self._file = file
-        origin = part.origin()
+        origin = partial.read_origin()
         self._origin = origin if origin and origin.url == url else None
 
     @property
-    def _held(self) -> int:
-        """Bytes that are here; those of another address do not count, and are overwritten."""
+    def _size(self) -> int:
+        """Bytes received so far; bytes of another origin do not count, and are overwritten."""
         return self._file.tell() if self._origin else 0
 
     def run(self, label: str) -> None:
-        """Ask until all is here, or until asking is no use."""
-        fresh = Retry(total=RETRIES, backoff_factor=1, backoff_jitter=0.25)
-        patience, most = fresh, self._held
-        total = self._origin.length if self._origin else None
-        with tqdm(
-            total=total, initial=most, unit="B", unit_scale=True, desc=f"Downloading {label}"
-        ) as bar:
+        """Send requests until the file is complete, or a limit is reached."""
+        retry = all_retries = Retry(total=RETRIES, backoff_factor=1, backoff_jitter=0.25)
+        largest = self._size
+        with tqdm(initial=largest, unit="B", unit_scale=True, desc=f"Downloading {label}") as bar:
             for _ in range(MAX_REQUESTS):
-                trouble = self._try(bar)
-                if trouble is None:
-                    return
-                if self._held > most:
-                    patience, most = fresh, self._held
                 try:
-                    patience = patience.increment("GET", self._url)
+                    self._request(bar)
+                except _TemporaryError as error:
+                    failure = error
+                else:
+                    return
+                if self._size > largest:
+                    retry, largest = all_retries, self._size
+                try:
+                    retry = retry.increment("GET", self._url)
                 except urllib3.exceptions.MaxRetryError:
                     break
-                wait = _wait_s(patience, trouble)
+                wait = _wait_s(retry, failure.response)
                 bar.clear()
-                _log.warning("%s: %s: asking again in %.0f s", self._url, trouble, wait)
+                _log.warning("%s: %s: trying again in %.0f s", self._url, failure, wait)
                 sleep(wait)
         raise DownloadError(
-            f"{self._url} could not be downloaded, in spite of retries: {trouble}"
-        ) from trouble
+            f"{self._url} could not be downloaded, in spite of retries: {failure}"
+        ) from failure
 
-    def _try(self, bar: Any) -> "_Trouble | None":
-        """Ask once; returns what went wrong if asking again may help."""
-        try:
-            self._ask(bar)
-        except _Trouble as trouble:
-            return trouble
-        except ValueError as error:
-            raise DownloadError(
-                f"{self._url} could not be downloaded: {_reason(error)}"
-            ) from error
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            late = isinstance(error, requests.Timeout)
-            unreached = _Trouble("it did not answer in time" if late else _reason(error))
-            unreached.__cause__ = error
-            return unreached
-        return None
-
-    def _ask(self, bar: Any) -> None:
-        held = self._held
-        headers = dict(_HEADERS)
-        if self._origin and held:
-            if held == self._origin.length:
+    def _request(self, bar: Any) -> None:
+        """Request the missing bytes once, and append them to the file."""
+        size = self._size
+        # The length of a compressed response would not be that of the file.
+        headers = {"Accept-Encoding": "identity"}
+        if self._origin and size:
+            if size == self._origin.length:
                 return
-            headers["Range"] = f"bytes={held}-"
+            headers["Range"] = f"bytes={size}-"
             if self._origin.validator:
                 headers["If-Range"] = self._origin.validator
-        with _open(self._session, self._url, headers) as answer:
-            status = answer.status_code
-            if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and held:
-                if _content_range(answer) == (None, held):
+        with _open(self._session, self._url, headers) as response:
+            if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and size:
+                if _content_range(response) == (None, size):
                     return
-                self._begin_anew("it has no bytes after those that came before")
-            self._refuse_other_than_archives(answer)
-            if status == HTTPStatus.PARTIAL_CONTENT:
-                self._go_on(answer, held)
-            else:
-                self._begin(answer)
-            self._receive(answer, bar)
+                self._start_over("the server has no bytes after those that were received")
+            self._check_response(response)
+            self._check_origin(response, size)
+            self._receive(response, bar)
 
-    def _refuse_other_than_archives(self, answer: requests.Response) -> None:
-        status = answer.status_code
-        said = _one_line(f"{status} {answer.reason or ''}")
-        if status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise _Trouble(f"it answered {said}", answer)
+    def _check_response(self, response: requests.Response) -> None:
+        """Refuse what is not the file: errors, web pages, compressed responses."""
+        status = response.status_code
+        answer = _one_line(f"{status} {response.reason or ''}")
+        if status in _RETRY_STATUSES or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise _TemporaryError(f"the server answered {answer}", response)
         if status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
             raise DownloadError(
-                f"{self._url} answered {said}: the link may be dead, or closed to you"
+                f"{self._url} answered {answer}: the link may be dead or restricted"
             )
-        if "html" in answer.headers.get("Content-Type", "").lower():
+        if "html" in response.headers.get("Content-Type", "").lower():
             raise DownloadError(
                 f"{self._url} answered with a web page, not an archive: the link may be dead"
             )
-        packing = answer.headers.get("Content-Encoding", "identity").lower()
-        if packing != "identity":
+        encoding = response.headers.get("Content-Encoding", "identity").lower()
+        if encoding != "identity":
             raise DownloadError(
-                f"{self._url} answered in the encoding {quote(packing)}, expected the bare file"
+                f"{self._url} answered with the encoding {quote(encoding)}, expected identity"
             )
 
-    def _begin_anew(self, reason: str) -> NoReturn:
-        """Do not go on from what came before: it does not fit what the server has now."""
+    def _check_origin(self, response: requests.Response, size: int) -> None:
+        """Accept a response that starts the file, or continues it after `size` bytes."""
+        is_continued = response.status_code == HTTPStatus.PARTIAL_CONTENT
+        if is_continued:
+            start, length = _content_range(response)
+            if not self._origin or not size or start != size:
+                self._start_over(f"the server sent bytes from {start}, not from {size}")
+            origin = self._origin.confirm(_validator(response), length)
+            if origin is None:
+                self._start_over("the file on the server has changed since the interruption")
+        else:
+            origin = _Origin(self._url, _validator(response), _content_length(response))
+        if origin.length is not None:
+            self._check_size(origin.length)
+            self._check_free_space(origin.length - (size if is_continued else 0))
+        if not is_continued:
+            # Emptied before the note changes: it never describes bytes of another origin.
+            self._empty()
+        self._origin = origin
+        self._partial.write_origin(origin)
+
+    def _start_over(self, reason: str) -> NoReturn:
+        """Give up the bytes received so far; the next request asks for all."""
         self._origin = None
-        raise _Trouble(reason)
+        raise _TemporaryError(reason)
 
     def _empty(self) -> None:
         self._file.seek(0)
         self._file.truncate()
 
-    def _begin(self, answer: requests.Response) -> None:
-        stated = answer.headers.get("Content-Length", "")
-        length = int(stated) if re.fullmatch(r"\d{1,18}", stated, re.ASCII) else None
-        self._require_room(length, 0)
-        # Emptied before the note changes: never do bytes stand under a note that is not theirs.
-        self._empty()
-        self._note(_Origin(self._url, _validator(answer), length))
-
-    def _go_on(self, answer: requests.Response, held: int) -> None:
-        start, total = _content_range(answer)
-        origin = self._origin
-        if origin is None or not held or start != held:
-            self._begin_anew(f"it answered bytes from {start}, asked for those from {held}")
-        validator = _validator(answer)
-        if total not in (None, origin.length or total) or (
-            validator not in (None, origin.validator or validator)
-        ):
-            self._begin_anew("it has another file now than before the cut")
-        length = origin.length or total
-        self._require_room(length, held)
-        self._note(replace(origin, length=length))
-
-    def _note(self, origin: _Origin) -> None:
-        self._origin = origin
-        self._part.begin(origin)
-
-    def _require_room(self, length: int | None, held: int) -> None:
-        if length is None:
-            return
-        if length > MAX_BYTES:
-            self._refuse_size(f"{length} bytes")
-        folder = self._part.path.parent
-        free = shutil.disk_usage(folder).free
-        if length - held > free:
-            raise OutputError(
-                f"{folder}: no room for the archive: {length - held} bytes are to come, {free} "
-                "are free"
+    def _check_size(self, size: int) -> None:
+        """Refuse a file of that size if it is too large to be an archive."""
+        if size > MAX_BYTES:
+            self._empty()
+            raise DownloadError(
+                f"{self._url} gives {size} bytes or more, expected an archive of at most "
+                f"{MAX_BYTES} bytes"
             )
 
-    def _refuse_size(self, found: str) -> NoReturn:
-        self._empty()
-        raise DownloadError(
-            f"{self._url} gives {found}, expected an archive of less than {MAX_BYTES} bytes"
-        )
+    def _check_free_space(self, missing: int) -> None:
+        folder = self._partial.path.parent
+        free = shutil.disk_usage(folder).free
+        if missing > free:
+            raise OutputError(
+                f"{folder}: no room for the archive: {missing} bytes are missing, {free} are free"
+            )
 
-    def _receive(self, answer: requests.Response, bar: Any) -> None:
+    def _receive(self, response: requests.Response, bar: Any) -> None:
+        """Append the body of a response to the file."""
         length = self._origin.length if self._origin else None
         bar.total = length
-        bar.update(self._held - bar.n)
-        place = f"of {length} bytes" if length is not None else "bytes"
+        bar.update(self._size - bar.n)
+        of_length = "bytes" if length is None else f"of {length} bytes"
         try:
-            # All that has come, however little: read() would lose it when the line is cut.
-            while chunk := answer.raw.read1(_CHUNK, decode_content=False):
+            # read1 returns what has arrived; read would lose it when the connection breaks.
+            while chunk := response.raw.read1(_CHUNK, decode_content=False):
                 self._file.write(chunk)
-                if self._held > MAX_BYTES:
-                    self._refuse_size("bytes without end")
+                self._check_size(self._size)
                 bar.update(len(chunk))
         except urllib3.exceptions.ReadTimeoutError as error:
-            reason = f"it sent nothing for {_TIMEOUT_S[1]} s, after {self._held} {place}"
-            raise _Trouble(reason) from error
+            raise _TemporaryError(
+                f"no bytes for {_TIMEOUT_S[1]} s, after {self._size} {of_length}"
+            ) from error
         except urllib3.exceptions.HTTPError as error:
-            raise _Trouble(f"the line was cut after {self._held} {place}") from error
-        if length is not None and self._held < length:
-            raise _Trouble(f"it ended after {self._held} {place}")
-        if not self._held:
-            raise _Trouble("it answered with nothing")
+            raise _TemporaryError(
+                f"the connection broke after {self._size} {of_length}"
+            ) from error
+        if length is not None and self._size < length:
+            raise _TemporaryError(f"the response ended after {self._size} {of_length}")
+        if not self._size:
+            raise _TemporaryError("the response is empty")
 
 
-def _content_range(answer: requests.Response) -> tuple[int | None, int | None]:
-    """First byte and length of the whole, as far as the answer tells them."""
-    found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+def _open(session: requests.Session, url: str, headers: dict[str, str]) -> requests.Response:
+    """Send a GET request and follow its redirects, never from https to anything else.
+
+    Plain http is accepted on this machine, for tests. The redirects are not left to `requests`,
+    which reads their bodies, however long.
+    """
+    address, is_secure = url, False
+    for _ in range(_MAX_REDIRECTS):
+        try:
+            parts = urlsplit(address)
+            is_secure = is_secure or parts.scheme == "https"
+            is_loopback = parts.scheme == "http" and parts.hostname in _LOOPBACK
+            if parts.scheme != "https" and (is_secure or not is_loopback):
+                raise DownloadError(
+                    f"{url} leads to {_one_line(address)}, which is not https: refused"
+                )
+            response = session.get(
+                address, headers=headers, stream=True, timeout=_TIMEOUT_S, allow_redirects=False
+            )
+            if not response.is_redirect:
+                return response
+            address = urljoin(address, response.headers["Location"])
+        except ValueError as error:  # the URL, or that of a redirect, is invalid
+            raise DownloadError(f"{url} could not be downloaded: {_cause(error)}") from error
+        except requests.Timeout as error:
+            raise _TemporaryError("no response in time") from error
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            raise _TemporaryError(_cause(error)) from error
+        response.close()
+    raise DownloadError(f"{url} redirects more than {_MAX_REDIRECTS} times")
+
+
+def _content_length(response: requests.Response) -> int | None:
+    header = response.headers.get("Content-Length", "")
+    return int(header) if re.fullmatch(r"\d{1,18}", header, re.ASCII) else None
+
+
+def _content_range(response: requests.Response) -> tuple[int | None, int | None]:
+    """First byte and total size from Content-Range, None for what it does not state."""
+    found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
     first, _, total = found.groups() if found else (None, None, None)
     return (int(first) if first else None, int(total) if total and total != "*" else None)
 
 
-def _validator(answer: requests.Response) -> str | None:
-    """What If-Range takes: an ETag that stands for the very bytes, or else a date."""
-    for value in (answer.headers.get("ETag"), answer.headers.get("Last-Modified")):
+def _validator(response: requests.Response) -> str | None:
+    """The value for If-Range: a strong ETag, else a date."""
+    for value in (response.headers.get("ETag"), response.headers.get("Last-Modified")):
         if value and value.isprintable() and not value.startswith("W/"):
             return value
     return None
 
 
-def _wait_s(patience: Retry, trouble: _Trouble) -> float:
-    """Seconds until the next try: what the server asks for, within reason, or ever more."""
-    asked = None
-    if trouble.answer is not None:
-        # A date beyond all calendars, or no date at all, is no request.
+def _wait_s(retry: Retry, response: requests.Response | None) -> float:
+    """Seconds until the next request: the server's Retry-After up to a limit, else a backoff."""
+    retry_after = None
+    if response is not None:
+        # Ignored if it is no date, or a date outside the calendar.
         with suppress(urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
-            asked = patience.get_retry_after(trouble.answer.raw)
-    return min(asked or patience.get_backoff_time(), _LONGEST_WAIT_S)
+            retry_after = retry.get_retry_after(response.raw)
+    return min(retry_after or retry.get_backoff_time(), _MAX_WAIT_S)
 
 
-def _reason(error: BaseException) -> str:
-    """The innermost reason of a chain of errors, without the addresses of objects."""
+def _cause(error: BaseException) -> str:
+    """The innermost cause of an exception, without the addresses of objects."""
     chain = (OSError, ValueError, HTTPException, urllib3.exceptions.HTTPError)
     while isinstance(inner := error.__cause__ or error.__context__, chain):
         error = inner
@@ -355,33 +379,6 @@ def _reason(error: BaseException) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Words of a server as a message can hold them: it may say anything, at any length."""
+    """Text of a server for a message: printable, on one line, and short."""
     printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    return " ".join(printable.split())[:_LONGEST_WORDS]
-
-
-def _is_loopback(address: str) -> bool:
-    parts = urlsplit(address)
-    return parts.scheme == "http" and parts.hostname in _LOOPBACK
-
-
-def _open(session: requests.Session, url: str, headers: dict[str, str]) -> requests.Response:
-    """Ask for an address and follow its redirects, never to anything but https.
-
-    Plain http is for tests: from this machine to this machine.
-    """
-    address, secure = url, False
-    for _ in range(_MAX_REDIRECTS):
-        secure = secure or urlsplit(address).scheme == "https"
-        if urlsplit(address).scheme != "https" and (secure or not _is_loopback(address)):
-            raise DownloadError(
-                f"{url} leads to {_one_line(address)}, which is not https: refused"
-            )
-        answer = session.get(
-            address, headers=headers, stream=True, timeout=_TIMEOUT_S, allow_redirects=False
-        )
-        if not answer.is_redirect:
-            return answer
-        address = urljoin(address, answer.headers["Location"])
-        answer.close()
-    raise DownloadError(f"{url} redirects more than {_MAX_REDIRECTS} times")
+    return " ".join(printable.split())[:_MAX_REASON]

@@ -1,37 +1,35 @@
-"""What normalisation needs to know about a volume's intensities: exact, from its histogram."""
+"""Gray-value statistics of a volume, exact, from the histogram of its images."""
 
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from _platelet_em.errors import ArgumentError, ImageFormatError, quote
-from _platelet_em.hf.formatter import PlateletEMFormatter
-from _platelet_em.hf.private import FORMAT
+from _platelet_em.errors import ImageFormatError
 
-__all__ = ["NORMALIZATIONS", "IntensityStatistics", "intensity_statistics"]
+__all__ = ["NORMALIZATIONS", "GrayHistogram", "IntensityStatistics"]
 
 NORMALIZATIONS = ("none", "minmax", "standard", "percentile")
 
-_COLUMNS = ["volume", "image"]
-_VALUES = 2**16
+_LEVELS = 2**16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntensityStatistics:
-    """Intensities of one volume, in its own units (0 to 65535).
+    """Gray values of one volume, in its own units (0 to 65535).
 
     Attributes:
         minimum: The lowest value.
         maximum: The highest value.
         mean: The mean.
-        std: The standard deviation, of the volume as it is (not of a sample: divided by n).
-        low: The lower percentile that was asked for, as `np.percentile` gives it.
+        std: The standard deviation of the population (divided by n).
+        low: The lower of the requested percentiles, as `np.percentile` gives it.
         high: The upper one.
     """
+
+    __module__ = "platelet_em"
 
     minimum: float
     maximum: float
@@ -45,7 +43,7 @@ class IntensityStatistics:
 
         Args:
             normalize: `"none"`, `"minmax"` (to 0..1), `"standard"` (zero mean, unit variance) or
-                `"percentile"` (`low` to 0, `high` to 1; what lies beyond is not clipped).
+                `"percentile"` (`low` to 0, `high` to 1; values beyond are not clipped).
 
         >>> v = IntensityStatistics(minimum=10, maximum=30, mean=16, std=4, low=12, high=20)
         >>> v.offset_and_scale("minmax"), v.offset_and_scale("percentile")
@@ -60,92 +58,65 @@ class IntensityStatistics:
         return offset, scale or 1
 
 
-def intensity_statistics(
-    dataset: Any, *, percentiles: tuple[float, float] = (0.5, 99.5)
-) -> dict[str, IntensityStatistics]:
-    """Statistics of each volume's images, in one pass that holds one row at a time.
-
-    They belong to whole volumes: give the dataset before it is cut into windows.
+class GrayHistogram:
+    """How often each gray value occurs in the images of a volume.
 
     Args:
-        dataset: `slices` or `volumes` of this dataset, map-style or streaming, in any format, a
-            split or all of them; or any iterable of rows with `volume` and `image`.
-        percentiles: Which two `low` and `high` are, from 0 to 100.
+        name: What to call the volume in a message.
 
-    Returns:
-        Name of the volume -> its statistics.
-
-    Raises:
-        ArgumentError: for what is no dataset; for percentiles that do not ascend from 0 to 100.
-        ImageFormatError: for images that are no integers from 0 to 65535, or without a pixel.
-
-    >>> rows = [{"volume": "50", "image": np.uint16([[0, 10], [20, 70]])}]
-    >>> statistics = intensity_statistics(rows, percentiles=(0, 50))["50"]
-    >>> statistics.minimum, statistics.maximum, statistics.mean, statistics.high
-    (0, 70, 25.0, 15.0)
+    Attributes:
+        counts: int64 (65536,), pixels of each value.
     """
-    try:
-        lower, upper = percentiles
-        valid = 0 <= lower < upper <= 100
-    except (TypeError, ValueError):
-        valid = False
-    if not valid:
-        raise ArgumentError(
-            f"percentiles: expected two that ascend, from 0 to 100, got {quote(percentiles)}"
-        )
-    if isinstance(dataset, str) or not isinstance(dataset, Iterable):
-        raise ArgumentError(
-            f"dataset: expected a dataset, its splits, or rows, got {quote(dataset)}"
-        )
-    splits = dataset.values() if isinstance(dataset, Mapping) else [dataset]
-    histograms: dict[str, NDArray[np.int64]] = {}
-    for split in splits:
-        for row in _rows(split):
-            name, image = row["volume"], row["image"]
-            for page in image if len(np.shape(image)) == 3 else [image]:
-                counts = _histogram(np.asarray(page), name)
-                histograms[name] = histograms.get(name, 0) + counts
-    for name, counts in histograms.items():
-        if not counts.any():
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.counts = np.zeros(_LEVELS, np.int64)
+
+    def add(self, page: NDArray[Any]) -> None:
+        """Count the pixels of an image of any shape.
+
+        Raises:
+            ImageFormatError: for anything but integers from 0 to 65535.
+        """
+        if page.dtype.kind not in "iu" or (
+            page.size and not 0 <= page.min() <= page.max() < _LEVELS
+        ):
             raise ImageFormatError(
-                f"volume {name!r}: statistics are of at least one pixel, got none"
+                f"volume {self._name!r}: statistics need integer images with values from 0 to "
+                f"{_LEVELS - 1}, got dtype {page.dtype}: pass the dataset as it was loaded, "
+                "before it is normalized"
             )
-    return {name: _measure(counts, percentiles) for name, counts in histograms.items()}
+        self.counts += np.bincount(page.ravel(), minlength=_LEVELS)
 
+    def measure(self, percentiles: tuple[float, float] = (0.5, 99.5)) -> IntensityStatistics:
+        """The statistics of all pixels.
 
-def _rows(split: Any) -> Iterable[dict[str, Any]]:
-    if hasattr(split, "with_format"):
-        # Selected before it is formatted, so that labels are not read.
-        return split.select_columns(_COLUMNS).with_format(FORMAT)  # type: ignore[no-any-return]  # datasets is untyped
-    return map(PlateletEMFormatter().recursive_tensorize, split)
+        Args:
+            percentiles: Which percentiles `low` and `high` are, 0 to 100, ascending.
 
-
-def _histogram(page: NDArray[Any], name: str) -> NDArray[np.int64]:
-    if page.dtype.kind not in "iu" or (page.size and not 0 <= page.min() <= page.max() < _VALUES):
-        raise ImageFormatError(
-            f"volume {name!r}: statistics are of integer images from 0 to {_VALUES - 1}, got "
-            f"dtype {page.dtype}; give the dataset as it was loaded, before it is normalised"
+        Raises:
+            ImageFormatError: if there is no pixel.
+        """
+        present = np.flatnonzero(self.counts).tolist()
+        if not present:
+            raise ImageFormatError(
+                f"volume {self._name!r}: statistics need at least one pixel, got none"
+            )
+        # In Python's integers, which neither round nor overflow.
+        pairs = [(level, int(self.counts[level])) for level in present]
+        n = sum(count for _, count in pairs)
+        first = sum(level * count for level, count in pairs)
+        second = sum(level**2 * count for level, count in pairs)
+        cumulative = np.cumsum(self.counts)
+        low, high = (_percentile(cumulative, q) for q in percentiles)
+        return IntensityStatistics(
+            minimum=present[0],
+            maximum=present[-1],
+            mean=first / n,
+            std=math.sqrt((n * second - first**2) / n**2),
+            low=low,
+            high=high,
         )
-    return np.bincount(page.ravel(), minlength=_VALUES)
-
-
-def _measure(counts: NDArray[np.int64], percentiles: tuple[float, float]) -> IntensityStatistics:
-    present = np.flatnonzero(counts).tolist()
-    # In integers of Python, which neither round nor overflow.
-    pairs = [(value, int(counts[value])) for value in present]
-    n = sum(count for _, count in pairs)
-    first = sum(value * count for value, count in pairs)
-    second = sum(value**2 * count for value, count in pairs)
-    cumulative = np.cumsum(counts)
-    low, high = (_percentile(cumulative, q) for q in percentiles)
-    return IntensityStatistics(
-        minimum=present[0],
-        maximum=present[-1],
-        mean=first / n,
-        std=math.sqrt((n * second - first**2) / n**2),
-        low=low,
-        high=high,
-    )
 
 
 def _percentile(cumulative: NDArray[np.int64], q: float) -> float:

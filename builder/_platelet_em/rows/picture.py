@@ -1,36 +1,94 @@
-"""Pictures of one slice for the eye: image, contours, semantic classes and instances, as RGB.
+"""Pictures of slices for the eye: image, contours, semantic classes and instances, as RGB.
 
-An id has the colour of `palette.display_colors` in every picture, and a class the colour of
-palette A. Labels are scaled by nearest neighbour only, and contours are drawn after scaling, so
-that they fit what is shown and do not fade.
+An id has the color of `display_colors` in every picture, and a class the color of the published
+pictures. Labels are scaled by nearest neighbor only, and contours are drawn after scaling, so that
+they match what is shown and do not fade.
 """
 
 import io
 import math
 from bisect import bisect_right
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.errors import ImageFormatError
-from _platelet_em.facts import CLASS_NAMES, CLASSES, VOXEL_SIZE_NM, SemanticClass
-from _platelet_em.publisher.palettes import PALETTES, display_colors
+from _platelet_em.facts import DatasetSpec, InstanceSpec, SemanticClass
+from _platelet_em.publisher.palettes import class_palette
 
-__all__ = ["contours", "draw_panels", "draw_preview", "stretch", "to_png"]
+__all__ = [
+    "SliceArrays",
+    "contours",
+    "display_colors",
+    "draw_panels",
+    "draw_preview",
+    "read_slice",
+    "stretch",
+    "to_png",
+]
 
 _Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _Labels: TypeAlias = NDArray[np.integer]
 
 _PAGE = (255, 255, 255)
 _INK = (20, 20, 20)
-_CELL_SHADE = 64
-"""Grey of the cells behind the organelles."""
+_PARENT_SHADE = 64
+"""Gray of the parents, such as cells, behind the instances that are part of them."""
 
 _PREVIEW_GAP = 4
 _PANEL_GOAL = 320
 """Figures enlarge slices smaller than this, by a whole factor, up to about this many pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceArrays:
+    """One slice as dense arrays, all of one shape (y, x).
+
+    Attributes:
+        image: uint16.
+        semantic: uint8, class indices.
+        instances: Column -> ids, int32, 0 is background.
+    """
+
+    image: NDArray[np.uint16]
+    semantic: NDArray[np.uint8]
+    instances: dict[str, NDArray[np.int32]]
+
+
+def read_slice(volume: VolumeView, z: int) -> SliceArrays:
+    """Slice z of a volume as dense arrays."""
+    return SliceArrays(
+        volume.image(z),
+        volume.semantic(z),
+        {kind: np.asarray(volume.labels(kind, z)) for kind in volume.kinds},
+    )
+
+
+def display_colors(ids: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Colors for the eye: uint8 (..., 3), bright, the same for an id wherever it is drawn.
+
+    Id 0 is black. Hues follow the golden ratio, so that neighboring ids look different; lightness
+    alternates between three levels. Distant ids may share a color: these are for looking only.
+
+    >>> display_colors(np.array([0, 1])).tolist()[0]
+    [0, 0, 0]
+    """
+    ids = np.asarray(ids)
+    hue = ids * 0.618033988749895 % 1.0
+    saturation = np.choose(ids % 3, [0.55, 0.85, 0.7])
+    brightness = np.choose(ids // 3 % 3, [1.0, 0.85, 0.7])
+    channel = (np.stack([hue * 6 + 5, hue * 6 + 3, hue * 6 + 1], axis=-1)) % 6
+    ramp = np.clip(np.minimum(channel, 4 - channel), 0, 1)
+    rgb = brightness[..., None] * (1 - saturation[..., None] * ramp)
+    # Dark blues and purples are lost on black: mix in white until all are about as bright.
+    luminance = rgb @ np.array([0.2126, 0.7152, 0.0722])
+    lift = np.clip((0.42 - luminance) / (1 - luminance), 0, 1)[..., None]
+    rgb = rgb + (1 - rgb) * lift
+    return np.where(ids[..., None] > 0, np.rint(rgb * 255), 0).astype(np.uint8)
 
 
 def stretch(image: NDArray[np.uint16], low: float = 0.5, high: float = 99.5) -> NDArray[np.uint8]:
@@ -42,7 +100,7 @@ def stretch(image: NDArray[np.uint16], low: float = 0.5, high: float = 99.5) -> 
         high: percentile that becomes white, above `low`.
 
     Returns:
-        uint8 (y, x). Where both percentiles have one value, that value becomes mid-grey, all
+        uint8 (y, x). Where both percentiles have one value, that value becomes mid-gray, all
         below it black and all above it white.
 
     Raises:
@@ -75,8 +133,8 @@ def contours(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
         labels: integer (y, x), 0 is background.
 
     Returns:
-        bool (y, x): the pixels of an instance that have a 4-neighbour of another label. What
-        lies beyond the image is unknown, so its border is no boundary.
+        bool (y, x): the pixels of an instance that have a 4-neighbor of another label. What is
+        beyond the image is unknown, so its border is no boundary.
 
     >>> contours(np.array([[0, 7, 7, 7, 8]])).astype(int).tolist()
     [[0, 1, 0, 1, 1]]
@@ -84,62 +142,46 @@ def contours(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
     return _thick_contours(labels, 1)
 
 
-def draw_preview(
-    image: NDArray[np.uint16],
-    semantic: NDArray[np.uint8],
-    cells: NDArray[np.int32],
-    organelles: NDArray[np.int32],
-    *,
-    width: int = 256,
-) -> NDArray[np.uint8]:
-    """Draw four small panels side by side: image with contours, semantic, cells, organelles.
+def draw_preview(arrays: SliceArrays, spec: DatasetSpec, *, width: int = 256) -> NDArray[np.uint8]:
+    """Draw small panels side by side: image with contours, semantic classes, each instance kind.
 
     Args:
-        image: uint16 (y, x).
-        semantic: uint8 (y, x), class indices.
-        cells: int32 (y, x), 0 is background.
-        organelles: int32 (y, x), 0 is background.
-        width: pixels across one panel. The aspect ratio is kept; panels end at four times
-            `width` in height, where a taller slice is drawn narrower, and centred.
+        arrays: The slice.
+        spec: The dataset, for classes and kinds of instances.
+        width: Pixels across one panel. The aspect ratio is kept; panels end at four times
+            `width` in height, and a taller slice is drawn narrower, and centered.
 
     Returns:
-        RGB uint8 (h, 4 * width + 12, 3): three gaps of 4 px lie between the panels.
+        RGB uint8 (h, n * width + (n - 1) * 4, 3) for n panels, with gaps of 4 px between them.
 
     Raises:
         ImageFormatError: for shapes that differ, or a class index that does not exist.
     """
-    _validate_slice(image, semantic, cells, organelles)
-    size = _panel_size(image.shape, width)
-    panels = _render(image, semantic, cells, organelles, size)[1:]
-    canvas = np.full((size[0], 4 * width + 3 * _PREVIEW_GAP, 3), _PAGE, np.uint8)
+    _validate_slice(arrays, spec)
+    size = _panel_size(arrays.image.shape, width)
+    panels = _render(arrays, spec, size)[1:]
+    step = width + _PREVIEW_GAP
+    canvas = np.full((size[0], len(panels) * step - _PREVIEW_GAP, 3), _PAGE, np.uint8)
     for index, panel in enumerate(panels):
-        left = index * (width + _PREVIEW_GAP) + (width - size[1]) // 2
+        left = index * step + (width - size[1]) // 2
         canvas[:, left : left + size[1]] = panel
     return canvas
 
 
 def draw_panels(
-    image: NDArray[np.uint16],
-    semantic: NDArray[np.uint8],
-    cells: NDArray[np.int32],
-    organelles: NDArray[np.int32],
-    *,
-    title: str = "",
-    width: int | None = None,
+    arrays: SliceArrays, spec: DatasetSpec, *, title: str = "", width: int | None = None
 ) -> NDArray[np.uint8]:
-    """Draw the large figure: image, image with contours, semantic, cells, organelles, legend.
+    """Draw the large figure: image, image with contours, classes, each instance kind, legend.
 
-    Panels have captions with counts, and the image has a scale bar where it is large enough to
-    hold one. They stand in two rows of three, the legend below the semantic panel; tall slices
-    stand in one row, and wide ones in one column.
+    Panels have captions with counts, and the image has a scale bar if it is large enough for one.
+    They are arranged in two rows of three, the legend below the semantic panel; tall slices in
+    one row, and wide ones in one column.
 
     Args:
-        image: uint16 (y, x).
-        semantic: uint8 (y, x), class indices.
-        cells: int32 (y, x), 0 is background.
-        organelles: int32 (y, x), 0 is background.
-        title: one line above the panels, cut where it does not fit.
-        width: pixels across one panel, tall slices as in `draw_preview`; None takes the slice's
+        arrays: The slice.
+        spec: The dataset, for classes, kinds of instances, and the size of a voxel.
+        title: One line above the panels, cut if it is too long.
+        width: Pixels across one panel, tall slices as in `draw_preview`; None takes the slice's
             own size, and enlarges a small slice by a whole factor.
 
     Returns:
@@ -148,22 +190,22 @@ def draw_panels(
     Raises:
         ImageFormatError: for shapes that differ, or a class index that does not exist.
     """
-    _validate_slice(image, semantic, cells, organelles)
+    _validate_slice(arrays, spec)
+    shape = arrays.image.shape
     if width is None:
-        factor = max(1, _PANEL_GOAL // max(image.shape))
-        size = (image.shape[0] * factor, image.shape[1] * factor)
+        factor = max(1, _PANEL_GOAL // max(shape))
+        size = (shape[0] * factor, shape[1] * factor)
     else:
-        size = _panel_size(image.shape, width)
+        size = _panel_size(shape, width)
     font = ImageFont.load_default(size=min(40, max(14, size[1] // 26)))
-    panels = [Image.fromarray(p) for p in _render(image, semantic, cells, organelles, size)]
-    _draw_scale_bar(panels[0], VOXEL_SIZE_NM[2] * image.shape[1] / size[1], font)
-    present = _classes_present(semantic)
+    panels = [Image.fromarray(panel) for panel in _render(arrays, spec, size)]
+    _draw_scale_bar(panels[0], spec.voxel_size_nm[2] * shape[1] / size[1], font)
+    present = _count_classes(arrays.semantic, spec)
     captions = [
         "image",
-        "contours of cells and organelles",
+        f"contours of {' and '.join(arrays.instances)}",
         f"semantic classes: {len(present)}",
-        f"cells: {_count(cells)}",
-        f"organelles: {_count(organelles)}",
+        *(f"{kind}: {_count_ids(ids)}" for kind, ids in arrays.instances.items()),
         "classes, share of pixels",
     ]
     columns = 6 if size[0] > 2 * size[1] else 1 if size[1] > 2 * size[0] else 3
@@ -189,24 +231,23 @@ def to_png(rgb: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def _validate_slice(
-    image: NDArray[np.uint16], semantic: _Labels, cells: _Labels, organelles: _Labels
-) -> None:
-    """Raise ImageFormatError where the four arrays are not one slice."""
+def _validate_slice(arrays: SliceArrays, spec: DatasetSpec) -> None:
+    """Raise ImageFormatError if the arrays are not one slice."""
+    image, semantic = arrays.image, arrays.semantic
     if image.ndim != 2 or image.size == 0:
         raise ImageFormatError(
             f"image should be (y, x) of at least 1 x 1 pixels, but got shape {image.shape}"
         )
-    for name, array in (("semantic", semantic), ("cells", cells), ("organelles", organelles)):
+    named: dict[str, _Labels] = {"semantic": semantic, **arrays.instances}
+    for name, array in named.items():
         if array.shape != image.shape:
             raise ImageFormatError(
                 f"{name} should have the image's shape {image.shape}, but got {array.shape}"
             )
+    last = len(spec.classes) - 1
     for index in (int(semantic.min()), int(semantic.max())):
-        if not 0 <= index < len(CLASSES):
-            raise ImageFormatError(
-                f"semantic should hold classes 0..{len(CLASSES) - 1}, but got {index}"
-            )
+        if not 0 <= index <= last:
+            raise ImageFormatError(f"semantic should hold classes 0..{last}, but got {index}")
 
 
 def _panel_size(shape: tuple[int, ...], width: int) -> tuple[int, int]:
@@ -218,7 +259,7 @@ def _panel_size(shape: tuple[int, ...], width: int) -> tuple[int, int]:
 
 
 def _resize_labels(labels: _Labels, size: tuple[int, int]) -> _Labels:
-    """Nearest neighbour by pixel centres; Pillow has no mode for all of int32."""
+    """Nearest neighbor by pixel centers; Pillow has no mode for all of int32."""
     y, x = ((2 * np.arange(n) + 1) * m // (2 * n) for n, m in zip(size, labels.shape, strict=True))
     return labels[np.ix_(y, x)]
 
@@ -235,46 +276,67 @@ def _thick_contours(labels: _Labels, thickness: int) -> NDArray[np.bool_]:
 
 
 def _colorize(labels: _Labels) -> NDArray[np.uint8]:
-    """RGB (y, x, 3) of ids; memory grows with how many ids there are, not with how large."""
+    """RGB (y, x, 3) of ids; memory grows with the number of ids, not with their size."""
     ids, inverse = np.unique(labels, return_inverse=True)
     rgb: NDArray[np.uint8] = display_colors(ids)[inverse.reshape(labels.shape)]
     return rgb
 
 
 def _render(
-    image: NDArray[np.uint16],
-    semantic: _Labels,
-    cells: _Labels,
-    organelles: _Labels,
-    size: tuple[int, int],
+    arrays: SliceArrays, spec: DatasetSpec, size: tuple[int, int]
 ) -> list[NDArray[np.uint8]]:
-    """RGB panels of that (height, width): image, contours, semantic, cells, organelles."""
+    """RGB panels of that (height, width): image, contours, semantic, then each instance kind."""
     # Enlarged pixels stay square, so that nobody takes interpolation for resolution.
-    enlarged = max(size) > max(image.shape)
+    enlarged = max(size) > max(arrays.image.shape)
     method = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
-    gray = Image.fromarray(stretch(image)).resize((size[1], size[0]), method)
+    gray = Image.fromarray(stretch(arrays.image)).resize((size[1], size[0]), method)
     plain = np.asarray(gray.convert("RGB"))
-    classes = PALETTES["A"][_resize_labels(semantic, size)]
-    cell_ids, organelle_ids = _resize_labels(cells, size), _resize_labels(organelles, size)
-    # Contours take the colours of classes: those of ids clash, and some are lost on the grey.
-    framed = plain.copy()
-    thin = max(1, round(max(size) / 300))
-    framed[_thick_contours(cell_ids, 2 * thin)] = CLASSES[CLASS_NAMES.index("cell")].color_a
-    edge = _thick_contours(organelle_ids, thin)
-    framed[edge] = classes[edge]
-    objects = _colorize(organelle_ids)
-    objects[(organelle_ids == 0) & (cell_ids > 0)] = _CELL_SHADE
-    return [plain, framed, classes, _colorize(cell_ids), objects]
+    palette = class_palette(spec)
+    classes = palette[_resize_labels(arrays.semantic, size)]
+    ids = {kind: _resize_labels(labels, size) for kind, labels in arrays.instances.items()}
+    contoured = plain.copy()
+    panels = []
+    for kind, labels in ids.items():
+        instance = spec.instance(kind)
+        _draw_contours(contoured, labels, instance, classes, palette)
+        panel = _colorize(labels)
+        parent = spec.parent(instance)
+        if parent is not None and parent.column in ids:
+            panel[(labels == 0) & (ids[parent.column] > 0)] = _PARENT_SHADE
+        panels.append(panel)
+    return [plain, contoured, classes, *panels]
 
 
-def _count(labels: _Labels) -> int:
+def _draw_contours(
+    picture: NDArray[np.uint8],
+    labels: _Labels,
+    instance: InstanceSpec,
+    classes: NDArray[np.uint8],
+    palette: NDArray[np.uint8],
+) -> None:
+    """Draw the contours of one kind over an RGB picture.
+
+    They have the colors of classes: those of ids clash, and some are lost on gray. Instances that
+    have no class of their own get thicker ones, in the color of their first class.
+    """
+    thin = max(1, round(max(labels.shape) / 300))
+    if instance.has_class:
+        edge = _thick_contours(labels, thin)
+        picture[edge] = classes[edge]
+    else:
+        picture[_thick_contours(labels, 2 * thin)] = palette[instance.first_class]
+
+
+def _count_ids(labels: _Labels) -> int:
     return int(np.count_nonzero(np.unique(labels)))
 
 
-def _classes_present(semantic: NDArray[np.uint8]) -> list[tuple[SemanticClass, float]]:
-    """The classes that the slice has, in order, each with its share of the pixels, 0..1."""
-    counts = np.bincount(semantic.ravel(), minlength=len(CLASSES)).tolist()
-    return [(c, n / semantic.size) for c, n in zip(CLASSES, counts, strict=True) if n]
+def _count_classes(
+    semantic: NDArray[np.uint8], spec: DatasetSpec
+) -> list[tuple[SemanticClass, float]]:
+    """The classes that occur in the slice, in order, each with its share of the pixels, 0..1."""
+    counts = np.bincount(semantic.ravel(), minlength=len(spec.classes)).tolist()
+    return [(c, n / semantic.size) for c, n in zip(spec.classes, counts, strict=True) if n]
 
 
 def _extent(text: str, font: _Font) -> tuple[int, int]:
@@ -303,9 +365,9 @@ def _round_length(most: float) -> float:
 
 
 def _draw_scale_bar(panel: Image.Image, nm_per_pixel: float, font: _Font) -> None:
-    """Draw a bar of a round length in a dark box at the lower left, if the panel can hold it."""
+    """Draw a bar of a round length in a dark box at the lower left, if it fits the panel."""
     length = _round_length(panel.width * nm_per_pixel / 4)
-    text = f"{length:.10g} nm"  # Pillow's own font has no mu
+    text = f"{length:.10g} nm"  # Pillow's own font lacks the letter mu
     bar = round(length / nm_per_pixel)
     words, line = _extent(text, font)
     pad, thick = max(2, line // 3), max(2, line // 5)
@@ -321,7 +383,7 @@ def _draw_scale_bar(panel: Image.Image, nm_per_pixel: float, font: _Font) -> Non
 
 
 def _draw_legend(present: list[tuple[SemanticClass, float]], font: _Font) -> Image.Image:
-    """Swatch, name and share of each class, one a line."""
+    """Swatch, name and share of each class, one per line."""
     shares = [f"{share:.1%}" if share >= 0.001 else "< 0.1%" for _, share in present]
     texts = [f"{c.name}, {share}" for (c, _), share in zip(present, shares, strict=True)]
     line = _extent("Ag", font)[1]
@@ -330,7 +392,7 @@ def _draw_legend(present: list[tuple[SemanticClass, float]], font: _Font) -> Ima
     draw = ImageDraw.Draw(legend)
     for row, ((c, _), text) in enumerate(zip(present, texts, strict=True)):
         top = row * (3 * line // 2)
-        draw.rectangle((0, top, 3 * line // 2, top + line), fill=c.color_a)
+        draw.rectangle((0, top, 3 * line // 2, top + line), fill=c.colors[0])
         draw.text((2 * line, top), text, font=font, fill=_INK)
     return legend
 
@@ -338,7 +400,7 @@ def _draw_legend(present: list[tuple[SemanticClass, float]], font: _Font) -> Ima
 def _assemble(
     panels: list[Image.Image], captions: list[str], columns: int, title: str, font: _Font
 ) -> NDArray[np.uint8]:
-    """Set panels under their captions in a grid as tight as they allow, below the title."""
+    """Arrange panels under their captions in a grid as tight as possible, below the title."""
     line = _extent("Ag", font)[1]
     gap = line
     wide = [max(p.width, _extent(c, font)[0]) for p, c in zip(panels, captions, strict=True)]

@@ -1,135 +1,156 @@
-"""The columns of the three configurations, and how they are spelled for Arrow, Parquet and YAML.
+"""Columns of rows as features, spelled for `datasets`, Arrow, Parquet and YAML.
 
-The columns are written down once, as the JSON form of `datasets` features. Lists are `Sequence`
-in it: that is the one spelling that `datasets` 3.6 to 5.x all read from Parquet metadata, while
-they all read `list` from a card's YAML.
+Features are written in the JSON form of `datasets`. Lists are `Sequence` in it: the one spelling
+that `datasets` 3.6 to 5.x all read from Parquet metadata, while they all read `list` from a card's
+YAML.
 """
 
-import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from _platelet_em.facts import CLASS_NAMES, SCHEMA_VERSION
+from _platelet_em.facts import DatasetSpec, InstanceSpec
 
 __all__ = [
-    "FEATURES",
-    "METADATA_KEY",
+    "IMAGE",
+    "SCHEMA_VERSION",
+    "Column",
+    "Columns",
     "Feature",
     "arrow_schema",
-    "parquet_metadata",
+    "describe_field",
+    "json_features",
+    "label_columns",
+    "list_of",
+    "value",
     "yaml_features",
 ]
 
+SCHEMA_VERSION = 1
+"""Version of the columns and of the files that `build` writes."""
+
 Feature = dict[str, Any]
 
-METADATA_KEY = "platelet_em"
-"""Where our record stands in the metadata of a Parquet file."""
+
+class Column(NamedTuple):
+    """A column of rows: its feature, and what it is, in a sentence."""
+
+    feature: Feature
+    description: str
 
 
-def _value(dtype: str) -> Feature:
+Columns = Mapping[str, Column]
+"""Name -> column, in the order of the file."""
+
+IMAGE: Feature = {"_type": "Image"}
+
+_FIELD_DESCRIPTIONS = {
+    "shape": "Shape of this row: (y, x) of a slice, (z, y, x) of a volume.",
+    "id": "The same in every slice that cuts the object, and in the volume.",
+    "rle": "The mask: 'start length start length ...', starts from 1, in C order over `shape`.",
+    "area": "Pixels (voxels) of the instance in this row.",
+    "bbox": "Half-open box: y0, x0, y1, x1; of a volume z0, y0, x0, z1, y1, x1.",
+    "touches_border": "Whether the instance reaches the border of this row.",
+    "class_id": "Index of the class with most voxels of the whole 3D object, see `classes`.",
+    "purity": "Share of the 3D object's voxels that are of that class.",
+}
+
+
+def value(dtype: str) -> Feature:
+    """The feature of a scalar."""
     return {"dtype": dtype, "_type": "Value"}
 
 
-def _list(feature: Feature) -> Feature:
+def list_of(feature: Feature) -> Feature:
+    """The feature of a list."""
     return {"feature": feature, "_type": "Sequence"}
 
 
-_IMAGE: Feature = {"_type": "Image"}
-_CELLS: Feature = {
-    "shape": _list(_value("int32")),
-    "id": _list(_value("int32")),
-    "rle": _list(_value("string")),
-    "area": _list(_value("int64")),
-    "bbox": _list(_list(_value("int32"))),
-    "touches_border": _list(_value("bool")),
-}
-_ORGANELLES: Feature = {
-    **_CELLS,
-    "class_id": _list({"names": list(CLASS_NAMES), "_type": "ClassLabel"}),
-    "purity": _list(_value("float32")),
-    "cell": _list(_value("int32")),
-}
+def _label_struct(instance: InstanceSpec, spec: DatasetSpec) -> Feature:
+    """Parallel lists, one entry per instance; properties of the whole object come last."""
+    types = {
+        "class_id": {"names": list(spec.class_names), "_type": "ClassLabel"},
+        "purity": value("float32"),
+    }
+    return {
+        "shape": list_of(value("int32")),
+        "id": list_of(value("int32")),
+        "rle": list_of(value("string")),
+        "area": list_of(value("int64")),
+        "bbox": list_of(list_of(value("int32"))),
+        "touches_border": list_of(value("bool")),
+        **{name: list_of(types.get(name, value("int32"))) for name in instance.properties},
+    }
 
-FEATURES: dict[str, Feature] = {
-    "slices": {
-        "image": _IMAGE,
-        "semantic": _IMAGE,
-        "volume": _value("string"),
-        "z": _value("int32"),
-        "n_cells": _value("int32"),
-        "n_organelles": _value("int32"),
-        "cells": _CELLS,
-        "organelles": _ORGANELLES,
-    },
-    "volumes": {
-        "image": _list(_IMAGE),
-        "semantic": _list(_IMAGE),
-        "preview": _IMAGE,
-        "volume": _value("string"),
-        "shape": _list(_value("int32")),
-        # float64: a top-level list of float32 makes the Hub call the dataset a time series.
-        "voxel_size_nm": _list(_value("float64")),
-        "n_cells": _value("int32"),
-        "n_organelles": _value("int32"),
-        "cells": _CELLS,
-        "organelles": _ORGANELLES,
-    },
-    "preview": {"volume": _value("string"), "z": _value("int32"), "preview": _IMAGE},
-}
-"""Configuration -> column -> feature, in the order of the columns."""
+
+def label_columns(spec: DatasetSpec) -> dict[str, Column]:
+    """The columns with the instances of each kind, and before them those with their numbers."""
+    counts = {
+        instance.count_column: Column(
+            value("int32"), f"{instance.column.capitalize()} in this row."
+        )
+        for instance in spec.instances
+    }
+    structs = {
+        instance.column: Column(
+            _label_struct(instance, spec),
+            f"{instance.name.capitalize()} instances: parallel lists, one entry per instance, "
+            "ascending id.",
+        )
+        for instance in spec.instances
+    }
+    return {**counts, **structs}
+
+
+def describe_field(name: str) -> str:
+    """What a field of a label struct is; the other fields are ids of parents, by their name."""
+    known = _FIELD_DESCRIPTIONS.get(name)
+    return known or f"Id of the {name} that holds most of the 3D object, 0 for none."
+
+
+def json_features(columns: Columns) -> dict[str, Feature]:
+    """Name -> feature, as `datasets` writes them to JSON."""
+    return {name: column.feature for name, column in columns.items()}
+
+
+def arrow_schema(columns: Columns) -> pa.Schema:
+    """The Arrow schema of the columns, the same as their `datasets` features give."""
+    return pa.schema({name: _arrow_type(column.feature) for name, column in columns.items()})
 
 
 def _arrow_type(feature: Feature) -> pa.DataType:
-    kind = feature.get("_type")
-    if kind == "Value":
+    feature_type = feature.get("_type")
+    if feature_type == "Value":
         return {"string": pa.string(), "bool": pa.bool_()}.get(
             feature["dtype"]
         ) or pa.type_for_alias(feature["dtype"])
-    if kind == "ClassLabel":
+    if feature_type == "ClassLabel":
         return pa.int64()
-    if kind == "Image":
+    if feature_type == "Image":
         return pa.struct({"bytes": pa.binary(), "path": pa.string()})
-    if kind == "Sequence":
+    if feature_type == "Sequence":
         return pa.list_(_arrow_type(feature["feature"]))
     return pa.struct({name: _arrow_type(field) for name, field in feature.items()})
 
 
-def arrow_schema(config: str) -> pa.Schema:
-    """The Arrow schema of a configuration, the same as its `datasets` features give."""
-    return pa.schema({name: _arrow_type(f) for name, f in FEATURES[config].items()})
-
-
-def parquet_metadata(config: str, provenance: dict[str, str]) -> dict[str, str]:
-    """Key-value metadata of our Parquet files: features for `datasets`, and our own record.
-
-    Args:
-        config: Name of the configuration.
-        provenance: What the file was made from, and by what.
-    """
-    return {
-        "huggingface": json.dumps({"info": {"features": FEATURES[config]}}),
-        METADATA_KEY: json.dumps({"schema_version": SCHEMA_VERSION, **provenance}),
-    }
-
-
-def yaml_features(config: str) -> list[Feature]:
-    """The features of a configuration as a card's `dataset_info.features` spells them."""
-    fields: list[Feature] = _to_yaml(FEATURES[config])["struct"]
+def yaml_features(columns: Columns) -> list[Feature]:
+    """The features as a card's `dataset_info.features` spells them."""
+    fields: list[Feature] = _to_yaml(json_features(columns))["struct"]
     return fields
 
 
 def _to_yaml(feature: Feature) -> Feature:
-    kind = feature.get("_type")
-    if kind == "Value":
+    feature_type = feature.get("_type")
+    if feature_type == "Value":
         return {"dtype": feature["dtype"]}
-    if kind == "ClassLabel":
+    if feature_type == "ClassLabel":
         names = {str(index): name for index, name in enumerate(feature["names"])}
         return {"dtype": {"class_label": {"names": names}}}
-    if kind == "Image":
+    if feature_type == "Image":
         return {"dtype": "image"}
-    if kind == "Sequence":
+    if feature_type == "Sequence":
         inner = _to_yaml(feature["feature"])
-        # Without the word dtype between the two: so is what datasets writes itself.
+        # Without the word dtype between the two, as datasets writes it itself.
         return {"list": inner.get("dtype", inner)}
     return {"struct": [{"name": name, **_to_yaml(field)} for name, field in feature.items()]}

@@ -1,96 +1,79 @@
-"""Anatomy: where the cells and organelles of a synthetic volume lie, and what shapes they have.
+"""Anatomy: where the cells and organelles of a synthetic volume are, and which shapes they have.
 
-They are tapered, bent ellipsoids in 3D, so that a slice can be computed from the few of them that
-it cuts. Shapes depend on IEEE sums, products, quotients and square roots only, and on raw bit
-streams, so that they are the same on every platform.
+They are tapered, bent ellipsoids in 3D, so a slice can be computed from the few that it cuts.
+Shapes depend on raw random bits and on IEEE sums, products, quotients and square roots only, so
+they are the same on every platform.
 
 The sizes and numbers below were measured on the published z=0 slice of volume 50.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import IntEnum, auto
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from _platelet_em.facts import CLASSES, FIRST_ORGANELLE_CLASS
-
-__all__ = [
-    "CELL_RADII",
-    "MARGIN",
-    "VESSEL",
-    "Anatomy",
-    "Cell",
-    "Organelle",
-    "Random",
-    "Solid",
-    "Stream",
-    "place_anatomy",
-]
+__all__ = ["CELL", "MARGIN", "VESSEL", "Random", "Solid", "Stream", "find_scale", "place_parts"]
 
 _Floats = NDArray[np.float32]
-_Points = NDArray[np.float64]  # (3, n): z, y and x of n points
 _Shape = tuple[int, int, int]
+_Point = tuple[float, float, float]
 _Window = tuple[slice, slice]
 
-_MITO, _ALPHA, VESSEL, _BODY, _CORE = range(FIRST_ORGANELLE_CLASS, len(CLASSES))
+# The class indices of the published dataset; 0 is background.
+CELL, _MITO, _ALPHA, VESSEL, _BODY, _CORE = range(1, 7)
 
-CELL_RADII = (44.0, 245.0, 84.0)  # slices, px along, px across; smaller in a small scene
 MARGIN = 0.93  # organelles stay below this value of their cell's field
 
-_FULL_SIDE = 240.0  # px: a scene whose area is less than this squared gets smaller objects
-_CELL_AXIS = (0.87, 0.49)  # (y, x): platelets settle side by side, so all lie about alike
-_CELL_PITCH = (1.7, 1.98, 1.94)  # from cell to cell in these directions, in radii
-_FRAGMENTS_PER_SLICE = 2.0
-_FRAGMENT_LIFE = 14.0  # slices
-_FULL_AREA = 640_000.0  # px, of the slice that numbers per slice refer to
+_CELL_RADII = (44.0, 245.0, 84.0)  # slices, px along, px across; smaller in a small scene
+_CELL_AXIS = (0.87, 0.49)  # (y, x): platelets settle side by side, almost parallel
+_CELL_PITCH = (1.7, 1.98, 1.94)  # from cell to cell, in radii
+_FULL_SIDE = 240.0  # px: in slices of a smaller area than this squared, objects are smaller
+_FULL_AREA = 640_000.0  # px: the area of the slices that the numbers per slice refer to
 _PX_PER_SLICE = 4.0  # 40 nm to 10 nm
+_MIDDLE_TRIES = 64  # random points in the middle slice, for the first object of each kind
 
 
 class Stream(IntEnum):
-    """The second word of a random stream's key, so that no two uses share one."""
+    """The second word of a random stream's key, so that no two uses share a stream."""
 
-    CELLS = 0
-    FRAGMENTS = auto()
-    ORGANELLES = auto()
-    OUTLINE = auto()
-    SERRATION = auto()
-    GAP = auto()
-    WALLS = auto()
-    COARSE = auto()
-    MEDIUM = auto()
-    SMALL = auto()
-    SPOTS = auto()
-    NOISE = auto()
+    CELLS, FRAGMENTS, ORGANELLES = range(3)
+    OUTLINE, SERRATION, GAP, WALLS = range(3, 7)  # of the labels
+    COARSE, MEDIUM, SMALL, PIXELS = range(7, 11)  # of the image
 
 
 class Random:
-    """Uniform numbers from raw bits, which no NumPy version changes."""
+    """Random numbers from raw bits, which no NumPy version changes."""
 
     def __init__(self, seed: int, *key: int) -> None:
         self._bits = np.random.PCG64(np.random.SeedSequence([seed, *key]))
 
-    def words(self, count: int) -> NDArray[np.uint64]:
-        """Uint64 (count,) of random bits."""
-        return np.asarray(self._bits.random_raw(count), np.uint64)
-
-    def many(self, count: int, low: float, high: float) -> NDArray[np.float64]:
-        """Float64 (count,), each in [low, high)."""
-        shares: NDArray[np.float64] = (self.words(count) >> np.uint64(11)) * 2.0**-53
+    def uniform(self, count: int, low: float, high: float) -> NDArray[np.float64]:
+        """Float64 (count,), uniform in [low, high)."""
+        words = np.asarray(self._bits.random_raw(count), np.uint64)
+        shares: NDArray[np.float64] = (words >> np.uint64(11)) * 2.0**-53
         return shares * (high - low) + low
 
     def between(self, low: float, high: float) -> float:
-        """One float in [low, high)."""
-        return float(self.many(1, low, high)[0])
+        """One float, uniform in [low, high)."""
+        return float(self.uniform(1, low, high)[0])
 
     def direction(self, y: float = 0.0, x: float = 0.0) -> tuple[float, float]:
-        """A unit vector (y, x): around the given one, or anywhere if none is given."""
+        """A unit vector (y, x): near the given direction, or any if none is given."""
         dy, dx = y + self.between(-1, 1), x + self.between(-1, 1)
         length = math.sqrt(dy * dy + dx * dx) or 1.0
         return dy / length, dx / length
+
+    def triangular(self, count: int) -> _Floats:
+        """Float32 (count,) of mean 0 and deviation 1: sums of two uniform 16-bit numbers."""
+        words = np.asarray(self._bits.random_raw(count // 2 + 1), "<u8").view("<u4")[:count]
+        total = ((words & 0xFFFF) + (words >> 16)).astype(np.float32)
+        total -= 2.0**16 - 1
+        total *= math.sqrt(6.0) * 2.0**-16
+        return total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,16 +82,16 @@ class Solid:
 
     Attributes:
         center: (z, y, x), in slices and px.
-        axis: unit vector (y, x) of the long axis.
-        radii: in slices, in px along the axis, in px across it.
+        axis: Unit vector (y, x) of the long axis.
+        radii: In slices, in px along the axis, in px across it.
         drift: (y, x), px by which the center moves from slice to slice.
-        bend: sideways shift at the ends, in radii across.
-        taper: how much narrower one end is than the other, as a share.
+        bend: Sideways shift of the ends, in radii across.
+        taper: How much narrower one end is than the other, as a fraction.
         square: 0 for an ellipse, up to 2 for a box with round corners.
-        wave: weight of the outline noise, in radii.
+        wave: Weight of the outline noise, in radii.
     """
 
-    center: tuple[float, float, float]
+    center: _Point
     axis: tuple[float, float]
     radii: tuple[float, float, float]
     drift: tuple[float, float] = (0.0, 0.0)
@@ -133,76 +116,75 @@ class Solid:
         vv = v * v
         flat = np.sqrt(vv * vv + (vv * (2.0 - self.square) + uu) * uu)
         wave = noise * self.wave / (uu * (along / across - 1.0) + 1.0)
-        return np.sqrt(flat + self._depth_part(dz)) + wave
+        return np.sqrt(flat + self._depth_term(dz)) + wave
 
-    def cut(self, z: int, noise: _Floats, reach: float) -> tuple[_Window, _Floats] | None:
-        """The window of slice z where the field may be below `reach`, and the field in it.
+    def cut(
+        self, z: int, rows: range, noise: _Floats, reach: float
+    ) -> tuple[_Window, _Floats] | None:
+        """The field in slice z, in a window around the pixels where it may be below `reach`.
 
-        The noise is that of the whole slice, (y, x). None if the window is empty.
+        Args:
+            z: The slice.
+            rows: Those of interest.
+            noise: The outline noise of the whole slice, (y, x).
+            reach: Outside of the window, the field without noise is at least this high.
+
+        Returns:
+            The window and the field in it, (y, x); None if the window is empty.
         """
-        window = self._window(z, noise.shape, reach)
-        if window is None:
-            return None
-        y, x = (axis.astype(np.float32) for axis in np.ogrid[window])
-        return window, self.field(z, y, x, noise[window])
-
-    def _window(self, z: int, shape: tuple[int, ...], reach: float) -> _Window | None:
         dz = z - self.center[0]
-        rest = reach * reach - self._depth_part(dz)
+        rest = reach * reach - self._depth_term(dz)
         if rest <= 0:
             return None
+        # A slanted rectangle around the solid: its half sides, its center, its long axis.
         r = math.sqrt(rest)
         along = self.radii[1] * r
         across = self.radii[2] * (r / (1 - abs(self.taper) * r) + abs(self.bend) * rest)
-        window = []
-        for i, size in enumerate(shape):
-            middle = self.center[1 + i] + dz * self.drift[i]
-            half = abs(self.axis[i]) * along + abs(self.axis[1 - i]) * across
-            start = max(0, math.floor(middle - half))
-            stop = min(size, math.ceil(middle + half) + 1)
-            if start >= stop:
-                return None
-            window.append(slice(start, stop))
-        return window[0], window[1]
+        y, x = (self.center[1 + i] + dz * self.drift[i] for i in (0, 1))
+        ay, ax = self.axis
+        half = abs(ay) * along + abs(ax) * across
+        top, last = max(rows.start, math.floor(y - half)), min(rows.stop - 1, math.ceil(y + half))
+        left, right = 0.0, noise.shape[1] - 1.0
+        for a, b, side in ((ax, ay, along), (ay, -ax, across)):
+            if a:
+                # Where |a dx + b dy| <= side in the first or the last row, thus also in between.
+                ends = [(s - b * (row - y)) / a for s in (-side, side) for row in (top, last)]
+                left, right = max(left, x + min(ends)), min(right, x + max(ends))
+        if top > last or left > right:
+            return None
+        window = (slice(top, last + 1), slice(math.floor(left), math.ceil(right) + 1))
+        at_y, at_x = (np.arange(s.start, s.stop, dtype=np.float32) for s in window)
+        return window, self.field(z, at_y[:, None], at_x, noise[window])
 
-    def _depth_part(self, dz: Any) -> Any:
+    def _depth_term(self, dz: Any) -> Any:
         """What the distance in z adds to the squared field: flat with round rims."""
         ww = (dz / self.radii[0]) * (dz / self.radii[0])
         return ww * (ww * 0.6 + 0.4)
 
 
-class Cell(NamedTuple):
-    """A cell: its shape, and how much brighter than others it is."""
+class Part(NamedTuple):
+    """A cell, or the part of an organelle that has one class."""
 
     solid: Solid
-    shade: float
-
-
-class Organelle(NamedTuple):
-    """An organelle: the 1-based index of its cell, its (class, solid) parts, and its shade."""
-
-    owner: int
-    parts: tuple[tuple[int, Solid], ...]
-    shade: float
+    label: int  # its class
+    cell: int  # the number of its cell, from 1
+    organelle: int  # the number of its organelle, from 1; 0 for a cell
+    shade: float  # how bright it is among its like, -1 to 1
 
 
 class _Kind(NamedTuple):
-    """A kind of organelle: its number per full slice, and what its parts look like.
+    """A kind of small objects."""
 
-    `parts` are (class, distance from the part before, size), both in radii; `radius` is the
-    smallest and the largest in px; `depth` the half life in slices per px of radius.
-    """
-
-    per_slice: float
-    parts: tuple[tuple[int, float, float], ...]
-    radius: tuple[float, float]
-    stretch: float
-    depth: float
-    wave: float
+    per_slice: float  # their number in a slice of the full area
+    parts: tuple[tuple[int, float, float], ...]  # class, distance from the last, size; in radii
+    radius: tuple[float, float]  # the smallest and the largest, in px
+    stretch: float  # largest ratio of the radius along the axis to the radius
+    depth: float  # half of its slices, per px of radius
+    wave: float  # weight of the outline noise
 
 
 _CHAIN = ((VESSEL, 0, 1), (VESSEL, 1.2, 0.9), (VESSEL, 1.2, 0.7))
-_KINDS = (
+_ORGANELLES = (
     _Kind(6.5, ((_MITO, 0, 1),), (14, 22), 1.35, 0.3, 0.05),
     _Kind(28, ((_ALPHA, 0, 1),), (12, 28), 1.2, 0.28, 0.03),
     _Kind(38, ((VESSEL, 0, 1),), (7, 16), 1.4, 0.6, 0.14),
@@ -210,39 +192,40 @@ _KINDS = (
     _Kind(1.0, ((_ALPHA, 0, 1), (VESSEL, 1.2, 0.8)), (13, 19), 1.2, 0.3, 0.08),
     _Kind(26, _CHAIN, (8, 14), 1.5, 0.7, 0.18),
 )
+_FRAGMENT = _Kind(2.2, ((CELL, 0, 1),), (10, 22), 1.25, 0.45, 0.1)
+"""Small pieces of cells in the gaps between cells: every published slice has some."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Anatomy:
-    """What is in a volume, some of it outside of the borders.
+def find_scale(shape: _Shape) -> float:
+    """The size of objects in a volume of that (z, y, x) shape: 1 unless its slices are small."""
+    return min(1.0, math.sqrt(shape[1] * shape[2]) / _FULL_SIDE)
 
-    Attributes:
-        scale: how large things are in a slice, 1 unless the scene is small.
-        cells: whole cells, then fragments.
-        organelles: whose owners are whole cells.
+
+def place_parts(shape: _Shape, seed: int) -> list[Part]:
+    """All parts of the volume of that (z, y, x) shape and seed, some of them outside of it.
+
+    Cells come first, in the order of their numbers, fragments of cells last among them.
     """
-
-    scale: float
-    cells: tuple[Cell, ...]
-    organelles: tuple[Organelle, ...]
-
-
-def place_anatomy(shape: tuple[int, int, int], seed: int) -> Anatomy:
-    """The cells and organelles of the scene of that (z, y, x) shape and seed."""
-    scale = min(1.0, math.sqrt(shape[1] * shape[2]) / _FULL_SIDE)
-    cells = _place_cells(shape, seed, scale)
-    fragments = _place_fragments(shape, seed, scale, cells)
-    organelles = _place_organelles(shape, seed, scale, cells)
-    return Anatomy(scale=scale, cells=(*cells, *fragments), organelles=tuple(organelles))
+    cells = _place_cells(shape, seed)
+    parts = list(cells)
+    rng = Random(seed, Stream.FRAGMENTS)
+    for _, shade, ((label, solid),) in _scatter((_FRAGMENT,), rng, shape, cells):
+        parts.append(Part(solid, label, len(parts) + 1, 0, shade))
+    rng = Random(seed, Stream.ORGANELLES)
+    organelles = _scatter(_ORGANELLES, rng, shape, cells)
+    for number, (cell, shade, solids) in enumerate(organelles, 1):
+        parts += [Part(solid, label, cell, number, shade) for label, solid in solids]
+    return parts
 
 
-def _place_cells(shape: _Shape, seed: int, scale: float) -> list[Cell]:
-    """Cells around and in the volume: columns of them side by side, shifted at random.
+def _place_cells(shape: _Shape, seed: int) -> list[Part]:
+    """Cells in and around the volume: columns of them side by side, shifted at random.
 
-    One lies in the middle, so that the smallest scene has a cell.
+    One is in the middle, so that the smallest volume has a cell.
     """
     rng = Random(seed, Stream.CELLS)
-    radii = (CELL_RADII[0], CELL_RADII[1] * scale, CELL_RADII[2] * scale)
+    scale = find_scale(shape)
+    radii = (_CELL_RADII[0], _CELL_RADII[1] * scale, _CELL_RADII[2] * scale)
     pitch = [r * p for r, p in zip(radii, _CELL_PITCH, strict=True)]
     middle = [(size - 1) / 2 for size in shape]
     (dy, dx), diagonal = _CELL_AXIS, math.sqrt(middle[1] ** 2 + middle[2] ** 2)
@@ -251,7 +234,7 @@ def _place_cells(shape: _Shape, seed: int, scale: float) -> list[Cell]:
         for m, r, p in zip((middle[0], diagonal, diagonal), radii, pitch, strict=True)
     )
     margin = (radii[0], dy * radii[1] + dx * radii[2], dx * radii[1] + dy * radii[2])
-    cells = []
+    cells: list[Part] = []
     for column in range(-far_v, far_v + 1):
         slip = rng.between(-0.5, 0.5) if column else 0.0
         for row in range(-far_u, far_u + 1):
@@ -259,19 +242,18 @@ def _place_cells(shape: _Shape, seed: int, scale: float) -> list[Cell]:
             for layer in range(-far_z, far_z + 1):
                 u = (row + slip + rng.between(-0.08, 0.08)) * pitch[1]
                 v = (column + rng.between(-0.08, 0.08)) * pitch[2]
-                place = ((layer + phase) * pitch[0], u * dy - v * dx, u * dx + v * dy)
-                if all(abs(p) < m + e for p, m, e in zip(place, middle, margin, strict=True)):
-                    z, y, x = (p + m for p, m in zip(place, middle, strict=True))
-                    cells.append(_make_cell(rng, (z, y, x), radii))
+                offset = ((layer + phase) * pitch[0], u * dy - v * dx, u * dx + v * dy)
+                if all(abs(o) < m + e for o, m, e in zip(offset, middle, margin, strict=True)):
+                    z, y, x = (o + m for o, m in zip(offset, middle, strict=True))
+                    solid = _make_cell(rng, (z, y, x), radii)
+                    cells.append(Part(solid, CELL, len(cells) + 1, 0, rng.between(-1, 1)))
     return cells
 
 
-def _make_cell(
-    rng: Random, center: tuple[float, float, float], radii: tuple[float, float, float]
-) -> Cell:
-    """A cell of about those radii at that place."""
+def _make_cell(rng: Random, center: _Point, radii: tuple[float, float, float]) -> Solid:
+    """A cell of about those radii."""
     size = rng.between(0.82, 1.12)
-    solid = Solid(
+    return Solid(
         center=center,
         axis=rng.direction(_CELL_AXIS[0] * 5, _CELL_AXIS[1] * 5),
         radii=(radii[0] * size, radii[1] * size, radii[2] * size * rng.between(0.85, 1.15)),
@@ -281,58 +263,65 @@ def _make_cell(
         square=rng.between(0.6, 1.4),
         wave=rng.between(0.02, 0.055),
     )
-    return Cell(solid, rng.between(-9_000, 6_000))
 
 
-def _scatter(rng: Random, count: int, shape: _Shape, beyond: float) -> _Points:
-    """Random points in the volume and up to so many slices before and after it."""
-    z = rng.many(count, -beyond, shape[0] - 1 + beyond)
-    return np.stack([z, rng.many(count, 0, shape[1]), rng.many(count, 0, shape[2])])
+def _scatter(
+    kinds: Sequence[_Kind], rng: Random, shape: _Shape, cells: Sequence[Part]
+) -> Iterator[tuple[int, float, list[tuple[int, Solid]]]]:
+    """Place objects apart from each other: organelles inside the cells, fragments outside.
+
+    The first of each kind is in the middle slice if possible: small volumes have all kinds, too.
+
+    Yields:
+        The number of the nearest cell, the shade, and the class and solid of each part.
+    """
+    scale = find_scale(shape)
+    taken = np.empty((0, 4))  # z, y, x and size of each object
+    for kind in kinds:
+        life = sum(kind.radius) * kind.depth
+        wanted = kind.per_slice * shape[1] * shape[2] / (_FULL_AREA * scale * scale)
+        left = count = max(1, round(wanted * (shape[0] + life) / life))
+        tries = _MIDDLE_TRIES + 40 * count
+        ranges = ((-life / 2, shape[0] - 1 + life / 2), (0, shape[1]), (0, shape[2]))
+        points = np.stack([rng.uniform(tries, low, high) for low, high in ranges])
+        points[0, :_MIDDLE_TRIES] = (shape[0] - 1) / 2
+        owners, field = _find_nearest(cells, points)
+        fits = field > 1.22 if kind is _FRAGMENT else field < 0.86
+        for index in np.flatnonzero(fits).tolist():
+            if not left:
+                break
+            if index < _MIDDLE_TRIES and left < count:
+                continue
+            z, y, x = points[:, index].tolist()
+            solids = _make_object(kind, rng, (z, y, x), scale)
+            shade = rng.between(-1, 1)
+            size = max(s.radii[1] for _, s in solids) * (0.8 + 0.2 * len(solids))
+            dz, dy, dx = (taken[:, :3] - (z, y, x)).T
+            near = (dz * (_PX_PER_SLICE * scale)) ** 2 + dy**2 + dx**2
+            if (near < (taken[:, 3] + size) ** 2).any():
+                continue
+            taken = np.vstack([taken, [z, y, x, size]])
+            yield int(owners[index]), shade, solids
+            left -= 1
 
 
-def _nearest(
-    cells: Sequence[Cell], points: _Points
+def _find_nearest(
+    cells: Sequence[Part], points: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """For each of n points: the 1-based index of the cell of the lowest field, and that field."""
-    owner = np.zeros(points.shape[1], np.intp)
+    """For each of the points (3, n): the cell whose field is the lowest, and that field."""
+    number = np.zeros(points.shape[1], np.intp)
     lowest = np.full(points.shape[1], np.inf)
-    for index, cell in enumerate(cells, 1):
+    for cell in cells:
         field = cell.solid.field(*points)
-        owner[field < lowest] = index
+        number[field < lowest] = cell.cell
         np.minimum(lowest, field, out=lowest)
-    return owner, lowest
+    return number, lowest
 
 
-def _full_slices(shape: _Shape, scale: float) -> float:
-    """How many objects a slice of that shape holds for each that a full slice holds."""
-    return shape[1] * shape[2] / (_FULL_AREA * scale * scale)
-
-
-def _place_fragments(shape: _Shape, seed: int, scale: float, cells: Sequence[Cell]) -> list[Cell]:
-    """Small pieces of cells in the gaps, as every slice of the real volumes has some."""
-    rng = Random(seed, Stream.FRAGMENTS)
-    wanted = _FRAGMENTS_PER_SLICE * _full_slices(shape, scale)
-    count = int(wanted * (shape[0] + _FRAGMENT_LIFE) / _FRAGMENT_LIFE)
-    points = _scatter(rng, count * 40, shape, _FRAGMENT_LIFE / 2)
-    _, field = _nearest(cells, points)
-    fragments = []
-    for z, y, x in points[:, field > 1.22].T[:count].tolist():
-        radius = rng.between(9, 19) * scale
-        solid = Solid(
-            center=(z, y, x),
-            axis=rng.direction(),
-            radii=(rng.between(4, 10), radius * rng.between(1.0, 1.6), radius),
-            drift=(rng.between(-1, 1) * scale, rng.between(-1, 1) * scale),
-            wave=0.1,
-        )
-        fragments.append(Cell(solid, rng.between(-4_000, 9_000)))
-    return fragments
-
-
-def _make_organelle(
-    kind: _Kind, rng: Random, owner: int, center: tuple[float, float, float], scale: float
-) -> Organelle:
-    """An organelle of a kind at that place in that cell."""
+def _make_object(
+    kind: _Kind, rng: Random, center: _Point, scale: float
+) -> list[tuple[int, Solid]]:
+    """The class and the solid of each part of an object."""
     radius = rng.between(*kind.radius)
     drift = (rng.between(-0.9, 0.9) * scale, rng.between(-0.9, 0.9) * scale)
     turn = rng.direction()
@@ -343,50 +332,14 @@ def _make_organelle(
         y += turn[0] * distance * radius * scale
         x += turn[1] * distance * radius * scale
         longer = rng.between(1.0, kind.stretch)
+        along, across = radius * size * longer * scale, radius * size / longer * scale
         solid = Solid(
             center=(z, y, x),
             axis=turn,
-            radii=(
-                max(1.0, radius * size * kind.depth),
-                radius * size * longer * scale,
-                radius * size / longer * scale,
-            ),
+            radii=(max(1.0, radius * size * kind.depth), along, across),
             drift=drift,
             taper=rng.between(-0.2, 0.2),
             wave=kind.wave,
         )
         parts.append((label, solid))
-    return Organelle(owner, tuple(parts), rng.between(-1, 1))
-
-
-def _place_organelles(
-    shape: _Shape, seed: int, scale: float, cells: Sequence[Cell]
-) -> list[Organelle]:
-    """Organelles inside the cells, apart from each other; the first of a kind in the middle."""
-    rng = Random(seed, Stream.ORGANELLES)
-    organelles: list[Organelle] = []
-    taken = np.empty((0, 4))  # z, y, x and size of each
-    for kind in _KINDS:
-        half = sum(kind.radius) / 2 * kind.depth
-        wanted = kind.per_slice * _full_slices(shape, scale)
-        left = count = max(1, round(wanted * (shape[0] + 2 * half) / (2 * half)))
-        middles = 64
-        points = _scatter(rng, 40 * count + middles, shape, half)
-        points[0, :middles] = (shape[0] - 1) / 2
-        owners, field = _nearest(cells, points)
-        for index in np.flatnonzero(field < 0.86).tolist():
-            if not left:
-                break
-            if index < middles and left < count:
-                continue
-            z, y, x = points[:, index].tolist()
-            made = _make_organelle(kind, rng, int(owners[index]), (z, y, x), scale)
-            size = max(s.radii[1] for _, s in made.parts) * (0.8 + 0.2 * len(made.parts))
-            dz, dy, dx = (taken[:, :3] - (z, y, x)).T
-            near = (dz * (_PX_PER_SLICE * scale)) ** 2 + dy**2 + dx**2
-            if (near < (taken[:, 3] + size) ** 2).any():
-                continue
-            taken = np.vstack([taken, [z, y, x, size]])
-            organelles.append(made)
-            left -= 1
-    return organelles
+    return parts

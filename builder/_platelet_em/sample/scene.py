@@ -1,41 +1,50 @@
-"""Scene: seeded synthetic platelets, one z slice at a time, that look like the real volumes.
+"""Scene: a seeded synthetic volume of platelets that looks like the published ones.
 
-A slice is drawn from the few cells and organelles that it cuts, so that no dense volume is ever
-held. A pixel belongs to the cell whose field is lowest there, which makes the labels a partition.
-Labels depend on IEEE sums, products, quotients and square roots only, and on raw bit streams, so
-that they are the same on every platform.
+Labels are drawn when the scene is made, and kept as runs; the image of a slice is painted when the
+slice is asked for. A pixel belongs to the cell whose field is lowest there, so the labels are a
+partition. All values depend on raw random bits and on IEEE sums, products, quotients and square
+roots only, so they are the same on every platform.
 
-The grey values below were measured on the published z=0 slice of volume 50.
+The gray values below were measured on the published z=0 slice of volume 50.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from _platelet_em.arrays.runs import value_runs
 from _platelet_em.errors import ImageFormatError
-from _platelet_em.sample.anatomy import CELL_RADII, MARGIN, VESSEL, Random, Stream, place_anatomy
+from _platelet_em.sample.anatomy import (
+    CELL,
+    MARGIN,
+    VESSEL,
+    Random,
+    Stream,
+    find_scale,
+    place_parts,
+)
 
 __all__ = ["Scene", "SceneSlice"]
 
 _Floats = NDArray[np.float32]
 
-_FIELD_REACH = 1.3  # fields are followed this far, to know how near the second cell is
+_BAND = 100  # rows drawn at a time: windows in a band are close around the slanted cells
+_REACH = 1.3  # fields of cells are computed up to this, to know how near the second cell is
+_LEAST_SLOPE = 0.0074  # per px, a quarter of what the fields of two cells differ by at long sides
 
-# Grey values on the scale of uint16, most of them added to the grey of the cell around.
-_BACKGROUND = 54_900.0
-_CELL_GREY = 34_800.0
-_CLASS_GREY = (0.0, 0.0, -23_500.0, -10_500.0, 17_500.0, -6_000.0, -24_000.0)
-_CLASS_SPREAD = (0.0, 0.0, 2_500.0, 2_500.0, 6_000.0, 2_500.0, 2_500.0)  # among organelles
-_MEMBRANE_GREY = -14_000.0  # of the line along a cell's outline
-_FRINGE_GREY = 16_000.0  # outside of that line, since outlines are drawn generously
-_RIM_GREY = -14_000.0  # around a vessel
-_CLUMP_GREY = 25_000.0  # dark grains in the cytoplasm, which no label marks
-_LINE_GREY = 6_000.0  # thin membranes in the cytoplasm, which no label marks
-_NOISE_GAIN = 8_900.0
-_LEVELS = 14_645  # distinct values of the real image, stretched to the whole uint16 range
+# Gray values on the scale of uint16; by class, with the background first: the mean, and how much
+# a shade of 1 adds.
+_CLASS_GRAY = np.array([54_900, 33_300, 9_800, 22_800, 50_800, 27_300, 9_300], np.float32)
+_SHADE_GRAY = np.array([0, 7_500, 2_500, 2_500, 6_000, 2_500, 2_500], np.float32)
+_MEMBRANE_GRAY = -14_000.0  # of the line along a cell's outline
+_FRINGE_GRAY = 16_000.0  # outside of that line, since outlines are drawn generously
+_RIM_GRAY = -14_000.0  # around a vessel
+_GRAIN_GRAY = 23_000.0  # of dark grains in the cytoplasm, darker by this much
+_LINE_GRAY = 6_000.0  # of thin membranes in the cytoplasm, darker by this much
+_NOISE_GRAY = 4_070.0  # deviation of the pixel noise
+_LEVELS = 14_645  # distinct values of the published image, which fill the range of uint16
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +60,15 @@ class SceneSlice:
 class Scene:
     """A synthetic volume of platelets, of which any slice can be computed at any time.
 
-    Ids are 1..n over the volume, each of them present in a contiguous range of slices. They do
-    not follow the order of appearance: in the real JSON labels they need not either.
+    Ids are 1..n over the volume, each present in a contiguous range of slices. They do not follow
+    the order of appearance: in the published JSON labels they need not either.
 
     Args:
         shape: (z, y, x) of the volume, each at least 1.
-        seed: which scene; not negative.
+        seed: Which scene; not negative.
 
     Raises:
-        ImageFormatError: for a shape that is not three positive sizes.
+        ImageFormatError: For a shape that is not three positive sizes.
     """
 
     def __init__(self, shape: tuple[int, int, int], seed: int) -> None:
@@ -67,166 +76,168 @@ class Scene:
             raise ImageFormatError(f"a scene needs three positive sizes (z, y, x), got {shape}")
         self.shape = shape
         self._seed = seed
-        anatomy = place_anatomy(shape, seed)
-        self._scale = anatomy.scale
-        self._cells, self._organelles = anatomy.cells, anatomy.organelles
-        self._cell_lives, self._organelle_lives = self._find_lives()
+        self._scale = find_scale(shape)
+        parts = place_parts(shape, seed)
+        self._cells = [part for part in parts if not part.organelle]
+        self._organelle_parts = [(i, part) for i, part in enumerate(parts, 1) if part.organelle]
+        # Tables by part number: 0 is the background, then come the cells, so the number of a cell
+        # is also that of its part.
+        _, labels, cells, organelles, shades = zip(*parts, strict=True)
+        self._class = np.array((0, *labels), np.uint8)
+        self._cell = np.array((0, *cells), np.int32)
+        self._organelle = np.array((0, *organelles), np.int32)
+        shade = np.array((0, *shades), np.float32)
+        self._gray = _CLASS_GRAY[self._class] + _SHADE_GRAY[self._class] * shade
+        self._gray += np.where(self._organelle > 0, _SHADE_GRAY[CELL] * shade[self._cell], 0)
+        self._runs = [value_runs(self._draw_parts(z).ravel()) for z in range(shape[0])]
+        slices = [numbers for _, _, numbers in self._runs]
+        self._cell_id = _keep_longest_lives(slices, self._cell, np.zeros_like(self._cell))
+        self._organelle_id = _keep_longest_lives(slices, self._organelle, self._cell)
 
     def slice(self, z: int) -> SceneSlice:
         """Slice z: image and labels, the same whichever slices were asked for before.
 
         Raises:
-            IndexError: for a z outside the volume.
+            IndexError: For a z outside the volume.
         """
         if not 0 <= z < self.shape[0]:
-            raise IndexError(f"slice {z} of a scene of {self.shape[0]} slices")
-        owner, depth = self._draw_cells(z)
-        organelle, kind = self._draw_organelles(z, owner, depth)
-        cells = _ids_at(z, self._cell_lives)[owner]
-        organelles = _ids_at(z, self._organelle_lives)[organelle]
-        semantic = np.where(organelles > 0, kind, cells > 0).astype(np.uint8)
-        shades = np.array([0.0, *(c.shade for c in self._cells)], np.float32)[owner]
-        tones = np.array([0.0, *(o.shade for o in self._organelles)], np.float32)[organelle]
-        image = self._paint(
-            z, semantic=semantic, cells=cells, depth=depth, shades=shades, tones=tones
+            raise IndexError(f"expected a slice from 0 to {self.shape[0] - 1}, got {z}")
+        starts, stops, numbers = self._runs[z]
+        semantic, cells, organelles, gray = (
+            np.repeat(table[numbers], stops - starts).reshape(self.shape[1:])
+            for table in (self._class, self._cell_id, self._organelle_id, self._gray)
         )
-        return SceneSlice(image, semantic, cells, organelles)
+        return SceneSlice(self._paint(z, semantic, cells, gray), semantic, cells, organelles)
 
-    def _noise(self, tag: int, z: int, spacing: tuple[float, float]) -> _Floats:
-        """Smooth noise of a use, `tag`, over slice z; `spacing` in (slices, px)."""
-        return _smooth_noise(self._seed, tag, z, self.shape[1:], spacing)
-
-    def _draw_cells(self, z: int) -> tuple[NDArray[np.int32], _Floats]:
-        """Per pixel of slice z: the 1-based index of its cell or 0, and that cell's field."""
-        flat = self.shape[1:]
-        wave = self._noise(Stream.OUTLINE, z, (7.0, max(2.0, 22 * self._scale)))
-        wave += self._noise(Stream.SERRATION, z, (2.0, max(2.0, 5 * self._scale))) * 0.22
-        gap = self._noise(Stream.GAP, z, (9.0, max(2.0, 40 * self._scale))) * 5 + 3.5
-        owner = np.zeros(flat, np.int32)
-        best = np.full(flat, 2, np.float32)
-        second = np.full(flat, 2, np.float32)
-        for index, cell in enumerate(self._cells, 1):
-            cut = cell.solid.cut(z, wave, _FIELD_REACH)
+    def _draw_parts(self, z: int) -> NDArray[np.int32]:
+        """The number of each pixel's part in slice z: int32 (y, x)."""
+        drawn, depth = self._draw_cells(z)
+        walls = self._draw_noise(Stream.WALLS, z, 3, 8 * self._scale)
+        for number, part in self._organelle_parts:
+            cut = part.solid.cut(z, range(self.shape[1]), walls, 1 + 3 * part.solid.wave)
             if cut is None:
                 continue
             window, field = cut
-            lowest, next_lowest = best[window], second[window]
-            np.minimum(next_lowest, np.maximum(lowest, field), out=next_lowest)
-            owner[window][field < lowest] = index
-            np.minimum(lowest, field, out=lowest)
-        second -= best
-        steepest = 2.5 / (CELL_RADII[2] * self._scale)
-        # Fields of cells one above the other hardly differ: without a least slope, noise alone
-        # would choose between them, pixel by pixel.
-        slope = np.maximum(_slope(second, steepest), steepest / 4)
-        owner[(best >= 1) | (second <= gap * self._scale * slope)] = 0
-        return owner, best
+            below = drawn[window]
+            free = (below == part.cell) | (self._organelle[below] == part.organelle)
+            below[free & (field < 1) & (depth[window] < MARGIN)] = number
+        return drawn
 
-    def _draw_organelles(
-        self, z: int, owner: NDArray[np.int32], depth: _Floats
-    ) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-        """Per pixel of slice z: the 1-based index of its organelle or 0, and its class or 0."""
-        flat = self.shape[1:]
-        wave = self._noise(Stream.WALLS, z, (3.0, max(2.0, 8 * self._scale)))
-        organelles = np.zeros(flat, np.int32)
-        kinds = np.zeros(flat, np.uint8)
-        for index, organelle in enumerate(self._organelles, 1):
-            for kind, solid in organelle.parts:
-                cut = solid.cut(z, wave, 1.0 + 3 * solid.wave)
+    def _draw_cells(self, z: int) -> tuple[NDArray[np.int32], _Floats]:
+        """The number of each pixel's cell in slice z, 0 where none is, and that cell's field."""
+        wave = self._draw_noise(Stream.OUTLINE, z, 7, 22 * self._scale)
+        wave += self._draw_noise(Stream.SERRATION, z, 2, 5 * self._scale, 0.22)
+        height, width = wave.shape
+        drawn = np.zeros((height, width), np.int32)
+        best, second = np.full((2, height, width), _REACH, np.float32)
+        for top in range(0, height, _BAND):
+            rows = range(top, min(top + _BAND, height))
+            for cell in self._cells:
+                cut = cell.solid.cut(z, rows, wave, _REACH)
                 if cut is None:
                     continue
                 window, field = cut
-                inside = (field < 1) & (depth[window] < MARGIN)
-                inside &= owner[window] == organelle.owner
-                inside &= (organelles[window] == 0) | (organelles[window] == index)
-                organelles[window][inside] = index
-                kinds[window][inside] = kind
-        return organelles, kinds
+                lowest, next_lowest = best[window], second[window]
+                np.minimum(next_lowest, np.maximum(lowest, field), out=next_lowest)
+                drawn[window][field < lowest] = cell.cell
+                np.minimum(lowest, field, out=lowest)
+        # Fields of cells one above the other hardly differ: without a least slope, noise alone
+        # would choose between them, pixel by pixel.
+        second -= best
+        slope = np.maximum(_measure_slope(second), _LEAST_SLOPE / self._scale)
+        gap = self._draw_noise(Stream.GAP, z, 9, 40 * self._scale, 5 * self._scale)
+        gap += 3.5 * self._scale
+        drawn[(best >= 1) | (second <= gap * slope)] = 0
+        return drawn, best
 
-    def _find_lives(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The first slice, the slice after the last, and the id of each cell and organelle.
+    def _draw_noise(
+        self, stream: Stream, z: int, depth: int, px: float, weight: float = 1.0
+    ) -> _Floats:
+        """Smooth noise over slice z: float32 (y, x) of mean 0 and deviation about `weight`.
 
-        Each is int64 (3, 1 + objects), with index 0 for no object. An object that is cut into
-        several ranges of slices keeps its longest; one that never appears gets id 0.
+        It is a quadratic B-spline of random nodes that are `depth` slices and about `px` apart.
         """
-        counts = (len(self._cells) + 1, len(self._organelles) + 1)
-        runs, longest, stops = (tuple(np.zeros(n, np.int64) for n in counts) for _ in range(3))
-        for z in range(self.shape[0]):
-            owner, depth = self._draw_cells(z)
-            organelle, _ = self._draw_organelles(z, owner, depth)
-            for i, labels in enumerate((owner, organelle)):
-                present = np.bincount(labels.ravel(), minlength=counts[i]) > 0
-                runs[i][:] = np.where(present, runs[i] + 1, 0)
-                better = runs[i] > longest[i]
-                longest[i][better] = runs[i][better]
-                stops[i][better] = z + 1
-        starts = [stop - length for stop, length in zip(stops, longest, strict=True)]
-        owners = [0, *(o.owner for o in self._organelles)]
-        np.maximum(starts[1], starts[0][owners], out=starts[1])
-        np.minimum(stops[1], stops[0][owners], out=stops[1])
-        lives = []
-        for start, stop in zip(starts, stops, strict=True):
-            seen = start < stop
-            seen[0] = False
-            lives.append(np.stack([start, stop, np.where(seen, np.cumsum(seen), 0)]))
-        return lives[0], lives[1]
+        step = max(2, round(px))
+        nodes = [-(-size // step) + 2 for size in self.shape[1:]]
+        plane, rest = divmod(z, depth)
+        grid = np.zeros(nodes, np.float32)
+        for i, share in enumerate(_weigh_nodes(rest / depth)):
+            rng = Random(self._seed, stream, plane + i)
+            values = rng.uniform(nodes[0] * nodes[1], -4.25, 4.25) * (share * weight)
+            grid += values.astype(np.float32).reshape(nodes)
+        wide = np.ascontiguousarray(_magnify(grid.T, step)[: self.shape[2]].T)
+        return _magnify(wide, step)[: self.shape[1]]
 
     def _paint(
-        self,
-        z: int,
-        *,
-        semantic: NDArray[np.uint8],
-        cells: NDArray[np.int32],
-        depth: _Floats,
-        shades: _Floats,
-        tones: _Floats,
+        self, z: int, semantic: NDArray[np.uint8], cells: NDArray[np.int32], gray: _Floats
     ) -> NDArray[np.uint16]:
-        """The image of slice z from its labels and from the shade of each cell and organelle."""
-        coarse = self._noise(Stream.COARSE, z, (5.0, 34.0))
-        medium = self._noise(Stream.MEDIUM, z, (3.0, 9.0))
-        small = self._noise(Stream.SMALL, z, (2.0, 4.5))
-        spots = self._noise(Stream.SPOTS, z, (2.0, 5.5))
-        grey = np.array(_CLASS_GREY, np.float32)[semantic] + shades + _CELL_GREY
-        grey += coarse * 2_600 + medium * 2_600 + small * 2_000
-        grey += tones * np.array(_CLASS_SPREAD, np.float32)[semantic]
-        patches = np.clip(coarse * 1.5 + 0.9, 0.1, 1) * np.clip((MARGIN - depth) * 4, 0, 1)
-        patches *= semantic == 1
-        grey -= np.clip((spots + medium * 0.5 - 0.6) * 2.5, 0, 1) * patches * _CLUMP_GREY
-        grey -= np.clip(1.4 - np.abs(medium) * 7, 0, 1) * patches * _LINE_GREY
-        vessel = semantic == VESSEL
-        grey[(semantic > 0) & ~vessel & _near_other(vessel, 3)] += _RIM_GREY
-        grey[vessel & _near_other(vessel, 2)] += _RIM_GREY * 0.6
+        """The image of slice z from its labels and the gray value of each pixel's part."""
+        coarse = self._draw_noise(Stream.COARSE, z, 5, 34)
+        medium = self._draw_noise(Stream.MEDIUM, z, 3, 9)
+        small = self._draw_noise(Stream.SMALL, z, 2, 5)
+        is_cell, is_vessel = cells > 0, semantic == VESSEL
         reach = max(2, round(6 * self._scale))
-        line = (cells > 0) & _near_other(cells, reach)
-        grey[line] += _MEMBRANE_GREY * (1 + 0.3 * small[line])
-        grey[(cells > 0) & _near_other(cells > 0, reach // 2)] += _FRINGE_GREY
-        outside = np.minimum(coarse + medium, 0.3) * 1_900 + small * 900 + _BACKGROUND
-        grey = np.where(cells > 0, grey, outside)
-        for _ in range(3):
-            grey = _blur(grey, (0.25, 0.25))
-        noise = _bells(Random(self._seed, Stream.NOISE, z), self.shape[1:])
-        grey += _blur(noise, (0.14, 0.25)) * np.where(cells > 0, _NOISE_GAIN, _NOISE_GAIN * 0.82)
-        levels = np.rint(np.clip(grey * (_LEVELS / 65_535.0), 0, _LEVELS))
-        image: NDArray[np.uint16] = np.rint(levels * (65_535.0 / _LEVELS)).astype(np.uint16)
+        # What no label marks in the cytoplasm: dark grains and thin membranes, few near outlines.
+        marks = np.clip(medium * 1.25 - small * 2.5 - 1.6, 0, 1) * _GRAIN_GRAY
+        marks += np.clip(1.4 - np.abs(medium) * 7, 0, 1) * _LINE_GRAY
+        marks *= np.clip(coarse * 1.5 + 0.9, 0.1, 1)
+        marks *= semantic == CELL
+        for distance in (3 * reach, 5 * reach):
+            marks[_differs_near(cells, distance)] *= 0.5
+        gray -= marks
+        gray[is_cell & ~is_vessel & _differs_near(is_vessel, 3)] += _RIM_GRAY
+        gray[is_vessel & _differs_near(is_vessel, 2)] += _RIM_GRAY * 0.6
+        gray[is_cell & _differs_near(cells, reach)] += _MEMBRANE_GRAY
+        gray[is_cell & _differs_near(is_cell, reach // 2)] += _FRINGE_GRAY
+        texture = (coarse + medium) * 2_600
+        np.clip(texture, -3_100, 800, out=texture, where=~is_cell)
+        texture += small * 2_000
+        contrast = np.where(is_cell, np.float32(1), np.float32(0.82))
+        gray = _blur(gray + texture * contrast)
+        noise = _draw_pixel_noise(Random(self._seed, Stream.PIXELS, z), self.shape[1:])
+        gray += noise * (contrast * _NOISE_GRAY)
+        levels = np.rint(np.clip(gray * (_LEVELS / 65_535), 0, _LEVELS))
+        image: NDArray[np.uint16] = np.rint(levels * (65_535 / _LEVELS)).astype(np.uint16)
         return image
 
 
-def _ids_at(z: int, lives: NDArray[np.int64]) -> NDArray[np.int32]:
-    """The id of each drawn index in slice z: int32 (1 + objects,), 0 where it does not live."""
-    start, stop, ids = lives
-    return np.where((start <= z) & (z < stop), ids, 0).astype(np.int32)
+def _keep_longest_lives(
+    slices: list[NDArray[np.int32]], owners: NDArray[np.int32], substitutes: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """Reduce each object to its longest range of slices, so that no object has gaps.
+
+    Args:
+        slices: The numbers of the parts in each slice, to be changed in place.
+        owners: By part number, the object that it belongs to, or 0.
+        substitutes: By part number, what replaces it where its object is taken away.
+
+    Returns:
+        By part number, the id of its object: int32, 1..n for objects that are in any slice.
+    """
+    life, longest, stop = np.zeros((3, owners.max() + 1), np.int64)
+    for z, numbers in enumerate(slices):
+        present = np.zeros(len(life), np.bool_)
+        present[owners[numbers]] = True
+        life = np.where(present, life + 1, 0)
+        longer = life > longest
+        longest[longer], stop[longer] = life[longer], z + 1
+    for z, numbers in enumerate(slices):
+        owner = owners[numbers]
+        outside = (z < stop[owner] - longest[owner]) | (z >= stop[owner])
+        numbers[outside] = substitutes[numbers[outside]]
+    longest[0] = 0
+    return np.where(longest > 0, np.cumsum(longest > 0), 0).astype(np.int32)[owners]
 
 
-def _slope(field: _Floats, steepest: float) -> _Floats:
-    """How much a field changes from a pixel to the next, (y, x); steps are cut at `steepest`."""
+def _measure_slope(field: _Floats) -> _Floats:
+    """By how much a field (y, x) changes from a pixel to the next."""
     squares = np.zeros_like(field)
-    down, across = (np.minimum(np.abs(np.diff(field, axis=i)), steepest) for i in (0, 1))
-    squares[:-1] += down * down
-    squares[:, :-1] += across * across
+    squares[:-1] = np.diff(field, axis=0) ** 2
+    squares[:, :-1] += np.diff(field, axis=1) ** 2
     return np.sqrt(squares)
 
 
-def _near_other(labels: NDArray[Any], reach: int) -> NDArray[np.bool_]:
+def _differs_near(labels: NDArray[Any], reach: int) -> NDArray[np.bool_]:
     """Bool (y, x): whether a pixel `reach` away along either axis has another label."""
     differ = np.zeros(labels.shape, np.bool_)
     for along, out in ((labels, differ), (labels.T, differ.T)):
@@ -236,48 +247,36 @@ def _near_other(labels: NDArray[Any], reach: int) -> NDArray[np.bool_]:
     return differ
 
 
-def _blur(image: _Floats, weights: tuple[float, float]) -> _Floats:
-    """The image after the kernels (w, 1 - 2 w, w) along y and x, w being the two weights."""
-    for axis, weight in enumerate(weights):
-        places = np.arange(image.shape[axis])
-        before, after = (image.take(places + step, axis, mode="clip") for step in (-1, 1))
-        image = image * (1 - 2 * weight) + (before + after) * weight
+def _weigh_nodes(t: float) -> tuple[float, float, float]:
+    """The weights of three nodes in a quadratic B-spline, at t in [0, 1) from its first knot."""
+    return (1 - t) * (1 - t) / 2, t * (1 - t) + 0.5, t * t / 2
+
+
+def _magnify(grid: _Floats, factor: int) -> _Floats:
+    """The quadratic B-spline of nodes (n + 2, m) along the first axis: (n * factor, m)."""
+    fine = np.empty((len(grid) - 2, factor, grid.shape[1]), np.float32)
+    for i in range(factor):
+        a, b, c = _weigh_nodes(i / factor)
+        fine[:, i] = grid[:-2] * a + grid[1:-1] * b + grid[2:] * c
+    return fine.reshape(-1, grid.shape[1])
+
+
+def _blur(image: _Floats) -> _Floats:
+    """The image after the binomial kernel of 7 x 7 pixels."""
+    image = np.pad(image, 3, "edge")
+    for _ in range(6):
+        image = image[1:] + image[:-1]
+        image = image[:, 1:] + image[:, :-1]
+    image /= 2**12
     return image
 
 
-def _weights(t: Any) -> list[Any]:
-    """What the three nodes of a quadratic B-spline weigh at t in [0, 1) from the first knot."""
-    return [(1 - t) * (1 - t) / 2, t * (1 - t) + 0.5, t * t / 2]
-
-
-def _smooth_noise(
-    seed: int, tag: int, z: int, shape: tuple[int, int], spacing: tuple[float, float]
-) -> _Floats:
-    """Float32 (y, x) of mean 0 and deviation about 1, smooth over y, x and z.
-
-    `spacing` is that of the random nodes, (slices, px).
-    """
-    places = [np.arange(size) / spacing[1] for size in shape]
-    rows, columns = (place.astype(np.intp) for place in places)
-    below, right = (_weights((p % 1).astype(np.float32)) for p in places)
-    nodes = (int(rows[-1]) + 3, int(columns[-1]) + 3)
-    plane = int(z // spacing[0])
-    grid = np.zeros(nodes, np.float32)
-    for i, weight in enumerate(_weights(z / spacing[0] - plane)):
-        values = Random(seed, tag, plane + i).many(nodes[0] * nodes[1], -4.25, 4.25)
-        grid += (values * weight).astype(np.float32).reshape(nodes)
-    wide = np.zeros((nodes[0], shape[1]), np.float32)
-    noise = np.zeros(shape, np.float32)
-    for i in range(3):
-        wide += grid[:, columns + i] * right[i]
-    for i in range(3):
-        noise += wide[rows + i] * below[i][:, None]
+def _draw_pixel_noise(rng: Random, shape: tuple[int, int]) -> _Floats:
+    """Float32 (y, x), almost normal, of deviation 1, correlated over a pixel, mostly along x."""
+    height, width = shape[0] + 1, shape[1] + 2
+    noise = rng.triangular(height * width).reshape(height, width)
+    noise = noise[1:] * 0.7 + noise[:-1] * 0.3
+    noise = noise[:, 1:] + noise[:, :-1]
+    noise = noise[:, 1:] + noise[:, :-1]
+    noise *= 0.536
     return noise
-
-
-def _bells(rng: Random, shape: tuple[int, int]) -> _Floats:
-    """Float32 (y, x), almost normal, of mean 0 and deviation 1: sums of four uniforms."""
-    words = rng.words(shape[0] * shape[1]).astype("<u8").view("<u2")
-    parts = words.reshape(*shape, 4).astype(np.float32)
-    total: _Floats = parts[..., 0] + parts[..., 1] + parts[..., 2] + parts[..., 3]
-    return (total - 131_070.0) * (math.sqrt(3.0) / 65_536.0)

@@ -1,30 +1,38 @@
-"""Where windows lie: the volumes, and an image window and a label window about one centre.
+"""Geometry of windows: their shapes, the corners they may have, and mirroring at the border.
 
-Everything here has the axes (z, y, x); a window of a slice is one of depth 1.
+All shapes, corners and boxes have the axes (z, y, x), in voxels; a window of a slice has depth 1.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from _platelet_em.errors import ArgumentError, quote
+from _platelet_em.errors import ArgumentError
 
-__all__ = ["Extent", "Frame", "Objects", "Target", "parse_shape", "reflect"]
+__all__ = [
+    "Corner",
+    "InstanceBoxes",
+    "Shape",
+    "VolumeExtent",
+    "WindowGeometry",
+    "reflect",
+]
 
-Extent = tuple[int, ...]
+Shape = tuple[int, ...]
+Corner = tuple[int, ...]
+"""First voxel of a window in its volume; negative where the window begins before the volume."""
 
 
 @dataclass(frozen=True, slots=True)
-class Objects:
-    """What is known of the organelles of a volume without their voxels.
+class InstanceBoxes:
+    """Bounding boxes, areas and classes of the instances of a volume, n of them.
 
     Attributes:
         boxes: int64 (n, 6), half-open: z0, y0, x0, z1, y1, x1.
-        areas: int64 (n,), voxels.
-        classes: int64 (n,), the class of each.
+        areas: int64 (n,), in voxels.
+        classes: int64 (n,), semantic class index of each instance.
     """
 
     boxes: NDArray[np.int64]
@@ -33,79 +41,77 @@ class Objects:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """A volume to read windows of: its name, its shape (z, y, x), and maybe its organelles."""
+class VolumeExtent:
+    """Name and shape of a volume, with its instances if the sampler needs them."""
 
     name: str
-    shape: Extent
-    objects: Objects | None = None
+    shape: Shape
+    instances: InstanceBoxes | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """The image window and the label window about one centre, (z, y, x)."""
+class WindowGeometry:
+    """Shapes of an image window and of the label window about the same center.
 
-    image: Extent
-    label: Extent
+    Attributes:
+        image_shape: (z, y, x).
+        label_shape: (z, y, x), along each axis at most `image_shape`.
+        is_padded: Whether windows may reach beyond the border of the volume.
+    """
+
+    image_shape: Shape
+    label_shape: Shape
     is_padded: bool
 
     @classmethod
-    def of(cls, shape: Sequence[int], label: Sequence[int] | None, pad: str | None) -> "Frame":
-        """From the arguments of a sampler."""
+    def of(
+        cls, shape: Sequence[int], label_shape: Sequence[int] | None, pad: str | None
+    ) -> "WindowGeometry":
+        """The geometry from the arguments of a sampler; shapes (y, x) get depth 1."""
         depth = (1,) * (3 - len(shape))
-        return cls((*depth, *shape), (*depth, *(label or shape)), pad is not None)
+        return cls((*depth, *shape), (*depth, *(label_shape or shape)), pad is not None)
 
     @property
-    def offset(self) -> Extent:
-        """From the first voxel of the image window to that of the label window."""
-        return tuple((i - lab) // 2 for i, lab in zip(self.image, self.label, strict=True))
+    def offset(self) -> Shape:
+        """Voxels from the corner of the image window to the corner of the label window."""
+        pairs = zip(self.image_shape, self.label_shape, strict=True)
+        return tuple((image - label) // 2 for image, label in pairs)
 
-    def room(self, target: Target) -> list[tuple[int, int]]:
-        """The first and the last place of the label window along each axis.
+    def corner_range(self, volume: VolumeExtent) -> list[tuple[int, int]]:
+        """First and last corner of the label window along each axis, the last one included.
 
         Raises:
-            ArgumentError: if a window cannot lie inside the volume, and may not be padded.
+            ArgumentError: if the image window is larger than the volume and must not be padded.
         """
         if self.is_padded:
+            # A label window that is larger than the volume is centered on it.
             return [
                 (0, size - label) if label <= size else (-((label - size) // 2),) * 2
-                for size, label in zip(target.shape, self.label, strict=True)
+                for size, label in zip(volume.shape, self.label_shape, strict=True)
             ]
-        room, offset = [], self.offset
-        for k, axis in enumerate("zyx"):
-            if self.image[k] > target.shape[k]:
+        ranges = []
+        for axis, size, image, before in zip(
+            "zyx", volume.shape, self.image_shape, self.offset, strict=True
+        ):
+            if image > size:
                 raise ArgumentError(
-                    f"volume {target.name}: an image window of {self.image[k]} does not fit the "
-                    f"{target.shape[k]} voxels along {axis}: take a smaller one, or pad='reflect'"
+                    f"volume {volume.name}: an image window of {image} does not fit into {size} "
+                    f"voxels along {axis}; use a smaller window, or pad='reflect'"
                 )
-            room.append((offset[k], target.shape[k] - self.image[k] + offset[k]))
-        return room
-
-
-def parse_shape(values: Any, name: str, like: Extent | None = None) -> Extent:
-    """Positive extents of two or three axes, as many as `like` has, and none larger."""
-    try:
-        shape = tuple(int(v) for v in values)
-        valid = len(shape) in (2, 3) and min(shape) > 0 and shape == tuple(values)
-    except (TypeError, ValueError, OverflowError):
-        valid = False
-    if not valid:
-        raise ArgumentError(
-            f"{name}: expected extents (y, x) or (z, y, x) of at least 1, got {quote(values)}"
-        )
-    if like and (len(shape) != len(like) or any(a > b for a, b in zip(shape, like, strict=True))):
-        raise ArgumentError(f"{name}: expected {len(like)} extents of at most {like}, got {shape}")
-    return shape
+            ranges.append((before, size - image + before))
+        return ranges
 
 
 def reflect(begin: int, length: int, size: int) -> NDArray[np.int64]:
-    """The indices that a window reads along an axis, mirrored about the first and the last voxel.
+    """Indices to read for `length` positions from `begin` on an axis of `size` voxels.
 
-    The same as `np.pad(..., mode="reflect")`, for a window that lies anywhere.
+    Positions outside the axis are mirrored about its first and its last voxel, as in
+    `np.pad(..., mode="reflect")`, but for a window at any position.
 
     >>> reflect(-2, 6, 3).tolist()
     [2, 1, 0, 1, 2, 1]
     """
+    # Mirroring repeats every 2 * (size - 1) voxels: of size 3, the axis reads 0 1 2 1 0 1 2 1 ...
     period = max(2 * (size - 1), 1)
     index = np.arange(begin, begin + length) % period
     return np.minimum(index, period - index) if size > 1 else np.zeros(length, np.int64)

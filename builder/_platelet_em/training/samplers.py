@@ -1,5 +1,9 @@
-"""Which windows of the volumes are read: on a grid, or at random. Pure geometry, without data."""
+"""The samplers `GridWindows` and `RandomWindows`: which windows of the volumes an epoch reads.
 
+Samplers know shapes and bounding boxes only; no voxel is read here.
+"""
+
+import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -9,70 +13,92 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from _platelet_em.arrays.shape import parse_shape
 from _platelet_em.errors import ArgumentError, quote
-from _platelet_em.facts import CLASS_NAMES, FIRST_ORGANELLE_CLASS
-from _platelet_em.training.geometry import Extent, Frame, Objects, Target, parse_shape
+from _platelet_em.facts import PUBLISHED
+from _platelet_em.training.geometry import (
+    Corner,
+    InstanceBoxes,
+    Shape,
+    VolumeExtent,
+    WindowGeometry,
+)
 
-__all__ = ["GridWindows", "Plan", "RandomWindows"]
+__all__ = ["GridWindows", "RandomWindows", "WindowPlan"]
 
-Weights = tuple[float, ...]
+_CLASS_COUNT = len(PUBLISHED.classes)
+_FIRST_INSTANCE_CLASS = next(i.first_class for i in PUBLISHED.instances if i.has_class)
+"""Classes below this one, background and cell, have no instances to draw windows about."""
 
-_MOST_SHARED = 10**8
-_TRIES = 1000
-"""Random windows that are drawn for one with enough foreground, before that is an error."""
+_MAX_SHARED_COUNT = 10**8
+_MAX_DRAWS = 1000
+"""Windows drawn in search of one with enough foreground, before that is an error."""
 
 
-class Plan(Protocol):
-    """All windows of an epoch, by index."""
+class WindowPlan(Protocol):
+    """The windows of an epoch, by index."""
 
     @property
     def count(self) -> int:
-        """Number of windows."""
+        """Number of windows per epoch."""
 
-    def locate(self, index: int, epoch: int) -> tuple[int, Extent]:
-        """The volume's position, and the first voxel (z, y, x) of the label window."""
+    @property
+    def geometry(self) -> WindowGeometry:
+        """Shapes of the windows."""
+
+    def locate(self, index: int, epoch: int) -> tuple[int, Corner]:
+        """Position of the volume in the list, and corner (z, y, x) of the label window."""
 
 
-def _parse_integer(value: Any, name: str, least: int) -> int:
+def _parse_integer(value: Any, name: str, minimum: int) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise ArgumentError(f"{name}: expected an integer, got {quote(value)}")
-    if value < least:
-        raise ArgumentError(f"{name}: expected at least {least}, got {value}")
+    if value < minimum:
+        raise ArgumentError(f"{name}: expected at least {minimum}, got {value}")
     return int(value)
 
 
-def _parse_weights(weights: Any) -> Weights:
-    """One weight a class, from a sequence of them or from a dictionary by class index."""
-    classes = range(len(CLASS_NAMES))
+def _parse_window_shape(values: Any, name: str, limit: Shape | None = None) -> Shape:
+    """A shape (y, x) or (z, y, x); with `limit`, of as many axes, and no larger."""
+    axes = (2, 3) if limit is None else (len(limit),)
+    shape = parse_shape(values, name, axes=axes, minimum=1, error=ArgumentError)
+    if limit is not None and any(a > b for a, b in zip(shape, limit, strict=True)):
+        raise ArgumentError(f"{name}: expected extents of at most {limit}, got {shape}")
+    return shape
+
+
+def _parse_weights(weights: Any) -> tuple[float, ...]:
+    """One weight per class, from a sequence or from a dictionary {class index: weight}."""
     if isinstance(weights, Mapping):
-        if unknown := sorted(map(quote, set(weights) - set(classes))):
+        if unknown := sorted(map(quote, set(weights) - set(range(_CLASS_COUNT)))):
             raise ArgumentError(
-                f"class_weights: expected classes from 0 to {classes[-1]}, got {unknown[0]}"
+                f"class_weights: expected classes from 0 to {_CLASS_COUNT - 1}, got {unknown[0]}"
             )
-        weights = [weights.get(index, 0) for index in classes]
+        weights = [weights.get(index, 0) for index in range(_CLASS_COUNT)]
     try:
-        values = tuple(float(w) for w in weights)
+        values = tuple(float(weight) for weight in weights)
     except (TypeError, ValueError):
         values = ()
     if (
-        len(values) != len(classes)
-        or not all(0 <= w < math.inf for w in values)
+        len(values) != _CLASS_COUNT
+        or not all(0 <= weight < math.inf for weight in values)
         or not any(values)
     ):
         raise ArgumentError(
-            f"class_weights: expected {len(classes)} weights, one a class, or a dictionary by "
-            f"class, finite, none negative and not all 0, got {quote(weights)}"
+            f"class_weights: expected {_CLASS_COUNT} weights, one per class, or a dictionary "
+            "{class: weight}, all finite, none negative, not all 0; "
+            f"got {quote(weights)}"
         )
     return values
 
 
-def _check_common(sampler: "RandomWindows | GridWindows") -> None:
-    """Check what both samplers have, and make tuples of it."""
-    shape = parse_shape(sampler.shape, "shape")
+def _parse_window(sampler: "RandomWindows | GridWindows") -> None:
+    """Check the arguments that both samplers have, and store the shapes as tuples."""
+    shape = _parse_window_shape(sampler.shape, "shape")
     object.__setattr__(sampler, "shape", shape)
     if sampler.label_shape is not None:
-        label = parse_shape(sampler.label_shape, "label_shape", like=shape)
-        object.__setattr__(sampler, "label_shape", label)
+        label_shape = _parse_window_shape(sampler.label_shape, "label_shape", shape)
+        object.__setattr__(sampler, "label_shape", label_shape)
     if sampler.pad not in ("reflect", None):
         raise ArgumentError(
             f"pad: expected 'reflect', or None for no padding, got {quote(sampler.pad)}"
@@ -84,25 +110,27 @@ def _check_common(sampler: "RandomWindows | GridWindows") -> None:
 
 @dataclass(frozen=True)
 class GridWindows:
-    """Windows on a grid, whose label windows cover each volume wholly.
+    """Windows on a regular grid, whose label windows cover each volume completely.
 
-    They begin at 0 and follow each other at `stride`; the last one along an axis is moved back so
-    as to end with the volume. Where a label window is larger than the volume, there is one, about
-    the volume's middle. The order is that of z, y, x, volume by volume.
+    Along each axis label windows begin at 0 and follow each other at `stride`; the last one is
+    moved back so that it ends with the volume. A label window that is larger than the volume
+    is centered on it. The order is that of z, y, x, volume by volume.
 
     Args:
-        shape: Of the image window, (z, y, x), or (y, x) for windows of slices.
-        stride: From one window to the next, along each axis; at most the label window, which is
-            what None takes.
-        label_shape: Of the windows of everything but the image, about the same centre; at most
-            `shape`, which is what None takes. Where the difference is odd, the image window
+        shape: Shape of the image window in voxels, (z, y, x), or (y, x) for windows of slices.
+        stride: Distance from one window to the next along each axis, at most that of the label
+            window; None: the shape of the label window, so that windows do not overlap.
+        label_shape: Shape of the windows of all columns other than the image, about the same
+            center, at most `shape`; None: `shape`. Where the difference is odd, the image window
             begins `(shape - label_shape) // 2` before the label window.
-        pad: "reflect" mirrors what lies beyond the border (as NumPy's mode of that name); with
-            None, a window that reaches beyond it is an error.
+        pad: "reflect" mirrors the volume at its border (as NumPy's mode of that name); with
+            None, a window that reaches beyond the border is an error.
 
     Raises:
-        ArgumentError: for anything else.
+        ArgumentError: for an argument outside these values.
     """
+
+    __module__ = "platelet_em"
 
     shape: Sequence[int]
     stride: Sequence[int] | None = None
@@ -110,55 +138,61 @@ class GridWindows:
     pad: str | None = "reflect"
 
     def __post_init__(self) -> None:
-        _check_common(self)
+        _parse_window(self)
         if self.stride is not None:
-            label = tuple(self.label_shape or self.shape)
-            object.__setattr__(self, "stride", parse_shape(self.stride, "stride", like=label))
+            label_shape = tuple(self.label_shape or self.shape)
+            stride = _parse_window_shape(self.stride, "stride", label_shape)
+            object.__setattr__(self, "stride", stride)
 
-    def plan(self, targets: Sequence[Target]) -> Plan:
+    def plan(self, volumes: Sequence[VolumeExtent]) -> WindowPlan:
         """The windows of these volumes.
 
         Raises:
-            ArgumentError: for a window that may not be padded and reaches beyond its volume.
+            ArgumentError: if a window reaches beyond the border of its volume and `pad` is None.
         """
-        frame = Frame.of(self.shape, self.label_shape, self.pad)
-        steps = tuple(self.stride or self.label_shape or self.shape)
-        return _Grid([self._starts(frame, steps, target) for target in targets])
-
-    def _starts(self, frame: Frame, steps: Extent, target: Target) -> list[list[int]]:
-        """The places of the label windows along each axis of a volume."""
-        steps = (*(1,) * (3 - len(steps)), *steps)
-        inside = frame.room(target)
-        starts = []
-        covering = Frame(frame.image, frame.label, is_padded=True).room(target)
-        for k, (first, last) in enumerate(covering):
-            starts.append([*range(first, last, steps[k]), last])
-            if (first, last) != inside[k]:
-                raise ArgumentError(
-                    f"volume {target.name}: image windows of {frame.image[k]} along {'zyx'[k]} "
-                    f"reach beyond its border where label windows of {frame.label[k]} cover it: "
-                    "take pad='reflect'"
-                )
-        return starts
+        geometry = WindowGeometry.of(self.shape, self.label_shape, self.pad)
+        stride = tuple(self.stride or self.label_shape or self.shape)
+        stride = (*(1,) * (3 - len(stride)), *stride)
+        return _GridPlan(geometry, [_grid_corners(geometry, stride, v) for v in volumes])
 
 
-class _Grid:
-    """The plan of `GridWindows`: the places along each axis of each volume."""
+def _grid_corners(
+    geometry: WindowGeometry, stride: Shape, volume: VolumeExtent
+) -> list[list[int]]:
+    """Corners of the label windows along each axis of a volume."""
+    allowed = geometry.corner_range(volume)
+    needed = dataclasses.replace(geometry, is_padded=True).corner_range(volume)
+    for k, axis in enumerate("zyx"):
+        if needed[k] != allowed[k]:
+            raise ArgumentError(
+                f"volume {volume.name}: image windows of {geometry.image_shape[k]} along {axis} "
+                "reach beyond its border where label windows of "
+                f"{geometry.label_shape[k]} cover it; use pad='reflect'"
+            )
+    return [
+        [*range(first, last, step), last]
+        for (first, last), step in zip(needed, stride, strict=True)
+    ]
 
-    def __init__(self, starts: list[list[list[int]]]) -> None:
-        self._starts = starts
-        self._ends = np.cumsum([math.prod(map(len, axes)) for axes in starts])
+
+class _GridPlan:
+    """The plan of `GridWindows`: corners along each axis of each volume."""
+
+    def __init__(self, geometry: WindowGeometry, corners: list[list[list[int]]]) -> None:
+        self.geometry = geometry
+        self._corners = corners
+        self._ends = np.cumsum([math.prod(map(len, axes)) for axes in corners])
 
     @property
     def count(self) -> int:
         return int(self._ends[-1])
 
-    def locate(self, index: int, epoch: int) -> tuple[int, Extent]:  # noqa: ARG002  # all alike
+    def locate(self, index: int, epoch: int) -> tuple[int, Corner]:  # noqa: ARG002  # all alike
         volume = int(np.searchsorted(self._ends, index, side="right"))
-        axes = self._starts[volume]
-        rest = index - (int(self._ends[volume - 1]) if volume else 0)
-        places = np.unravel_index(rest, [len(axis) for axis in axes])
-        return volume, tuple(axis[place] for axis, place in zip(axes, places, strict=True))
+        axes = self._corners[volume]
+        index_in_volume = index - (int(self._ends[volume - 1]) if volume else 0)
+        positions = np.unravel_index(index_in_volume, [len(axis) for axis in axes])
+        return volume, tuple(axis[i] for axis, i in zip(axes, positions, strict=True))
 
 
 # --- random -----------------------------------------------------------------------------------
@@ -166,37 +200,39 @@ class _Grid:
 
 @dataclass(frozen=True)
 class RandomWindows:
-    """Windows at random places, new ones each epoch.
+    """Windows at random positions, new ones in each epoch.
 
-    The label window lies inside the volume, at any place alike; where it is larger than the
-    volume, it lies about the volume's middle. Seed, epoch and index of a window decide where it
-    lies, so it does not matter who makes it, nor when.
+    Label windows are inside the volume, at every position with equal probability; a label window
+    that is larger than the volume is centered on it. A window depends on seed, epoch and index
+    only, not on the process that reads it or on the windows read before it.
 
-    `min_foreground` and `class_weights` go by the boxes, areas and classes of the organelles:
-    - The foreground of a label window is estimated: each organelle counts with its area times the
-      share of its bounding box that lies in the window. What is below `min_foreground` is drawn
-      again. The estimate takes an organelle as spread evenly over its box.
-    - With `class_weights` a class is drawn by its weight, of those that the volume has organelles
-      of, then one of them, then a voxel of its box, which the label window shall hold at a
-      random place. For class 0 or 1, background or cell, the window lies anywhere. An organelle
-      has the class of most of its voxels (`class_id`).
+    `min_foreground` and `class_weights` use bounding boxes, areas and classes of the organelles:
+    - The foreground of a label window is an estimate: each organelle counts with its area times
+      the share of its bounding box that is inside the window, as if it filled its box evenly.
+      Windows below `min_foreground` are drawn again.
+    - With `class_weights`, a class is drawn by weight among the classes that the volume has
+      organelles of, then one organelle of it, then a voxel of its box, and then the position of
+      that voxel in the label window. For class 0 or 1, background or cell, the window is drawn
+      at any position. The class of an organelle is that of most of its voxels (`class_id`).
 
     Args:
-        shape: Of the image window, (z, y, x), or (y, x) for windows of slices.
-        count: Windows an epoch, shared out over all volumes by their voxels; of several volumes
-            at most 100 million, each of which takes a byte.
-        label_shape: Of the windows of everything but the image, about the same centre; at most
-            `shape`, which is what None takes. Where the difference is odd, the image window
+        shape: Shape of the image window in voxels, (z, y, x), or (y, x) for windows of slices.
+        count: Windows per epoch, distributed over the volumes by their numbers of voxels. For
+            several volumes at most 100 million, each of which takes a byte of memory.
+        label_shape: Shape of the windows of all columns other than the image, about the same
+            center, at most `shape`; None: `shape`. Where the difference is odd, the image window
             begins `(shape - label_shape) // 2` before the label window.
         seed: At least 0.
-        min_foreground: Least share of organelles in the label window, 0 to 1.
+        min_foreground: Smallest share of organelle voxels in the label window, 0 to 1.
         class_weights: One weight for each of the seven classes, or a dictionary {class: weight}.
-        pad: "reflect" mirrors what lies beyond the border (as NumPy's mode of that name); with
-            None, image windows lie inside the volume, and it is an error if none can.
+        pad: "reflect" mirrors the volume at its border (as NumPy's mode of that name); with
+            None, image windows are inside the volume, and a volume too small for one is an error.
 
     Raises:
-        ArgumentError: for anything else.
+        ArgumentError: for an argument outside these values.
     """
+
+    __module__ = "platelet_em"
 
     shape: Sequence[int]
     count: int
@@ -207,7 +243,7 @@ class RandomWindows:
     pad: str | None = "reflect"
 
     def __post_init__(self) -> None:
-        _check_common(self)
+        _parse_window(self)
         object.__setattr__(self, "count", _parse_integer(self.count, "count", 1))
         object.__setattr__(self, "seed", _parse_integer(self.seed, "seed", 0))
         try:
@@ -222,62 +258,64 @@ class RandomWindows:
             object.__setattr__(self, "class_weights", _parse_weights(self.class_weights))
 
     @property
-    def needs_objects(self) -> bool:
-        """Whether the windows depend on the organelles."""
+    def needs_instances(self) -> bool:
+        """Whether `plan` needs the volumes' `instances`."""
         return self.min_foreground > 0 or self.class_weights is not None
 
-    def plan(self, targets: Sequence[Target]) -> Plan:
+    def plan(self, volumes: Sequence[VolumeExtent]) -> WindowPlan:
         """The windows of these volumes.
 
         Raises:
-            ArgumentError: for a volume that no window fits, or without any of the classes.
+            ArgumentError: for a volume that is too small for a window, or that has no organelle
+                of a class with a weight.
         """
-        return _Random(self, targets)
+        return _RandomPlan(self, volumes)
 
 
-class _Draws:
-    """Random numbers of one window: of PCG64, whose stream NumPy promises never to change."""
+class _RandomStream:
+    """Random numbers of one window, from PCG64, whose output NumPy promises never to change."""
 
     def __init__(self, *seeds: int) -> None:
         self._bits = np.random.PCG64(np.random.SeedSequence(seeds))
 
-    def below(self, stop: int) -> int:
+    def integer(self, stop: int) -> int:
         """An integer from 0 to stop - 1."""
         return int(self._bits.random_raw()) * stop >> 64
 
-    def choose(self, weights: Sequence[float]) -> int:
-        """An index, drawn by its weight."""
+    def weighted_index(self, weights: Sequence[float]) -> int:
+        """An index into `weights`, drawn with these weights."""
         bounds = list(itertools.accumulate(weights))
         point = int(self._bits.random_raw()) / 2**64 * bounds[-1]
-        # Rounding may reach the last bound: that is the last index that has a weight.
+        # Rounding may reach the last bound; that point belongs to the last index with a weight.
         last = max(i for i, weight in enumerate(weights) if weight)
         return min(sum(bound <= point for bound in bounds), last)
 
 
-class _Random:
+class _RandomPlan:
     """The plan of `RandomWindows`."""
 
-    def __init__(self, sampler: RandomWindows, targets: Sequence[Target]) -> None:
+    def __init__(self, sampler: RandomWindows, volumes: Sequence[VolumeExtent]) -> None:
+        self.geometry = WindowGeometry.of(sampler.shape, sampler.label_shape, sampler.pad)
         self._sampler = sampler
-        self._targets = list(targets)
-        self._frame = Frame.of(sampler.shape, sampler.label_shape, sampler.pad)
-        self._rooms = [self._frame.room(target) for target in targets]
-        # Of a single volume there may be as many windows as one likes: they take no memory.
-        sizes = [math.prod(target.shape) for target in targets]
-        self._order = _share_out(sampler.count, sizes) if len(sizes) > 1 else None
-        self._weights = [self._weigh(target) for target in targets]
+        self._volumes = list(volumes)
+        self._ranges = [self.geometry.corner_range(volume) for volume in volumes]
+        # Windows of a single volume take no memory, so there may be any number of them.
+        sizes = [math.prod(volume.shape) for volume in volumes]
+        self._volume_of = _assign_volumes(sampler.count, sizes) if len(sizes) > 1 else None
+        self._weights = [self._weights_of(volume) for volume in volumes]
 
-    def _weigh(self, target: Target) -> Weights:
-        """The weights of the classes that the volume has; none if any place will do."""
+    def _weights_of(self, volume: VolumeExtent) -> tuple[float, ...]:
+        """Weights of the classes that the volume has; () if windows do not depend on classes."""
         weights = self._sampler.class_weights
-        if target.objects is None or not isinstance(weights, tuple):
+        if volume.instances is None or not isinstance(weights, tuple):
             return ()
-        there = {*range(FIRST_ORGANELLE_CLASS), *target.objects.classes.tolist()}
-        present = tuple(w if index in there else 0.0 for index, w in enumerate(weights))
+        found = sorted(set(volume.instances.classes.tolist()))
+        available = {*range(_FIRST_INSTANCE_CLASS), *found}
+        present = tuple(w if index in available else 0.0 for index, w in enumerate(weights))
         if not any(present):
             raise ArgumentError(
-                f"volume {target.name}: it has no organelle of a class with a weight in "
-                f"class_weights={weights}: its organelles are of {sorted(there)[2:]}"
+                f"volume {volume.name}: expected organelles of a class with a weight in "
+                f"class_weights={weights}, got only organelles of classes {found}"
             )
         return present
 
@@ -285,65 +323,67 @@ class _Random:
     def count(self) -> int:
         return self._sampler.count
 
-    def locate(self, index: int, epoch: int) -> tuple[int, Extent]:
-        volume = 0 if self._order is None else int(self._order[index])
-        target, least = self._targets[volume], self._sampler.min_foreground
-        draws = _Draws(self._sampler.seed, epoch, index)
-        if target.objects is None or not least:
-            return volume, self._draw(draws, volume)
+    def locate(self, index: int, epoch: int) -> tuple[int, Corner]:
+        number = 0 if self._volume_of is None else int(self._volume_of[index])
+        volume, minimum = self._volumes[number], self._sampler.min_foreground
+        random = _RandomStream(self._sampler.seed, epoch, index)
+        if volume.instances is None or not minimum:
+            return number, self._draw_corner(random, number)
         best = 0.0
-        for _ in range(_TRIES):
-            corner = self._draw(draws, volume)
-            share = self._foreground(target.objects, target.shape, corner)
-            if share >= least:
-                return volume, corner
+        for _ in range(_MAX_DRAWS):
+            corner = self._draw_corner(random, number)
+            share = self._estimate_foreground(volume.instances, volume.shape, corner)
+            if share >= minimum:
+                return number, corner
             best = max(best, share)
         raise ArgumentError(
-            f"volume {target.name}: expected windows with a foreground of at least {least}, but "
-            f"the best of {_TRIES} random ones has {best:.3f}: take a smaller min_foreground"
+            f"volume {volume.name}: expected windows with a foreground of at least {minimum}, but "
+            f"the best of {_MAX_DRAWS} random ones has {best:.3f}; use a smaller min_foreground"
         )
 
-    def _draw(self, draws: _Draws, volume: int) -> Extent:
-        """A random place of a label window."""
-        room, weights, objects = (
-            self._rooms[volume],
-            self._weights[volume],
-            self._targets[volume].objects,
-        )
-        chosen = draws.choose(weights) if weights else 0
-        if chosen < FIRST_ORGANELLE_CLASS or objects is None:
-            return tuple(first + draws.below(last - first + 1) for first, last in room)
-        members = np.flatnonzero(objects.classes == chosen)
-        box = objects.boxes[members[draws.below(len(members))]].tolist()
+    def _draw_corner(self, random: _RandomStream, number: int) -> Corner:
+        """A random corner of a label window in a volume."""
+        ranges, weights = self._ranges[number], self._weights[number]
+        instances = self._volumes[number].instances
+        chosen = random.weighted_index(weights) if weights else 0
+        if chosen < _FIRST_INSTANCE_CLASS or instances is None:
+            return tuple(first + random.integer(last - first + 1) for first, last in ranges)
+        members = np.flatnonzero(instances.classes == chosen)
+        box = instances.boxes[members[random.integer(len(members))]].tolist()
         corner = []
-        for k, (first, last) in enumerate(room):
-            voxel = box[k] + draws.below(box[k + 3] - box[k])
-            corner.append(min(max(voxel - draws.below(self._frame.label[k]), first), last))
+        for k, (first, last) in enumerate(ranges):
+            voxel = box[k] + random.integer(box[k + 3] - box[k])
+            position = random.integer(self.geometry.label_shape[k])
+            corner.append(min(max(voxel - position, first), last))
         return tuple(corner)
 
-    def _foreground(self, objects: Objects, shape: Extent, corner: Extent) -> float:
-        """The estimated share of organelles in what of the label window lies in the volume."""
+    def _estimate_foreground(self, found: InstanceBoxes, shape: Shape, corner: Corner) -> float:
+        """Estimated share of organelle voxels in the part of a label window inside the volume."""
         begin = np.maximum(corner, 0)
-        end = np.minimum(np.add(corner, self._frame.label), shape)
-        low, high = objects.boxes[:, :3], objects.boxes[:, 3:]
+        end = np.minimum(np.add(corner, self.geometry.label_shape), shape)
+        low, high = found.boxes[:, :3], found.boxes[:, 3:]
         overlap = np.clip(np.minimum(high, end) - np.maximum(low, begin), 0, None).prod(axis=1)
-        voxels = objects.areas * (overlap / (high - low).prod(axis=1))
+        voxels = found.areas * (overlap / (high - low).prod(axis=1))
         return float(voxels.sum() / np.prod(end - begin))
 
 
-def _share_out(count: int, sizes: Sequence[int]) -> NDArray[np.unsignedinteger]:
-    """The volume of each of `count` windows: in proportion to the sizes, and well mixed."""
-    if count > _MOST_SHARED:
+def _assign_volumes(count: int, sizes: Sequence[int]) -> NDArray[np.unsignedinteger]:
+    """The volume of each of `count` windows: in proportion to the sizes, evenly mixed.
+
+    For example 5 windows of volumes of 30 and 20 voxels belong to the volumes 0, 1, 0, 1, 0.
+    """
+    if count > _MAX_SHARED_COUNT:
         raise ArgumentError(
-            f"count: expected at most {_MOST_SHARED} windows of several volumes, got {count}: "
-            "take less, and others in each epoch (set_epoch)"
+            f"count: expected at most {_MAX_SHARED_COUNT} windows of several volumes, got "
+            f"{count}; use fewer, and new ones in each epoch (set_epoch)"
         )
     exact = [count * size / sum(sizes) for size in sizes]
     shares = [int(share) for share in exact]
-    # What rounding down left goes to those that lost most by it.
+    # The windows lost to rounding down go to the volumes that lost most.
     largest = sorted(range(len(sizes)), key=lambda k: shares[k] - exact[k])
     for k in largest[: count - sum(shares)]:
         shares[k] += 1
-    places = np.concatenate([(np.arange(share) + 0.5) / max(share, 1) for share in shares])
+    # Each volume's windows are spread evenly over 0..1, then all are sorted by position.
+    positions = np.concatenate([(np.arange(share) + 0.5) / max(share, 1) for share in shares])
     volumes = np.repeat(np.arange(len(sizes), dtype=np.min_scalar_type(len(sizes))), shares)
-    return volumes[np.argsort(places, kind="stable")]
+    return volumes[np.argsort(positions, kind="stable")]

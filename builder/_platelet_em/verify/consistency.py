@@ -1,4 +1,4 @@
-"""Whether the labels of a volume agree with each other, and with its image."""
+"""Whether the labels of a volume are consistent with each other, and with its image."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,170 +6,205 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from _platelet_em.arrays.runs import Runs, areas, boxes, intersect, resolve
-from _platelet_em.facts import CLASS_NAMES, FIRST_ORGANELLE_CLASS
-from _platelet_em.publisher.organelles import OrganelleProperties, measure_organelles
+from _platelet_em.arrays.labels import LazyLabels
+from _platelet_em.arrays.runs import Int64s, Runs, clip, cut, intersect, resolve
+from _platelet_em.facts import SEMANTIC, DatasetSpec, InstanceSpec
+from _platelet_em.publisher.organelles import measure_instances
+from _platelet_em.rows.intensity import GrayHistogram
 from _platelet_em.verify.report import Section
-from _platelet_em.verify.view import INSTANCES, KINDS, Part, slices_of
+from _platelet_em.verify.view import MAX_CLASSES, VerifiedVolume, noun_of, slices_of
 
-__all__ = ["check_part"]
+__all__ = ["check_volume"]
 
-Int64s = NDArray[np.int64]
 Image = Callable[[int], NDArray[np.uint16]]
 
-_LEAST_CLASS = {"cell": 1, "organelle": FIRST_ORGANELLE_CLASS}
-_RULE = {
-    "cell": "cell > 0 == semantic > 0",
-    "organelle": f"organelle > 0 == semantic >= {FIRST_ORGANELLE_CLASS}",
-}
 _REMEDY = "fetch the archive again, or report it to the publisher"
-_VESSEL, _CORE = 4, 6
-_SMALLEST_FRAME = 16
+_SMALLEST_FRAMED = 16
 """Pixels along y and x: in smaller slices an object may look like a drawn frame."""
-_VALUES = 256
-"""Room for class indices, right or wrong."""
+
 _STEP = 4
-"""Pixels along y and x from one that is looked at to the next."""
-_TOLD = 3
+"""Pixels along y and x from one sample of the image to the next."""
+
+_EXAMPLES = 3
 """Examples in a sentence."""
 
 
-def check_part(section: Section, part: Part) -> None:
-    """Check the labels of a volume in themselves; figures and findings go to `section`."""
-    if part.shape is None:
+def check_volume(section: Section, view: VerifiedVolume, spec: DatasetSpec) -> None:
+    """Check the labels of one volume; figures and findings go to `section`."""
+    if view.shape is None:
         return
-    if part.image is not None:
-        _check_images(section, part, part.image)
-    for kind in INSTANCES:
-        if kind in part.labels:
-            ids = part.labels[kind].ids
-            said = f", {ids.min()} to {ids.max()}" if len(ids) else ""
-            section.figure(f"{kind} ids", f"{len(ids)}{said}", [int(i) for i in np.sort(ids)])
-    _check_slices(section, part)
-    if "semantic" in part.labels:
-        _check_classes(section, part)
-        for kind in INSTANCES:
-            if kind in part.labels:
-                _check_rule(section, part, kind)
-    if all(kind in part.labels for kind in KINDS):
-        _check_purity(section, part)
+    if view.image is not None:
+        _check_images(section, view, view.image)
+    instances = [i for i in spec.instances if i.column in view.labels]
+    for instance in instances:
+        ids = view.labels[instance.column].ids
+        span = f", {ids.min()} to {ids.max()}" if len(ids) else ""
+        section.figure(f"{instance.name} ids", f"{len(ids)}{span}", [int(i) for i in np.sort(ids)])
+    for column in view.labels:
+        _check_overlaps(section, view, column, spec)
+        if column != SEMANTIC:
+            _check_frames(section, view, column)
+    if SEMANTIC in view.labels:
+        _check_classes(section, view, spec)
+        for instance in instances:
+            _check_rule(section, view, instance)
+        for instance in instances:
+            parent = spec.parent(instance)
+            if instance.has_class and (parent is None or parent.column in view.labels):
+                _check_purity(section, view, instance, spec)
 
 
-def _check_slices(section: Section, part: Part) -> None:
-    """What each label file can be asked alone: overlaps of its masks, and drawn frames."""
-    for kind, store in part.labels.items():
-        claimed = 0
-        for z in range(store.shape[0]):
-            stored = store.stored(z)
-            runs = resolve(stored)
-            if more := int(stored.lengths.sum() - runs.lengths.sum()):
-                claimed += more
-                y, x, owners = _first_overlap(stored, store.shape[2])
-                ids = " and ".join(str(i) for i in np.unique(store.ids[owners]))
-                said = f"{more} voxels claimed more than once, first by {ids}: later keys win"
-                section.remark("overlap", part.files[kind], said, z=z, y=y, x=x)
-            if kind != "semantic":
-                _check_frame(section, part, kind, z, runs)
-        if part.files[kind].endswith(".json"):  # nothing else can hold overlaps
-            said = f"{claimed} voxels claimed more than once"
-            section.figure(f"{kind} overlaps", said, claimed)
+def _check_overlaps(
+    section: Section, view: VerifiedVolume, column: str, spec: DatasetSpec
+) -> None:
+    """Voxels that several instances of one file claim."""
+    labels = view.labels[column]
+    claimed = 0
+    if column in view.overlapping:
+        _, height, width = labels.shape
+        page, pieces = cut(view.overlapping[column], height * width)
+        for z in np.unique(page).tolist():
+            stored = pieces[page == z]
+            if extra := int(stored.lengths.sum() - resolve(stored).lengths.sum()):
+                claimed += extra
+                y, x, owners = _find_first_overlap(stored, width)
+                ids = " and ".join(str(i) for i in np.unique(labels.ids[owners]))
+                section.remark(
+                    "overlap",
+                    view.files[column],
+                    f"{extra} voxels claimed more than once, first by {ids}: later keys win",
+                    z=z,
+                    y=y,
+                    x=x,
+                )
+    if view.files[column].endswith(".json"):  # no other form can hold overlaps
+        section.figure(
+            f"{noun_of(column, spec)} overlaps",
+            f"{claimed} voxels claimed more than once",
+            claimed,
+        )
 
 
-def _first_overlap(stored: Runs, width: int) -> tuple[int, int, Int64s]:
+def _find_first_overlap(stored: Runs, width: int) -> tuple[int, int, Int64s]:
     order = np.argsort(stored.starts, kind="stable")
     starts, reach = stored.starts[order], np.maximum.accumulate(stored.stops[order])
     second = int(np.argmax(starts[1:] < reach[:-1])) + 1
     at = int(starts[second])
-    held = (stored.starts <= at) & (at < stored.stops)
-    return at // width, at % width, stored.owners[held]
+    claiming = (stored.starts <= at) & (at < stored.stops)
+    return at // width, at % width, stored.owners[claiming]
 
 
-def _check_frame(section: Section, part: Part, kind: str, z: int, runs: Runs) -> None:
+def _check_frames(section: Section, view: VerifiedVolume, column: str) -> None:
     """Published pictures have a 1-pixel frame drawn around them, which is no object."""
-    store = part.labels[kind]
-    height, width = store.shape[1:]
-    if min(height, width) < _SMALLEST_FRAME:
+    labels = view.labels[column]
+    depth, height, width = labels.shape
+    if min(height, width) < _SMALLEST_FRAMED:
         return
-    count = len(store.ids)
-    whole = (boxes(runs, count, (height, width)) == (0, 0, height, width)).all(axis=1)
-    for owner in np.flatnonzero(whole & (areas(runs, count) == 2 * (height + width) - 4)):
-        section.error(
-            "frame",
-            part.files[kind],
-            expected="objects",
-            found="a drawn frame of one pixel around the slice",
-            remedy="use the JSON labels",
-            z=z,
-            id=int(store.ids[owner]),
-        )
+    for z in range(depth):
+        runs = _slice_runs(labels, z)
+        # A frame begins with all pixels of the first row, which saves looking further.
+        if not len(runs) or runs.starts[0] > 0 or runs.stops[0] < width:
+            continue
+        page = labels.slice(z)
+        spans_slice = (page.bboxes == (0, 0, height, width)).all(axis=1)
+        for i in page.ids[spans_slice & (page.areas == 2 * (height + width) - 4)].tolist():
+            section.error(
+                "frame",
+                view.files[column],
+                expected="objects",
+                found="a drawn frame of one pixel around the slice",
+                remedy="use the JSON labels",
+                z=z,
+                id=i,
+            )
 
 
-def _check_classes(section: Section, part: Part) -> None:
-    """Shares of the classes, and whether 4 and 6 look swapped."""
-    store = part.labels["semantic"]
-    totals, first = np.zeros(_VALUES, np.int64), np.zeros(_VALUES, np.int64)
-    for z in slices_of(part, "classes"):
-        runs = store.slice(z)
-        held = np.zeros(_VALUES, np.int64)
-        np.add.at(held, store.ids[runs.owners], runs.lengths)
-        held[0] = store.shape[1] * store.shape[2] - held.sum()
-        totals += held
-        if z == 0:
-            first = held
+def _check_classes(section: Section, view: VerifiedVolume, spec: DatasetSpec) -> None:
+    """Shares of the classes, and whether two confusable ones look swapped."""
+    labels = view.labels[SEMANTIC]
+    totals = _count_classes(labels, labels.runs, labels.size)
+    plane = labels.shape[1] * labels.shape[2]
+    first = _count_classes(labels, _slice_runs(labels, 0), plane)
     for name, counts in {"all": totals, "z = 0": first}.items():
-        percent = 100 * counts[: len(CLASS_NAMES)] / max(int(counts.sum()), 1)
-        said = " ".join(f"{p:.3g}" for p in percent)
-        section.figure(f"class shares, {name}", f"{said} %", percent.round(4).tolist())
-    published = part.spec.class_shares
-    said = " ".join(map(str, published))
-    section.figure("published, z = 0", f"{said} %", list(published))
-    if totals[_CORE] > totals[_VESSEL]:
-        said = (
-            f"class {_CORE} has {totals[_CORE]} voxels, class {_VESSEL} {totals[_VESSEL]}: "
-            "published, the latter is the larger: are the two swapped?"
+        percent = 100 * counts[: len(spec.classes)] / max(int(counts.sum()), 1)
+        text = " ".join(f"{p:.3g}" for p in percent)
+        section.figure(f"class shares, {name}", f"{text} %", percent.round(4).tolist())
+    published = view.volume.class_shares
+    section.figure("published, z = 0", f"{' '.join(map(str, published))} %", list(published))
+    if spec.confusable_classes is None:
+        return
+    larger, smaller = spec.confusable_classes
+    if totals[smaller] > totals[larger]:
+        section.remark(
+            "palette",
+            view.files[SEMANTIC],
+            f"class {smaller} has {totals[smaller]} voxels, class {larger} {totals[larger]}: in "
+            "the published data the latter is larger: are the two swapped?",
         )
-        section.remark("palette", part.files["semantic"], said)
 
 
-def _check_images(section: Section, part: Part, image: Image) -> None:
-    """The range of the image, and which way up the classes fit it."""
-    low, high, total, black, white = 2**16, 0, 0.0, 0, 0
-    straight, flipped = _Explained(), _Explained()
-    depth, height, width = part.shape or (0, 0, 0)
-    for z in slices_of(part, "images"):
+def _count_classes(labels: LazyLabels, runs: Runs, voxels: int) -> Int64s:
+    """Voxels of each class index in runs, int64 (256,); those in no run are background."""
+    counts = np.bincount(labels.ids[runs.owners], runs.lengths, MAX_CLASSES).astype(np.int64)
+    counts[0] = voxels - counts.sum()
+    return counts
+
+
+def _check_images(section: Section, view: VerifiedVolume, image: Image) -> None:
+    """The range of the image, and whether the classes fit it as they are or flipped in z."""
+    histogram = GrayHistogram(view.volume.name)
+    straight, flipped = _ExplainedVariance(), _ExplainedVariance()
+    depth = 0 if view.shape is None else view.shape[0]
+    classes = view.labels.get(SEMANTIC)
+    for z in slices_of(view, "images"):
         page = image(z)
-        low, high = min(low, int(page.min())), max(high, int(page.max()))
-        total += float(page.sum(dtype=np.float64))
-        black, white = black + int((page == 0).sum()), white + int((page == 2**16 - 1).sum())
-        if "semantic" in part.labels:
-            straight.add(page, part.dense("semantic", z))
-            flipped.add(page, part.dense("semantic", depth - 1 - z))
-    mean = total / (depth * height * width)
-    said = f"{low} to {high}, mean {mean:.0f}, {black} voxels at 0, {white} at 65535"
-    values = {"min": low, "max": high, "mean": mean, "at_0": black, "at_65535": white}
-    section.figure("intensity", said, values)
-    if depth > 1 and "semantic" in part.labels:
-        up, down = straight.share(), flipped.share()
-        said = f"{up:.1%} of the variance is that of the classes, {down:.1%} if flipped in z"
-        section.figure("image and classes", said, {"straight": up, "flipped": down})
-        if down > up:
-            said = f"the classes fit the image better if flipped in z: {said}"
-            section.remark("flip", part.files["semantic"], said)
+        histogram.add(page)
+        if classes is not None:
+            # One pixel in sixteen is enough.
+            values = page[::_STEP, ::_STEP].astype(np.float64)
+            straight.add(values, classes[z, ::_STEP, ::_STEP])
+            flipped.add(values, classes[depth - 1 - z, ::_STEP, ::_STEP])
+    gray = histogram.measure()
+    black, white = (int(histogram.counts[level]) for level in (0, -1))
+    section.figure(
+        "intensity",
+        f"{gray.minimum} to {gray.maximum}, mean {gray.mean:.0f}, {black} voxels at 0, {white} "
+        "at 65535",
+        {
+            "min": gray.minimum,
+            "max": gray.maximum,
+            "mean": gray.mean,
+            "at_0": black,
+            "at_65535": white,
+        },
+    )
+    if depth > 1 and classes is not None:
+        share, share_flipped = straight.share(), flipped.share()
+        text = (
+            f"{share:.1%} of the variance is explained by the classes, {share_flipped:.1%} if "
+            "flipped in z"
+        )
+        section.figure("image and classes", text, {"straight": share, "flipped": share_flipped})
+        if share_flipped > share:
+            section.remark(
+                "flip",
+                view.files[SEMANTIC],
+                f"the classes fit the image better if flipped in z: {text}",
+            )
 
 
-class _Explained:
+class _ExplainedVariance:
     """Share of the variance of the image that the means of the classes explain."""
 
     def __init__(self) -> None:
-        self._count, self._sum = np.zeros(_VALUES), np.zeros(_VALUES)
+        self._count, self._sum = np.zeros(MAX_CLASSES), np.zeros(MAX_CLASSES)
         self._squares = 0.0
 
-    def add(self, page: NDArray[np.uint16], classes: NDArray[np.int32]) -> None:
-        """Take a slice; a pixel in sixteen says enough."""
-        values = page[::_STEP, ::_STEP].reshape(-1).astype(np.float64)
-        labels = classes[::_STEP, ::_STEP].reshape(-1)
-        self._count += np.bincount(labels, minlength=_VALUES)
-        self._sum += np.bincount(labels, values, minlength=_VALUES)
+    def add(self, values: NDArray[np.float64], classes: NDArray[np.int32]) -> None:
+        """Add gray values, and the class of each."""
+        values, classes = values.reshape(-1), classes.reshape(-1)
+        self._count += np.bincount(classes, minlength=MAX_CLASSES)
+        self._sum += np.bincount(classes, values, minlength=MAX_CLASSES)
         self._squares += float(values @ values)
 
     def share(self) -> float:
@@ -180,44 +215,49 @@ class _Explained:
         return float((self._count * (means - mean) ** 2).sum() / max(total, 1.0))
 
 
-def _check_rule(section: Section, part: Part, kind: str) -> None:
-    """`cell > 0 == semantic > 0`, or `organelle > 0 == semantic >= 2`; straight and flipped."""
-    store, semantic = part.labels[kind], part.labels["semantic"]
-    depth = store.shape[0]
+def _rule_of(instance: InstanceSpec) -> str:
+    first = instance.first_class
+    return f"{instance.name} > 0 == semantic {'> 0' if first == 1 else f'>= {first}'}"
+
+
+def _check_rule(section: Section, view: VerifiedVolume, instance: InstanceSpec) -> None:
+    """Whether instances cover exactly their classes; straight and flipped in z."""
+    labels, semantic = view.labels[instance.column], view.labels[SEMANTIC]
+    rule, depth = _rule_of(instance), labels.shape[0]
+    in_classes = semantic.select(semantic.ids[semantic.ids >= instance.first_class])
     straight, flipped = np.zeros(depth, np.int64), np.zeros(depth, np.int64)
-    for z in slices_of(part, kind):
-        runs = store.slice(z)
-        for wrong, other in ((straight, z), (flipped, depth - 1 - z)):
-            held = semantic.slice(other)
-            held = held[semantic.ids[held.owners] >= _LEAST_CLASS[kind]]
-            shared = int(intersect(runs, held)[2].sum())
-            wrong[z] = runs.lengths.sum() + held.lengths.sum() - 2 * shared
-    total, turned = int(straight.sum()), int(flipped.sum())
-    said = f"{total} voxels differ" + (f", {turned} if flipped in z" if depth > 1 else "")
-    section.figure(_RULE[kind], said, {"differ": total, "differ_if_flipped": turned})
-    place = part.files[kind]
-    if turned < total:
+    for z in slices_of(view, instance.name):
+        runs = _slice_runs(labels, z)
+        for differing, other in ((straight, z), (flipped, depth - 1 - z)):
+            expected = _slice_runs(in_classes, other)
+            shared = int(intersect(runs, expected)[2].sum())
+            differing[z] = runs.lengths.sum() + expected.lengths.sum() - 2 * shared
+    total, total_flipped = int(straight.sum()), int(flipped.sum())
+    text = f"{total} voxels differ" + (f", {total_flipped} if flipped in z" if depth > 1 else "")
+    section.figure(rule, text, {"differ": total, "differ_if_flipped": total_flipped})
+    file = view.files[instance.column]
+    if total_flipped < total:
         section.error(
             "flip",
-            place,
-            expected=f"{_RULE[kind]}, slice by slice",
-            found=f"{total} voxels that differ, and {turned} if the slices are taken backwards",
-            remedy="the instances are flipped in z: turn them, or use another issue",
+            file,
+            expected=f"{rule}, slice by slice",
+            found=f"{total} voxels that differ, and {total_flipped} with the slices reversed",
+            remedy="the instances are flipped in z: reverse them, or use another issue",
         )
         return
     at_border = 0
     for z in np.flatnonzero(straight).tolist():
-        ids, classes = part.dense(kind, z), part.dense("semantic", z)
-        wrong = (ids > 0) != (classes >= _LEAST_CLASS[kind])
+        ids, classes = labels[z], semantic[z]
+        wrong = (ids > 0) != (classes >= instance.first_class)
         at_border += int(wrong.sum() - wrong[1:-1, 1:-1].sum())
         y, x = (int(c) for c in np.argwhere(wrong)[0])
         section.error(
             "agreement",
-            place,
-            expected=_RULE[kind],
+            file,
+            expected=rule,
             found=(
-                f"{kind} {ids[y, x]} where the class is {classes[y, x]}, and {straight[z]} such "
-                "voxels in this slice"
+                f"{instance.name} {ids[y, x]} where the class is {classes[y, x]}, and "
+                f"{straight[z]} such voxels in this slice"
             ),
             remedy=_REMEDY,
             z=z,
@@ -226,37 +266,68 @@ def _check_rule(section: Section, part: Part, kind: str) -> None:
         )
     if at_border:
         section.figure(
-            f"{kind}, at borders", f"{at_border} of them are outermost pixels", at_border
+            f"{instance.name}, at borders", f"{at_border} of them are outermost pixels", at_border
         )
 
 
-def _check_purity(section: Section, part: Part) -> None:
-    store = part.labels["organelle"]
-    measured = measure_organelles(store, part.labels["cell"], part.labels["semantic"])
-    held = measured.area > 0
-    mixed = np.flatnonzero(held & (measured.purity < 1))
-    mean = float(measured.purity[held].mean()) if held.any() else 1.0
-    said = f"mean {mean:.4f}, {len(mixed)} of {held.sum()} organelles are of several classes"
-    values = {str(store.ids[i]): round(float(measured.purity[i]), 6) for i in mixed}
-    section.figure("purity", said, {"mean": mean, "mixed": values})
-    homeless = np.flatnonzero(held & (measured.cell == 0))
-    section.figure("outside of cells", f"{len(homeless)} organelles", len(homeless))
+def _check_purity(
+    section: Section, view: VerifiedVolume, instance: InstanceSpec, spec: DatasetSpec
+) -> None:
+    """Instances of several classes, without a parent, or without voxels."""
+    labels, file = view.labels[instance.column], view.files[instance.column]
+    parent = spec.parent(instance)
+    properties = measure_instances(
+        labels, instance, view.labels[SEMANTIC], view.labels[parent.column] if parent else None
+    )
+    purity, present = properties["purity"], labels.areas > 0
+    mixed = np.flatnonzero(present & (purity < 1))
+    mean = float(purity[present].mean()) if present.any() else 1.0
+    section.figure(
+        "purity",
+        f"mean {mean:.4f}, {len(mixed)} of {present.sum()} {instance.column} are of several "
+        "classes",
+        {
+            "mean": mean,
+            "mixed": {str(labels.ids[i]): round(float(purity[i]), 6) for i in mixed},
+        },
+    )
+    if parent:
+        outside = int((present & (properties[parent.name] == 0)).sum())
+        section.figure(f"outside of {parent.column}", f"{outside} {instance.column}", outside)
     if len(mixed):
-        worst = mixed[np.argsort(measured.purity[mixed], kind="stable")]
-        told = [f"{store.ids[i]} ({measured.purity[i]:.1%} {_name(measured, i)})" for i in worst]
-        said = f"{len(mixed)} organelles are of several classes: {_some(told)}"
-        section.remark("purity", part.files["organelle"], said)
-    if len(empty := store.ids[~held]):
-        said = f"{len(empty)} ids without voxels: {_some(empty.tolist())}"
-        section.remark("ids", part.files["organelle"], said)
+        worst = mixed[np.argsort(purity[mixed], kind="stable")]
+        names = [_name_class(int(properties["class_id"][i]), spec) for i in worst]
+        examples = [
+            f"{labels.ids[i]} ({purity[i]:.1%} {name})"
+            for i, name in zip(worst, names, strict=True)
+        ]
+        section.remark(
+            "purity",
+            file,
+            f"{len(mixed)} {instance.column} are of several classes: {_list_some(examples)}",
+        )
+    _remark_empty_ids(section, file, labels)
 
 
-def _name(measured: OrganelleProperties, index: np.int64) -> str:
-    # A damaged mask has classes that nobody named.
-    class_id = int(measured.class_id[index])
-    return CLASS_NAMES[class_id] if class_id < len(CLASS_NAMES) else f"class {class_id}"
+def _remark_empty_ids(section: Section, file: str, labels: LazyLabels) -> None:
+    if len(empty := labels.ids[labels.areas == 0]):
+        section.remark(
+            "ids", file, f"{len(empty)} ids without voxels: {_list_some(empty.tolist())}"
+        )
 
 
-def _some(values: list[Any]) -> str:
-    more = f" and {len(values) - _TOLD} more" if len(values) > _TOLD else ""
-    return ", ".join(map(str, values[:_TOLD])) + more
+def _slice_runs(labels: LazyLabels, z: int) -> Runs:
+    """The runs of slice z, counted from its beginning; owners are indices into `labels.ids`."""
+    plane = labels.shape[1] * labels.shape[2]
+    return clip(labels.runs, z * plane, (z + 1) * plane)
+
+
+def _name_class(class_id: int, spec: DatasetSpec) -> str:
+    # A damaged mask has classes without a name.
+    names = spec.class_names
+    return names[class_id] if class_id < len(names) else f"class {class_id}"
+
+
+def _list_some(values: list[Any]) -> str:
+    more = f" and {len(values) - _EXAMPLES} more" if len(values) > _EXAMPLES else ""
+    return ", ".join(map(str, values[:_EXAMPLES])) + more

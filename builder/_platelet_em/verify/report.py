@@ -1,6 +1,6 @@
-"""What a verification finds: figures, remarks and errors, and the two forms of its report.
+"""The report of a verification: figures, remarks and errors, as text and as JSON.
 
-An error is data that is wrong, or contradicts other data. A remark is worth knowing and no fault.
+An error is data that is wrong, or contradicts other data. A remark is a fact worth knowing.
 """
 
 import json
@@ -13,7 +13,7 @@ __all__ = ["ERROR", "REMARK", "Finding", "Report", "Section"]
 ERROR, REMARK = "error", "remark"
 
 _KEPT = 5
-"""Findings of one kind in one file that are told one by one; further ones are counted."""
+"""Findings of one check in one file that are kept; the others are only counted."""
 
 _FORMAT = 1
 """Version of the JSON form."""
@@ -25,10 +25,10 @@ class Finding:
 
     Attributes:
         level: "error" or "remark".
-        check: What was checked, a name that stays the same from version to version.
+        check: Name of the check, the same in every version.
         file: The file, or archive and member.
-        place: Where in it: z, y, x, id, row, column, as far as it has them.
-        expected: What should be there; empty if `found` says all of it.
+        place: Where in it: z, y, x, id, row, column, as far as they apply.
+        expected: What should be there; empty if `found` says it all.
         found: What is there.
         remedy: What to do; empty for remarks, and if `found` says it.
     """
@@ -43,19 +43,19 @@ class Finding:
 
     def __str__(self) -> str:
         where = ", ".join(f"{key} {value}" for key, value in self.place.items())
-        said = f"expected {self.expected}, found {self.found}" if self.expected else self.found
-        return ": ".join(part for part in (self.file, where, said, self.remedy) if part)
+        result = f"expected {self.expected}, found {self.found}" if self.expected else self.found
+        return ": ".join(part for part in (self.file, where, result, self.remedy) if part)
 
 
 @dataclass(slots=True)
 class Section:
-    """What was checked of one thing, with what result.
+    """The results of checking one thing.
 
     Attributes:
         title: What was checked.
-        subject: Its path, which people need not read again in each line below the title.
-        figures: Name -> the text for people, and the value for machines.
-        groups: Findings by level, check and file: the first of them, and how many there are.
+        subject: Its path, which is not repeated in the lines below the title.
+        figures: Name -> its text, and its value in JSON.
+        groups: Findings by level, check and file: the first of them, and their number.
     """
 
     title: str
@@ -66,7 +66,7 @@ class Section:
     )
 
     def figure(self, name: str, text: object, value: Any = None) -> None:
-        """Note a result; `value` is its form in JSON, the text if there is none."""
+        """Add a result; `value` is its form in JSON, by default the text."""
         self.figures[name] = (str(text), str(text) if value is None else value)
 
     def error(
@@ -79,25 +79,25 @@ class Section:
         remedy: str = "",
         **place: Any,
     ) -> None:
-        """Note what is wrong."""
+        """Add an error."""
         self._add(ERROR, check, file, place, expected, found, remedy)
 
     def remark(self, check: str, file: str, found: str, **place: Any) -> None:
-        """Note what is worth knowing."""
+        """Add a remark."""
         self._add(REMARK, check, file, place, "", found, "")
 
-    def trouble(self, check: str, file: str, error: Exception) -> None:
-        """Note an exception: ours says file, place and remedy itself."""
+    def exception(self, check: str, file: str, error: Exception) -> None:
+        """Add an error from an exception of this package, whose message names file and remedy."""
         text = str(error)
-        # The file is said once: most messages begin with it.
+        # The file is shown once: most messages begin with it.
         prefix = f"{file}: "
         self.error(check, file, found=text.removeprefix(prefix))
 
-    def _add(self, level: str, check: str, file: str, place: dict[str, Any], *said: str) -> None:
+    def _add(self, level: str, check: str, file: str, place: dict[str, Any], *texts: str) -> None:
         kept, count = self.groups.setdefault((level, check, file), ([], [0]))
         count[0] += 1
         if len(kept) < _KEPT:
-            expected, found, remedy = said
+            expected, found, remedy = texts
             kept.append(
                 Finding(
                     level=level,
@@ -111,18 +111,18 @@ class Section:
             )
 
     def count(self, level: str) -> int:
-        """How many findings of a level there are."""
-        return sum(count[0] for (kind, _, _), (_, count) in self.groups.items() if kind == level)
+        """Number of findings of a level."""
+        return sum(count[0] for (found, _, _), (_, count) in self.groups.items() if found == level)
 
     def lines(self) -> Iterator[str]:
-        """The section for people."""
+        """The section as lines of text."""
         yield self.title
         width = max(map(len, self.figures), default=0)
         for name, (text, _) in self.figures.items():
             yield f"  {name:<{width}}  {text}"
         for level in (REMARK, ERROR):
-            for (kind, check, _), (kept, count) in self.groups.items():
-                if kind != level:
+            for (found, check, _), (kept, count) in self.groups.items():
+                if found != level:
                     continue
                 for finding in kept:
                     text = str(finding)
@@ -133,7 +133,7 @@ class Section:
                     yield f"    and {count[0] - len(kept)} more of this kind in this file"
 
     def document(self) -> dict[str, Any]:
-        """The section for machines."""
+        """The section as a JSON object."""
         findings = [
             {
                 "level": level,
@@ -158,34 +158,34 @@ class Section:
 
 @dataclass(slots=True)
 class Report:
-    """All that a verification says."""
+    """All results of a verification."""
 
     sections: list[Section] = field(default_factory=list)
 
     def section(self, subject: object, what: str = "") -> Section:
-        """Begin a section about what lies at a path."""
+        """Add a section about a path."""
         self.sections.append(Section(f"{subject}: {what}" if what else str(subject), str(subject)))
         return self.sections[-1]
 
     @property
     def errors(self) -> int:
-        """How many errors there are."""
+        """Number of errors."""
         return sum(section.count(ERROR) for section in self.sections)
 
     @property
     def remarks(self) -> int:
-        """How many remarks there are."""
+        """Number of remarks."""
         return sum(section.count(REMARK) for section in self.sections)
 
     def lines(self) -> Iterator[str]:
-        """The report for people, line by line; what a terminal would obey is escaped."""
+        """The report as lines of text; control characters are escaped."""
         for section in self.sections:
             yield from map(_printable, section.lines())
             yield ""
-        yield f"{_many(self.errors, 'error')}, {_many(self.remarks, 'remark')}"
+        yield f"{_count_nouns(self.errors, 'error')}, {_count_nouns(self.remarks, 'remark')}"
 
     def to_json(self) -> str:
-        """The report for machines."""
+        """The report as JSON."""
         document = {
             "format": _FORMAT,
             "errors": self.errors,
@@ -196,9 +196,9 @@ class Report:
 
 
 def _printable(line: str) -> str:
-    """Names of files are told as they are, and may be anything."""
+    """A line without control characters, which names of files may contain."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
-def _many(count: int, noun: str) -> str:
+def _count_nouns(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,96 @@
+"""What this package does about memory beyond allocating arrays, each with its reason."""
+
+import ctypes
+import functools
+import math
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import pyarrow as pa
+
+from _platelet_em.errors import TooLargeError
+
+__all__ = ["check_room", "keep_freed_memory", "temporary_arrow_memory"]
+
+_SMALL = 1 << 28
+"""Bytes that are allocated without a check."""
+
+_UNKNOWN = 1 << 46
+"""More bytes than any machine has, for systems that do not say how many they have."""
+
+_TWO_SAMPLES = 1 << 24
+"""Bytes: glibc keeps twice as much, which is enough for two samples of the published size."""
+
+
+def check_room(
+    shape: Sequence[int], itemsize: int, named_shape: Sequence[int] | None = None
+) -> None:
+    """Refuse an array that this machine has no memory for, before any is allocated.
+
+    Shapes come from files, and runs of any length take a few bytes there: a damaged or hostile
+    file would otherwise end the process, or the machine.
+
+    Args:
+        shape: Its extent along each axis.
+        itemsize: Bytes per element.
+        named_shape: The shape to name in the message, if it is another one.
+
+    Raises:
+        TooLargeError: names the shape and the memory it would take.
+    """
+    size = math.prod(shape) * itemsize
+    if size <= _SMALL:
+        return
+    try:
+        # Memory that nobody has written to costs nothing, and tells whether it can be had.
+        fits = size <= _physical_memory() and np.empty(size, np.uint8).nbytes == size
+    except MemoryError:
+        fits = False
+    if not fits:
+        named = tuple(shape if named_shape is None else named_shape)
+        raise TooLargeError(
+            f"shape {named}: as an array it takes {size / 2**30:,.1f} GiB, "
+            "and this machine does not have that much memory: read it window by window, x[...]"
+        )
+
+
+@functools.cache
+def _physical_memory() -> int:
+    """Bytes of memory of this machine."""
+    if not hasattr(os, "sysconf"):
+        return _UNKNOWN
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Let glibc keep the memory of a freed sample for the next one, once per process.
+
+    Two label maps of a slice that are freed together go back to the system, and the next sample
+    pays 1,250 page faults, four times what it takes to decode. How much glibc keeps is twice the
+    largest array that the process has freed so far (up to 32 MB per array, unless its environment
+    variables say otherwise), so one is freed that nobody has written to. With other allocators
+    this has no effect.
+    """
+    np.empty(_TWO_SAMPLES, np.uint8)
+
+
+@contextmanager
+def temporary_arrow_memory() -> Iterator[None]:
+    """Return to the system, at the end of the block, what Arrow allocated and freed within it.
+
+    Reading a stream takes as much memory as the rows that are kept of it, in the same pages.
+    Arrow's own allocators never give it back. The system's allocator, which serves Arrow within
+    the block, does so when asked, which only glibc can be.
+    """
+    pool = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(pool)
+        if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+            libc.malloc_trim(0)

@@ -1,0 +1,274 @@
+"""The arguments of the command `platelet-em`, with their help."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from _platelet_em import __version__
+from _platelet_em.facts import LABEL_SOURCES, PUBLISHED
+from _platelet_em.publisher.cache import MIRRORS
+from _platelet_em.publisher.convert import FORMS
+
+__all__ = ["parse_arguments", "sample_options"]
+
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+_ARCHIVES = "a zip of the publisher, its extracted folder, or a folder with the zips"
+
+_VERIFY_DETAILS = """\
+Checking continues after an error. Of each check, the first five findings per file are listed, and
+the others are counted. The exit code is 1 if there are errors, each with its file, position,
+expected and found value, and remedy; it is 0 if there are only remarks: facts worth knowing.
+
+--json: {"format": 1, "errors": N, "remarks": N, "sections": [{"title", "figures": {name: value},
+"findings": [{"level": "error" or "remark", "check", "file", "count", "first": [{"place": {"z",
+"y", "x", "id", "row", "column", ...}, "expected", "found", "remedy"}]}]}]}. z, y, x and row count
+from 0. Names of checks and figures do not change; keys may be added."""
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse a command line; `command` in the result is the name of the command.
+
+    Args:
+        arguments: Without the name of the program; None is those of this process.
+
+    Raises:
+        SystemExit: with code 2 for arguments that are not accepted, with 0 after `--help`.
+    """
+    parser = argparse.ArgumentParser(
+        prog="platelet-em",
+        description="The platelet-em electron-microscopy dataset for Hugging Face datasets.",
+        epilog="platelet-em COMMAND --help shows options and examples.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    _add_build(commands)
+    _add_push(commands)
+    _add_sample(commands)
+    _add_info(commands)
+    _add_show(commands)
+    _add_convert(commands)
+    _add_verify(commands)
+    options = parser.parse_args(arguments)
+    if options.command in ("build", "push"):
+        if options.sample and options.data_dir is not None:
+            parser.error("--sample makes its own archives: leave out --data-dir")
+        if not options.sample and (given := sample_options(options)):
+            names = ", ".join(f"--{name}" for name in given)
+            parser.error(f"{names}: only for the synthetic sample: add --sample")
+    return options
+
+
+def sample_options(options: argparse.Namespace) -> dict[str, int]:
+    """The arguments of `write_sample` that the user gave; the others have defaults there."""
+    given = {name: getattr(options, name) for name in ("depth", "size", "seed")}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _add(commands: _Commands, name: str, purpose: str, *examples: str) -> argparse.ArgumentParser:
+    lines = "\n".join(f"  platelet-em {example}" for example in examples)
+    command = commands.add_parser(
+        name,
+        help=purpose,
+        description=f"{purpose[0].upper()}{purpose[1:]}.",
+        epilog=f"examples:\n{lines}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return command
+
+
+def _add_label_source(command: argparse.ArgumentParser, default: str | None = "json") -> None:
+    """Add --label-source; its default may be None, which is the source of a complete folder."""
+    described = default or "that of a complete FOLDER, otherwise json"
+    command.add_argument(
+        "--label-source",
+        choices=LABEL_SOURCES,
+        default=default,
+        help="json: labels with the true ids; tif: labels as colors, whose ids are numbered by "
+        f"first appearance (default: {described})",
+    )
+
+
+def _add_sample_options(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("synthetic sample")
+    group.add_argument(
+        "--depth",
+        type=int,
+        help="slices of volume 50; volume 24 gets 24/50 of this depth (default: 12)",
+    )
+    group.add_argument("--size", type=int, help="pixels along y and x (default: 512)")
+    group.add_argument("--seed", type=int, help="number of the random scene (default: 0)")
+
+
+def _add_archive_options(
+    command: argparse.ArgumentParser, label_source: str | None = "json"
+) -> None:
+    command.add_argument(
+        "--data-dir", type=Path, help=f"{_ARCHIVES} (default: download the archive)"
+    )
+    command.add_argument(
+        "--cache-dir",
+        type=Path,
+        help="folder in which downloads are kept (default: the cache of datasets); the "
+        f"environment variable {MIRRORS} lists mirrors to try before the publisher, separated by "
+        "commas",
+    )
+    command.add_argument(
+        "--sample", action="store_true", help="use the synthetic sample instead of archives"
+    )
+    _add_label_source(command, label_source)
+    _add_sample_options(command)
+
+
+def _add_build(commands: _Commands) -> None:
+    command = _add(
+        commands,
+        "build",
+        "write a complete Hub repository: Parquet files and the dataset card",
+        "build repo                        # downloads the archive",
+        "build repo --data-dir archives    # reads it from a folder",
+        "build repo --sample --depth 6     # from a synthetic scene",
+    )
+    command.add_argument(
+        "out", type=Path, help="folder of the repository; an interrupted build is continued there"
+    )
+    _add_archive_options(command)
+
+
+def _add_push(commands: _Commands) -> None:
+    command = _add(
+        commands,
+        "push",
+        "upload a built repository to the Hugging Face Hub, after building it if necessary",
+        "push user/platelet-em repo --dry-run      # lists what would be uploaded",
+        "push user/platelet-em repo",
+        "push user/platelet-em                     # downloads the archive, builds, uploads",
+        "push user/my-test --sample --private      # uploads a synthetic scene",
+        "push user/platelet-em --data-dir archives --label-source tif --revision rgba",
+    )
+    command.add_argument(
+        "repo_id", metavar="REPO_ID", help="USER/NAME; created if it does not exist"
+    )
+    command.add_argument(
+        "folder",
+        metavar="FOLDER",
+        type=Path,
+        nargs="?",
+        help="a built repository, or the folder to build it in (default: a folder in the cache)",
+    )
+    command.add_argument(
+        "--private", action="store_true", help="create a private repository, if it is created"
+    )
+    command.add_argument("--revision", help="branch; created if it does not exist (default: main)")
+    command.add_argument(
+        "--dry-run", action="store_true", help="change nothing on the Hub, list what would change"
+    )
+    _add_archive_options(command, label_source=None)
+
+
+def _add_sample(commands: _Commands) -> None:
+    command = _add(
+        commands,
+        "sample",
+        "write the two archives of a synthetic dataset in the publisher's layout",
+        "sample archives",
+        "sample archives --depth 50 --size 800   # as large as the published dataset",
+    )
+    command.add_argument("folder", type=Path, help="folder for the archives")
+    _add_sample_options(command)
+
+
+def _add_info(commands: _Commands) -> None:
+    command = _add(
+        commands,
+        "info",
+        "describe the dataset, or the content of archives or of a built repository",
+        "info",
+        "info archives",
+        "info repo",
+    )
+    command.add_argument(
+        "path",
+        type=Path,
+        nargs="?",
+        help=f"a built repository, or {_ARCHIVES} (default: describe the dataset)",
+    )
+
+
+def _add_show(commands: _Commands) -> None:
+    command = _add(
+        commands,
+        "show",
+        "draw slices with their labels as PNG files",
+        "show repo",
+        "show archives --volume 24 --z 0 5 10 --out pictures",
+    )
+    command.add_argument("source", type=Path, help=f"a built repository, or {_ARCHIVES}")
+    names = [volume.name for volume in PUBLISHED.volumes]
+    command.add_argument(
+        "--volume", choices=names, default=names[0], help=f"volume (default: {names[0]})"
+    )
+    command.add_argument(
+        "--z", type=int, nargs="+", default=[0], help="slices, counted from 0 (default: 0)"
+    )
+    command.add_argument(
+        "--out",
+        type=Path,
+        default=Path(),
+        help="folder for the pictures (default: the current folder)",
+    )
+    _add_label_source(command)
+
+
+def _add_convert(commands: _Commands) -> None:
+    command = _add(
+        commands,
+        "convert",
+        "convert a label file, voxel for voxel, to JSON, a TIF of ids, or an RGBA TIF",
+        "convert 50-instance-cell.json 50-instance-cell.tif --form index",
+        "convert 50-semantic.json 50-semantic.tif --palette A",
+        "convert 50-instance-organelle.tif organelles.json",
+    )
+    command.add_argument("source", type=Path, help="a .json or .tif label file")
+    command.add_argument("target", type=Path, help="the file to write")
+    command.add_argument(
+        "--form",
+        choices=FORMS,
+        help="json; index: a TIF of uint16 ids; rgba: a TIF of colors (default: json or rgba, by "
+        "the suffix of the target)",
+    )
+    command.add_argument(
+        "--kind",
+        choices=("semantic", "instance"),
+        help="classes or instances (default: as in the name of the source)",
+    )
+    command.add_argument(
+        "--palette",
+        choices=PUBLISHED.palettes,
+        default="B",
+        help="colors of classes: A, of older files; B, of the current archives (default: B)",
+    )
+
+
+def _add_verify(commands: _Commands) -> None:
+    command = _add(
+        commands,
+        "verify",
+        "check archives and built repositories, each alone and against the others",
+        "verify archives                   # both zips, and one against the other",
+        "verify images_and_labels_json.zip",
+        "verify extracted",
+        "verify repo                       # checksums, schema, every field of every row",
+        "verify archives repo --json       # and voxel for voxel; the report as JSON",
+    )
+    command.description = f"{command.description}\n\n{_VERIFY_DETAILS}"
+    command.add_argument(
+        "paths",
+        metavar="PATH",
+        type=Path,
+        nargs="+",
+        help=f"a built repository, or {_ARCHIVES}",
+    )
+    command.add_argument("--json", action="store_true", help="print the report as JSON")

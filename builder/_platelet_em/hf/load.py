@@ -1,0 +1,129 @@
+"""`load_dataset`: the dataset from the publisher's archives, in the format `"platelet_em"`."""
+
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from _platelet_em.errors import PlateletEMError
+from _platelet_em.facts import LABEL_SOURCES, PUBLISHED
+from _platelet_em.files import needs_room
+from _platelet_em.hf.builder import PlateletEM
+from _platelet_em.hf.formatter import FORMAT
+from _platelet_em.publisher.cache import obtain
+
+__all__ = ["load_dataset"]
+
+
+def load_dataset(
+    name: str = "slices",
+    *,
+    split: Any = None,
+    label_source: str = "json",
+    data_dir: str | Path | None = None,
+    streaming: bool = False,
+    num_proc: int | None = None,
+    cache_dir: str | Path | None = None,
+    features: datasets.Features | None = None,
+    download_config: datasets.DownloadConfig | None = None,
+    download_mode: datasets.DownloadMode | str | None = None,
+    verification_mode: datasets.VerificationMode | str | None = None,
+    keep_in_memory: bool | None = None,
+    save_infos: bool = False,
+    token: bool | str | None = None,
+    storage_options: dict[str, Any] | None = None,
+) -> Any:
+    """Load platelet-em from the publisher's archives, in the format `"platelet_em"`.
+
+    Keywords and return types are those of `datasets.load_dataset`.
+
+    Args:
+        name: "slices", one row per slice; "volumes", one row per volume; "preview", small
+            pictures.
+        split: "train" (volume 50), "validation" (volume 24), an expression such as
+            "train[:10]", or None for a dictionary of both.
+        label_source: "json", the true ids, or "tif", the RGBA labels.
+        data_dir: A zip of the publisher, an extracted folder, or a folder with the zips; None
+            downloads the archive of that label source, once.
+        streaming: Whether to make rows when they are read instead of preparing them all; the
+            archive is fetched first in both cases.
+        num_proc: Processes that prepare the dataset.
+        cache_dir: Where downloads and prepared datasets go.
+        features: As in `datasets.load_dataset`.
+        download_config: As in `datasets.load_dataset`; only its `force_download` is used.
+        download_mode: As in `datasets.load_dataset`; "force_redownload" fetches the archive again.
+        verification_mode: As in `datasets.load_dataset`.
+        keep_in_memory: As in `datasets.load_dataset`.
+        save_infos: As in `datasets.load_dataset`.
+        token: As in `datasets.load_dataset`.
+        storage_options: As in `datasets.load_dataset`.
+
+    Returns:
+        Dataset or DatasetDict, with `streaming` IterableDataset or IterableDatasetDict.
+
+    Raises:
+        PlateletEMError: for archives that cannot be fetched, are damaged, or lack files.
+        NotImplementedError: for `num_proc` with `streaming`, as in `datasets.load_dataset`.
+    """
+    if streaming and num_proc is not None:
+        raise NotImplementedError(
+            "streaming makes rows when they are read: use DataLoader workers, not num_proc"
+        )
+    mode = datasets.DownloadMode(download_mode or datasets.DownloadMode.REUSE_DATASET_IF_EXISTS)
+    checks = datasets.VerificationMode.ALL_CHECKS if save_infos else verification_mode
+    if mode == datasets.DownloadMode.FORCE_REDOWNLOAD and _is_fetched_first(
+        label_source, streaming=streaming
+    ):
+        obtain(PUBLISHED, label_source, data_dir, cache_dir, force=True)
+    builder = PlateletEM(
+        cache_dir=cache_dir,
+        config_name=name,
+        label_source=label_source,
+        data_dir=data_dir,
+        features=features,
+        token=token,
+        storage_options=storage_options,
+    )
+    if streaming:
+        return _with_format(builder.as_streaming_dataset(split=split))
+    try:
+        builder.download_and_prepare(
+            download_config=download_config,
+            download_mode=mode,
+            verification_mode=checks,
+            num_proc=num_proc,
+            storage_options=storage_options,
+        )
+    except datasets.exceptions.DatasetGenerationError as error:
+        # Our error is clearer than the one that datasets wraps it in.
+        if isinstance(error.__cause__, PlateletEMError):
+            raise error.__cause__ from None
+        if isinstance(error.__cause__, OSError):
+            with needs_room(builder.cache_dir):
+                raise error.__cause__ from None
+        # Worker processes lose the cause.
+        if num_proc is not None:
+            builder.check_volumes()
+        raise
+    if keep_in_memory is None:
+        keep_in_memory = datasets.utils.info_utils.is_small_dataset(builder.info.dataset_size)
+    return _with_format(builder.as_dataset(split=split, in_memory=keep_in_memory))
+
+
+def _is_fetched_first(label_source: str, *, streaming: bool) -> bool:
+    """Whether a forced download has to precede the builder.
+
+    Streaming prepares nothing; and where no checksum is published, the builder names its cache
+    after the content of the archive.
+    """
+    has_checksum = (
+        label_source not in LABEL_SOURCES or PUBLISHED.archive(label_source).md5 is not None
+    )
+    return streaming or not has_checksum
+
+
+def _with_format(loaded: Any) -> Any:
+    """The dataset in the format, or the list of datasets that a list of splits gives."""
+    if isinstance(loaded, list):
+        return [_with_format(part) for part in loaded]
+    return loaded.with_format(FORMAT)

@@ -1,0 +1,159 @@
+"""`RowVolume`: one volume as rows in the format have it, of `slices` or of `volumes`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from _platelet_em.arrays.label_columns import BORDER
+from _platelet_em.arrays.labels import LazyLabels
+from _platelet_em.arrays.runs import Runs, resolve
+from _platelet_em.arrays.volume_view import Box
+from _platelet_em.errors import ArgumentError, quote
+
+__all__ = ["Row", "RowVolume", "join_slices"]
+
+Row = Mapping[str, Any]
+
+
+class RowVolume:
+    """A `VolumeView` of rows: one row of `volumes`, or the rows of all slices of a volume.
+
+    Rows are read when they are needed.
+
+    Args:
+        name: Name of the volume.
+        rows: Rows in the format by position: a `Dataset`, a list, or any other sequence.
+        columns: Columns of images or labels that are read, at least one; the first gives the
+            shape. All must have the shape of the volume.
+        positions: Position of the row of `volumes`, or of each slice, in z order.
+        zs: z of each slice; None for a row of `volumes`.
+        keep_rows: Whether to keep all rows that were read, so that their labels are parsed once;
+            otherwise only the last one.
+
+    Raises:
+        ArgumentError: for columns that are neither images nor labels of these axes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        rows: Any,
+        columns: Sequence[str],
+        positions: Sequence[int],
+        zs: Sequence[int] | None = None,
+        *,
+        keep_rows: bool = True,
+    ) -> None:
+        self.name = name
+        self.zs = zs
+        self._keep_rows = keep_rows
+        self._rows, self._columns, self._positions = rows, list(columns), positions
+        self._kept: dict[int, Row] = {}
+        self.shape = self._find_shape()
+        self._row(0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A Dataset in files is pickled as their names; rows that were read would be sent whole.
+        return {**self.__dict__, "_kept": {}}
+
+    def _find_shape(self) -> tuple[int, int, int]:
+        """The shape of the first column in the first row, and the number of slices."""
+        value = self._rows[self._positions[0]][self._columns[0]]
+        shape = tuple(getattr(value, "shape", ()))
+        if self.zs is not None:
+            shape = (len(self.zs), *shape)
+        if len(shape) != 3 or not all(shape):
+            axes = "(z, y, x)" if self.zs is None else "(y, x)"
+            raise ArgumentError(
+                f"volume {self.name}, column {self._columns[0]!r}: expected images or labels of "
+                f"the axes {axes}, got {quote(value)}"
+            )
+        depth, height, width = shape
+        return depth, height, width
+
+    def _row(self, k: int) -> Row:
+        """The row of the volume, or of its kth slice."""
+        if k not in self._kept:
+            row = self._rows[self._positions[k]]
+            expected = self.shape if self.zs is None else self.shape[1:]
+            for column in self._columns:
+                found = getattr(row[column], "shape", None)
+                if found != expected:
+                    slice_ = "" if self.zs is None else f", slice {self.zs[k]}"
+                    raise ArgumentError(
+                        f"volume {self.name}{slice_}, column {column!r}: expected images or "
+                        f"labels of the volume's shape {expected}, got "
+                        f"{found or quote(row[column])}"
+                    )
+            if not self._keep_rows:
+                self._kept.clear()
+            self._kept[k] = row
+        return self._kept[k]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Columns with instances."""
+        row = self._row(0)
+        return tuple(name for name in self._columns if isinstance(row[name], LazyLabels))
+
+    def image(self, z: int) -> NDArray[np.uint16]:
+        """Slice z of the image, uint16 (y, x)."""
+        return self._page("image", z)
+
+    def semantic(self, z: int) -> NDArray[np.uint8]:
+        """Slice z of the class indices, uint8 (y, x)."""
+        return self._page("semantic", z)
+
+    def _page(self, column: str, z: int) -> NDArray[Any]:
+        page: NDArray[Any] = self._row(0)[column][z] if self.zs is None else self._row(z)[column]
+        return page
+
+    def labels(self, kind: str, z: int | None = None) -> LazyLabels:
+        """Instances of slice z, or of the volume."""
+        if self.zs is None:
+            labels: LazyLabels = self._row(0)[kind]
+            return labels if z is None else labels.slice(z)
+        if z is None:
+            return join_slices([self._row(k)[kind] for k in range(self.shape[0])])
+        return self._row(z)[kind]  # type: ignore[no-any-return]  # rows are untyped
+
+    def window(self, column: str, box: Box) -> NDArray[Any]:
+        """A window of a column of images or labels, (z, y, x)."""
+        if self.zs is None:
+            window: NDArray[Any] = self._row(0)[column][box]
+            return window
+        return np.stack([self._row(k)[column][box[1:]] for k in range(box[0].start, box[0].stop)])
+
+
+def join_slices(slices: Sequence[LazyLabels]) -> LazyLabels:
+    """The labels (z, y, x) whose slices these are: the inverse of `LazyLabels.slices`.
+
+    Args:
+        slices: Labels (y, x) of one shape, at least one.
+
+    Returns:
+        The labels of the volume, ids ascending. Properties are those of the first slice in which
+        an instance appears, without `touches_border`, which belongs to single slices.
+    """
+    ids = np.unique(np.concatenate([labels.ids for labels in slices]))
+    plane = slices[0].size
+    parts = []
+    for z, labels in enumerate(slices):
+        owners = np.searchsorted(ids, labels.ids)
+        runs = labels.runs
+        begin = z * plane
+        parts.append(Runs(runs.starts + begin, runs.stops + begin, owners[runs.owners]))
+    properties: dict[str, NDArray[Any]] = {}
+    for labels in reversed(slices):
+        at = np.searchsorted(ids, labels.ids)
+        for name, values in labels.properties.items():
+            if name == BORDER:
+                continue
+            whole = properties.setdefault(
+                name, np.zeros((len(ids), *values.shape[1:]), values.dtype)
+            )
+            whole[at] = values
+    shape = (len(slices), *slices[0].shape)
+    return LazyLabels.from_runs(shape, ids, resolve(Runs.join(parts)), properties)

@@ -1,0 +1,293 @@
+"""Whether the files of a repository are complete, undamaged, and written by one build."""
+
+import collections
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from _platelet_em.arrays.page import decode_page
+from _platelet_em.errors import PlateletEMError, SchemaVersionError
+from _platelet_em.facts import DatasetSpec, VolumeSpec
+from _platelet_em.hub.card import CARD_MARK
+from _platelet_em.hub.layout import (
+    CARD,
+    CROISSANT,
+    STAGING,
+    data_files,
+    metadata_files,
+    shard_name,
+)
+from _platelet_em.hub.record import Record, check_readable, read_checksums, read_record, sha256
+from _platelet_em.rows.make import CONFIGS, SLICES
+from _platelet_em.rows.schema import arrow_schema
+from _platelet_em.rows.shards import shard_bounds
+
+__all__ = ["Problem", "Repository", "inspect_repository", "read_build"]
+
+_LISTED = 5
+"""Missing shards that are named one by one: a file name may state a total of 99,999."""
+
+_RECORD_KEYS = frozenset({"fingerprint", "label_source", "origin"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something wrong with a file of a repository.
+
+    Attributes:
+        check: Name of the check that found it.
+        file: The file.
+        expected: What should be there; empty if `error` is set.
+        found: What is there; empty if `error` is set.
+        error: The exception that says it all, if there was one.
+    """
+
+    check: str
+    file: str
+    expected: str = ""
+    found: str = ""
+    error: PlateletEMError | None = None
+
+
+@dataclass(slots=True)
+class Repository:
+    """A repository's files, as far as they can be read.
+
+    Attributes:
+        folder: The repository.
+        record: The record that most of its files have; empty if none has one.
+        files: (config, volume) -> its readable files, in the order of their rows.
+        depths: Volume -> number of slices, if all shards of `slices` that exist can be read.
+        checksums: Path in the repository -> SHA-256 of a data file, from croissant.json.
+        matching: Number of data files whose SHA-256 is that in croissant.json.
+        problems: What is wrong.
+    """
+
+    folder: Path
+    record: Record = field(default_factory=dict)
+    files: dict[tuple[str, str], list[Path]] = field(default_factory=dict)
+    depths: dict[str, int] = field(default_factory=dict)
+    checksums: dict[str, str] = field(default_factory=dict)
+    matching: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    def is_whole(self, config: str, volume: VolumeSpec) -> bool:
+        """Whether all shards of a configuration of a volume exist and can be read."""
+        files = self.files[config, volume.name]
+        names = (shard_name(config, volume.split, i, len(files)) for i in range(len(files)))
+        return bool(files) and files == [self.folder / name for name in names]
+
+
+def read_build(folder: Path, spec: DatasetSpec) -> Record | None:
+    """The record of the complete build in a folder; None if there is none.
+
+    None too for a build that was interrupted, has missing or damaged files, files of two builds,
+    or a card that no build has written.
+
+    Raises:
+        SchemaVersionError: for data files of a newer schema.
+    """
+    repository = inspect_repository(folder, spec)
+    for problem in repository.problems:
+        if isinstance(problem.error, SchemaVersionError):
+            raise problem.error
+    if repository.problems or not repository.record.keys() >= _RECORD_KEYS:
+        return None
+    return repository.record
+
+
+def inspect_repository(folder: Path, spec: DatasetSpec) -> Repository:
+    """Check the files of a repository without looking at their rows."""
+    repository = Repository(folder)
+    problems = repository.problems
+    problems += _check_metadata_files(folder, spec)
+    records: dict[Path, Record | None] = {}
+    for config in CONFIGS:
+        schema = arrow_schema(config.columns(spec))
+        for volume in spec.volumes:
+            problems += _check_names(folder, config.name, volume)
+            readable = repository.files[config.name, volume.name] = []
+            for path in data_files(folder, config.name, volume.split):
+                records[path] = None
+                found = [*_check_schema(path, schema)]
+                problems += found
+                if not found:
+                    records[path] = read_record(path)
+                    readable.append(path)
+    problems += _check_records(repository, records)
+    problems += _check_checksums(repository, list(records))
+    for volume in spec.volumes:
+        problems += _check_row_counts(repository, volume)
+    if not problems and (folder / STAGING).exists():
+        problems.append(
+            Problem(
+                check="complete",
+                file=str(folder),
+                expected="a complete build",
+                found="one that was interrupted",
+            )
+        )
+    return repository
+
+
+def _check_metadata_files(folder: Path, spec: DatasetSpec) -> Iterator[Problem]:
+    """The card, the Croissant description, and the card's pictures."""
+    for name in metadata_files(spec):
+        path = folder / name
+        found = ""
+        try:
+            if not path.is_file():
+                found = "no such file"
+            elif name == CARD and CARD_MARK not in path.read_text("utf-8"):
+                found = "another file"
+            elif path.suffix == ".png":
+                decode_page(path.read_bytes(), "picture")
+        except (OSError, ValueError) as error:
+            found = str(error)
+        if found:
+            expected = "the file that build wrote"
+            yield Problem(check="files", file=str(path), expected=expected, found=found)
+
+
+def _check_names(folder: Path, config: str, volume: VolumeSpec) -> Iterator[Problem]:
+    """Whether the names of the shards are those of one build."""
+    files = data_files(folder, config, volume.split)
+    counts = {path.stem.rsplit("-of-", 1)[1] for path in files} or {"00001"}
+    if len(counts) > 1 or not (text := min(counts)).isdecimal():
+        yield Problem(
+            check="shards",
+            file=str(folder / config),
+            expected="shards of one build",
+            found=f"{volume.split} in {', '.join(sorted(counts))} files",
+        )
+        return
+    found = [f"{config}/{path.name}" for path in files]
+    count = int(text)
+    wanted = dict.fromkeys(shard_name(config, volume.split, i, count) for i in range(count))
+    for name in found:
+        if name not in wanted:
+            yield Problem(
+                check="shards",
+                file=str(folder / name),
+                expected=f"the name of one of {count} shards",
+                found="another name",
+            )
+    missing = [name for name in wanted if name not in found]
+    for name in missing[:_LISTED]:
+        file = str(folder / name)
+        yield Problem(check="shards", file=file, expected="a shard", found="no such file")
+    if len(missing) > _LISTED:
+        yield Problem(
+            check="shards",
+            file=str(folder / config),
+            expected=f"{count} shards of {volume.split}, as their names state",
+            found=str(len(files)),
+        )
+
+
+def _check_schema(path: Path, expected: pa.Schema) -> Iterator[Problem]:
+    """Whether a file can be read as rows of a configuration."""
+    try:
+        check_readable([path])
+        found = pq.read_schema(path)
+        if found.equals(expected):
+            return
+        wrong = [field for field in expected if field not in list(found)]
+        present = found.names
+        if wrong:
+            name = wrong[0].name
+            present = found.field(name).type if name in found.names else f"no column {name}"
+    except PlateletEMError as error:
+        yield Problem(check="schema", file=str(path), error=error)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        yield Problem(check="schema", file=str(path), expected="Parquet", found=f"{error!s:.200}")
+    else:
+        yield Problem(
+            check="schema",
+            file=str(path),
+            expected=f"columns {expected.names}, {wrong[0] if wrong else 'in this order'}",
+            found=str(present),
+        )
+
+
+def _check_records(
+    repository: Repository, records: dict[Path, Record | None]
+) -> Iterator[Problem]:
+    """Whether all files have one record; sets the most frequent one as the repository's."""
+    known = [str(sorted(record.items())) for record in records.values() if record]
+    if not known:
+        return
+    usual = collections.Counter(known).most_common(1)[0][0]
+    repository.record = next(
+        record for record in records.values() if record and str(sorted(record.items())) == usual
+    )
+    for path, record in records.items():
+        if not record:
+            yield Problem(
+                check="record", file=str(path), expected="a record of the build", found="none"
+            )
+        elif record != repository.record:
+            keys = sorted({*record, *repository.record})
+            differing = [k for k in keys if record.get(k) != repository.record.get(k)]
+            yield Problem(
+                check="record",
+                file=str(path),
+                expected="the record of the other files",
+                found=f"the record of another build ({', '.join(differing)})",
+            )
+
+
+def _check_checksums(repository: Repository, files: list[Path]) -> Iterator[Problem]:
+    """Whether each data file has its SHA-256; sets the repository's checksums."""
+    folder = repository.folder
+    try:
+        repository.checksums = read_checksums(folder)
+    except (ValueError, OSError) as error:
+        found = error.strerror if isinstance(error, OSError) else str(error)
+        yield Problem(
+            check="sums",
+            file=str(folder / CROISSANT),
+            expected="the checksums of the data files",
+            found=str(found),
+        )
+        return
+    for path in files:
+        expected = repository.checksums.get(path.relative_to(folder).as_posix())
+        try:
+            found = sha256(path)
+        except OSError as error:
+            found = str(error.strerror)
+        repository.matching += found == expected
+        if found != expected:
+            yield Problem(
+                check="sums",
+                file=str(path),
+                expected=f"SHA-256 {expected or 'in croissant.json'}",
+                found=found,
+            )
+
+
+def _check_row_counts(repository: Repository, volume: VolumeSpec) -> Iterator[Problem]:
+    """Whether each shard has its number of rows; the shards of `slices` give the depth."""
+    slices = repository.files[SLICES.name, volume.name]
+    if len(slices) != len(data_files(repository.folder, SLICES.name, volume.split)):
+        return
+    depth = sum(pq.read_metadata(path).num_rows for path in slices)
+    repository.depths[volume.name] = depth
+    for config in CONFIGS:
+        bounds = shard_bounds(config, depth)
+        for path in repository.files[config.name, volume.name]:
+            index = path.name.removeprefix(f"{volume.split}-")[:5]
+            if not index.isdecimal():  # reported already, for its name
+                continue
+            start, stop = bounds[int(index)] if int(index) < len(bounds) else (0, 0)
+            if (rows := pq.read_metadata(path).num_rows) != stop - start:
+                yield Problem(
+                    check="rows",
+                    file=str(path),
+                    expected=f"{stop - start} rows of {config.count_rows(depth)}",
+                    found=str(rows),
+                )

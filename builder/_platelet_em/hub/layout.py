@@ -1,0 +1,99 @@
+"""Which files a Hub repository consists of, and how they are named."""
+
+from pathlib import Path, PurePosixPath
+
+import pyarrow.parquet as pq
+
+from _platelet_em.facts import DatasetSpec, VolumeSpec
+from _platelet_em.rows.make import CONFIG_NAMES
+
+__all__ = [
+    "CARD",
+    "CROISSANT",
+    "STAGING",
+    "count_files",
+    "data_files",
+    "is_built",
+    "is_data_file",
+    "is_repository_file",
+    "metadata_files",
+    "picture_name",
+    "repository_files",
+    "shard_name",
+]
+
+CARD = "README.md"
+CROISSANT = "croissant.json"
+STAGING = ".platelet-em-build"
+"""Folder inside a repository in which a build works until all data files are complete."""
+
+_NUMBERS = "-?????-of-?????.parquet"
+
+
+def shard_name(config: str, split: str, index: int, count: int) -> str:
+    """Path of a shard in the repository, in the form that the Hub and `datasets` know.
+
+    >>> shard_name("slices", "train", 0, 8)
+    'slices/train-00000-of-00008.parquet'
+    """
+    return f"{config}/{split}-{index:05}-of-{count:05}.parquet"
+
+
+def data_files(folder: Path, config: str, split: str = "*") -> list[Path]:
+    """The Parquet files of a configuration in a repository, in the order of their rows."""
+    return sorted((folder / config).glob(f"{split}{_NUMBERS}"))
+
+
+def is_data_file(name: str, spec: DatasetSpec) -> bool:
+    """Whether a path in a repository is that of a shard of a split of the dataset.
+
+    >>> from _platelet_em.facts import PUBLISHED
+    >>> is_data_file("slices/train-00000-of-00008.parquet", PUBLISHED)
+    True
+    >>> is_data_file("slices/mine.parquet", PUBLISHED)
+    False
+    """
+    path = PurePosixPath(name)
+    return str(path.parent) in CONFIG_NAMES and any(
+        path.match(f"{volume.split}{_NUMBERS}") for volume in spec.volumes
+    )
+
+
+def count_files(files: list[Path]) -> tuple[int, int]:
+    """Rows in Parquet files, and their size in bytes."""
+    rows = sum(pq.read_metadata(path).num_rows for path in files)
+    return rows, sum(path.stat().st_size for path in files)
+
+
+def picture_name(volume: VolumeSpec) -> str:
+    """Path in the repository of the picture that the card shows of a volume."""
+    return f"pictures/volume-{volume.name}.png"
+
+
+def metadata_files(spec: DatasetSpec) -> list[str]:
+    """Paths of all files of a repository but the data files."""
+    return [CARD, CROISSANT, *map(picture_name, spec.volumes)]
+
+
+def repository_files(folder: Path, spec: DatasetSpec) -> list[Path]:
+    """The files of a built repository that exist in a folder; no others."""
+    data = [
+        path
+        for config in CONFIG_NAMES
+        for volume in spec.volumes
+        for path in data_files(folder, config, volume.split)
+    ]
+    metadata = [folder / name for name in metadata_files(spec)]
+    return [path for path in metadata if path.is_file()] + data
+
+
+def is_repository_file(name: str, spec: DatasetSpec) -> bool:
+    """Whether builds write a file of this path in a repository: see `repository_files`."""
+    return name in metadata_files(spec) or is_data_file(name, spec)
+
+
+def is_built(path: Path) -> bool:
+    """Whether a folder has data files, or the Croissant description, of a built repository."""
+    return path.is_dir() and (
+        (path / CROISSANT).is_file() or any(data_files(path, name) for name in CONFIG_NAMES)
+    )

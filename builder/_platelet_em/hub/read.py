@@ -1,0 +1,64 @@
+"""Volumes of a built repository, read from its rows of `slices`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from _platelet_em.errors import MissingMemberError
+from _platelet_em.facts import SEMANTIC, DatasetSpec, VolumeSpec
+from _platelet_em.hf.formatter import PlateletEMFormatter
+from _platelet_em.hf.volume import Row, RowVolume
+from _platelet_em.hub.layout import data_files
+from _platelet_em.hub.record import check_readable
+from _platelet_em.rows.make import SLICES
+
+__all__ = ["ParquetRows", "open_volume"]
+
+
+def open_volume(folder: Path, volume: VolumeSpec, spec: DatasetSpec) -> RowVolume:
+    """A volume of a built repository; one row group is in memory at a time.
+
+    Raises:
+        MissingMemberError: if rows of the volume are missing.
+        SchemaVersionError: for a repository of a newer schema.
+    """
+    files = data_files(folder, SLICES.name, volume.split)
+    check_readable(files)
+    zs = [z for path in files for z in pq.read_table(path, columns=["z"])["z"].to_pylist()]
+    if not zs or zs != [*range(len(zs))]:
+        missing = sorted({*range(max(zs, default=0) + 1)} - {*zs})
+        raise MissingMemberError(
+            f"{folder}: volume {volume.name}: expected rows of all its slices in z order, found "
+            f"{len(zs)}, and none of z = {', '.join(map(str, missing[:5]))}: build it again"
+        )
+    columns = ["image", SEMANTIC, *(instance.column for instance in spec.instances)]
+    rows = ParquetRows(files, columns)
+    return RowVolume(volume.name, rows, columns, range(len(zs)), zs, keep_rows=False)
+
+
+class ParquetRows(Sequence[Row]):
+    """Rows of Parquet files in the format; the row group that was read last stays in memory."""
+
+    def __init__(self, files: list[Path], columns: list[str]) -> None:
+        self._columns = columns
+        self._groups: list[tuple[Path, int, int]] = []
+        for path in files:
+            metadata = pq.read_metadata(path)
+            for group in range(metadata.num_row_groups):
+                rows = metadata.row_group(group).num_rows
+                self._groups += [(path, group, i) for i in range(rows)]
+        self._kept: tuple[Path, int] | None = None
+        self._table: Any = None
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def __getitem__(self, index: Any) -> Any:
+        path, group, i = self._groups[index]
+        if self._kept != (path, group):
+            with pq.ParquetFile(path) as file:
+                self._table = file.read_row_group(group, columns=self._columns)
+            self._kept = path, group
+        return PlateletEMFormatter().format_row(self._table.slice(i, 1))

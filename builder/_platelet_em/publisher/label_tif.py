@@ -1,0 +1,190 @@
+"""Label volumes as TIFs: class indices or ids as integers, or colors that stand for them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from _platelet_em.arrays.labels import LazyLabels
+from _platelet_em.arrays.runs import Runs, merge_adjacent, value_runs
+from _platelet_em.errors import LabelFormatError
+from _platelet_em.facts import DatasetSpec
+from _platelet_em.limits import MAX_ID, MAX_LABELS
+from _platelet_em.publisher.label_file import (
+    REMEDY,
+    LabelFile,
+    check_run_count,
+    check_volume_shape,
+)
+from _platelet_em.publisher.palettes import class_palettes, pack_colors, unpack_colors
+from _platelet_em.publisher.tiff import TiffStack
+
+__all__ = ["read"]
+
+_Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _PageValues:
+    """The distinct values of all pages, in the order of their first voxel in (z, y, x).
+
+    Attributes:
+        codes: uint64 (n,), the indices or packed colors; 0, the background, is none of them.
+        runs: Canonical runs of the volume; their owners are indices into `codes`.
+        shape: (z, y, x).
+    """
+
+    codes: NDArray[np.uint64]
+    runs: Runs
+    shape: _Shape
+
+    def describe(self, i: int) -> str:
+        """How often a value occurs, and where first."""
+        runs = self.runs[self.runs.owners == i]
+        z, y, x = np.unravel_index(runs.starts[0], self.shape)
+        return f"at {runs.lengths.sum()} voxels, first at z={z}, y={y}, x={x}"
+
+
+def read(file: IO[bytes], name: str, classes_of: DatasetSpec | None) -> LabelFile:
+    """Read a TIF of labels; arguments and errors as in `label_files.read_labels`."""
+    with TiffStack(file, name) as stack:
+        channels = stack.shape[3:]
+        if channels not in ((), (3,), (4,)) or stack.dtype.kind not in "bui":
+            _fail(
+                name,
+                "integer indices (z, y, x), or RGB or RGBA colors (z, y, x, channels)",
+                f"shape {stack.shape}, dtype {stack.dtype}",
+            )
+        if channels and stack.dtype not in (np.uint8, np.uint16):
+            _fail(name, "color samples of dtype uint8 or uint16", f"dtype {stack.dtype}")
+        values = _read_pages(stack, name, _read_color_page if channels else _read_index_page)
+        samples = {(): "indices", (3,): "RGB", (4,): "RGBA"}[channels]
+        form = f"TIF, {samples} {stack.dtype}"
+    if not channels:
+        ids = _check_indices(values, name, classes_of)
+    elif classes_of is None:
+        ids = np.arange(1, len(_to_eight_bits(values, name)) + 1, dtype=np.int32)
+    else:
+        ids, palette = _match_classes(values, name, classes_of)
+        form += f", palette {palette}"
+    return LabelFile(
+        labels=LazyLabels.from_runs(values.shape, ids, values.runs), overlapping=None, form=form
+    )
+
+
+def _fail(name: str, expected: str, found: str, remedy: str = REMEDY) -> NoReturn:
+    raise LabelFormatError(f"{name}: expected {expected}, got {found}: {remedy}")
+
+
+def _read_pages(
+    stack: TiffStack, name: str, read_page: Callable[[TiffStack, str, int], NDArray[np.uint64]]
+) -> _PageValues:
+    """The runs of all pages, each distinct value being an owner; 0 is background."""
+    shape = check_volume_shape(stack.shape[:3], name)
+    indices: dict[int, int] = {}
+    parts: list[Runs] = []
+    run_count = 0
+    for z in range(shape[0]):
+        codes = read_page(stack, name, z).reshape(-1)
+        starts, stops, values = value_runs(codes)
+        labeled = values != 0
+        starts, stops = starts[labeled], stops[labeled]
+        run_count += len(starts)
+        check_run_count(run_count, name)
+        present, first, inverse = np.unique(
+            values[labeled], return_index=True, return_inverse=True
+        )
+        for code in present[np.argsort(first)][: MAX_LABELS + 1].tolist():
+            indices.setdefault(code, len(indices))
+        if len(indices) > MAX_LABELS:
+            _fail(name, f"at most {MAX_LABELS} labels", "more")
+        owners = np.array([indices[code] for code in present.tolist()], np.int64)
+        begin = z * codes.size
+        parts.append(Runs(starts + begin, stops + begin, owners[inverse]))
+    # A run may go on in the next slice.
+    runs = merge_adjacent(Runs.join(parts))
+    return _PageValues(np.array(list(indices), np.uint64), runs, shape)
+
+
+def _read_index_page(stack: TiffStack, name: str, z: int) -> NDArray[np.uint64]:
+    page = stack.page(z)
+    if (bad := (page < 0) | (page > MAX_ID)).any():
+        y, x = (int(c) for c in np.argwhere(bad)[0])
+        _fail(f"{name}: z={z}, y={y}, x={x}", f"0 to {MAX_ID}", f"label {page[y, x]}")
+    return page.astype(np.uint64)
+
+
+def _read_color_page(stack: TiffStack, name: str, z: int) -> NDArray[np.uint64]:
+    page = stack.page(z)
+    if page.shape[-1] == 4:
+        alpha = page[..., 3]
+        opaque = np.iinfo(page.dtype).max
+        if (bad := (alpha != 0) & (alpha != 255) & (alpha != opaque)).any():
+            y, x = (int(c) for c in np.argwhere(bad)[0])
+            full = " or ".join(map(str, sorted({255, int(opaque)})))
+            _fail(
+                f"{name}: z={z}, y={y}, x={x}",
+                f"0 (transparent) or {full} (opaque)",
+                f"alpha {alpha[y, x]}",
+            )
+    return pack_colors(page)
+
+
+def _check_indices(
+    values: _PageValues, name: str, classes_of: DatasetSpec | None
+) -> NDArray[np.int32]:
+    """The ids, or the class indices, of a TIF of integers."""
+    if classes_of is not None:
+        count = len(classes_of.classes)
+        if (wrong := np.flatnonzero(values.codes >= count)).size:
+            i = int(wrong[0])
+            found = f"label {values.codes[i]} {values.describe(i)}"
+            _fail(name, f"classes from 0 to {count - 1}", found)
+    return values.codes.astype(np.int32)
+
+
+def _to_eight_bits(values: _PageValues, name: str) -> NDArray[np.int64]:
+    """Colors in 8 bits per sample, int64 (n, 3).
+
+    Samples of 16 bits hold the 8-bit values, or 257 times them.
+    """
+    colors = unpack_colors(values.codes)
+    if (colors <= 255).all():
+        return colors
+    if (colors % 257 == 0).all():
+        return colors // 257
+    # The larger samples tell the scale of the file, so the odd one is what breaks it.
+    wrong = int(np.argmax((colors % 257 != 0).any(axis=1)))
+    _fail(
+        name,
+        "samples that are all below 256, or all multiples of 257",
+        f"color {tuple(colors[wrong].tolist())} {values.describe(wrong)}",
+    )
+
+
+def _match_classes(
+    values: _PageValues, name: str, classes_of: DatasetSpec
+) -> tuple[NDArray[np.int32], str]:
+    """Class index of each color by the palette that holds all of them, and its name."""
+    lookup = {
+        key: {tuple(color): index for index, color in enumerate(palette.tolist())}
+        for key, palette in class_palettes(classes_of).items()
+    }
+    present = [tuple(color) for color in _to_eight_bits(values, name).tolist()]
+    fitting = [key for key, palette in lookup.items() if palette.keys() >= set(present)]
+    if fitting:
+        palette = lookup[fitting[0]]
+        return np.array([palette[color] for color in present], np.int32), " or ".join(fitting)
+    known = {color for palette in lookup.values() for color in palette}
+    unknown = [i for i, color in enumerate(present) if color not in known]
+    expected = "colors of one palette"
+    if unknown:
+        found = f"color {present[unknown[0]]} {values.describe(unknown[0])}"
+        expected += ": " + "; ".join(
+            f"{key}: {', '.join(map(str, palette))}" for key, palette in lookup.items()
+        )
+    else:
+        found = f"colors of several palettes together: {present}"
+    _fail(name, expected, found, "what the color stands for is not known")

@@ -1,0 +1,50 @@
+"""All configurations, and rows of them made from a volume."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from _platelet_em.arrays.volume_view import VolumeView
+from _platelet_em.facts import DatasetSpec
+from _platelet_em.rows import preview, slices, volumes
+from _platelet_em.rows.config import Config, Row
+from _platelet_em.rows.schema import arrow_schema
+
+__all__ = ["CONFIGS", "CONFIG_NAMES", "SLICES", "config_named", "make_rows", "make_table"]
+
+CONFIGS = (slices.CONFIG, volumes.CONFIG, preview.CONFIG)
+"""The configurations, the default first; a new one is one module and one line here."""
+
+CONFIG_NAMES = tuple(config.name for config in CONFIGS)
+SLICES = slices.CONFIG
+
+
+def config_named(name: str) -> Config:
+    """The configuration of that name; KeyError for any other."""
+    return {config.name: config for config in CONFIGS}[name]
+
+
+def make_rows(
+    config: Config, volume: VolumeView, spec: DatasetSpec, start: int, stop: int
+) -> Iterator[Row]:
+    """The rows `start` to `stop` (exclusive) of a volume, in z order.
+
+    Args:
+        config: Which configuration.
+        volume: The volume.
+        spec: The dataset that it is of.
+        start: First row.
+        stop: One past the last row.
+    """
+    for index in range(start, stop):
+        yield config.make_row(volume, index, spec)
+
+
+def make_table(config: Config, rows: list[Row], spec: DatasetSpec) -> pa.Table:
+    """Rows as an Arrow table of the configuration's schema.
+
+    The rows are emptied on the way, so that the pages of a volume are in memory only once.
+    """
+    schema = arrow_schema(config.columns(spec))
+    columns = [pa.array([row.pop(field.name) for row in rows], field.type) for field in schema]
+    return pa.Table.from_arrays(columns, schema=schema)

@@ -1,0 +1,35 @@
+"""Pages of a volume as the encoded images of rows, each with a file name."""
+
+from _platelet_em.arrays.page import encode_page
+from _platelet_em.arrays.volume_view import VolumeView
+from _platelet_em.facts import DatasetSpec
+from _platelet_em.publisher.palettes import class_palette
+from _platelet_em.rows.config import Row
+from _platelet_em.rows.picture import draw_preview, read_slice, to_png
+
+__all__ = ["image_page", "label_values", "preview_page", "semantic_page"]
+
+
+def image_page(volume: VolumeView, z: int) -> Row:
+    """Slice z of the image as an uncompressed 16-bit TIFF."""
+    page = encode_page(volume.image(z))
+    return {"bytes": page, "path": f"{volume.name}-image-{z:03}.tif"}
+
+
+def semantic_page(volume: VolumeView, z: int, spec: DatasetSpec) -> Row:
+    """Slice z of the class indices as an uncompressed 8-bit palette TIFF."""
+    page = encode_page(volume.semantic(z), class_palette(spec))
+    return {"bytes": page, "path": f"{volume.name}-semantic-{z:03}.tif"}
+
+
+def preview_page(volume: VolumeView, z: int, spec: DatasetSpec) -> Row:
+    """A small RGB picture of slice z and its labels as PNG."""
+    picture = draw_preview(read_slice(volume, z), spec)
+    return {"bytes": to_png(picture), "path": f"{volume.name}-preview-{z:03}.png"}
+
+
+def label_values(volume: VolumeView, spec: DatasetSpec, z: int | None = None) -> Row:
+    """The label columns of slice z, or of the whole volume: numbers of instances, then structs."""
+    labels = {i.column: volume.labels(i.column, z) for i in spec.instances}
+    counts = {i.count_column: len(labels[i.column].ids) for i in spec.instances}
+    return {**counts, **{column: dict(found.items()) for column, found in labels.items()}}

@@ -1,0 +1,31 @@
+"""The configuration `preview`: one small picture per slice, for looking only."""
+
+from _platelet_em.arrays.volume_view import VolumeView
+from _platelet_em.facts import DatasetSpec
+from _platelet_em.rows.config import Config, Row
+from _platelet_em.rows.pages import preview_page
+from _platelet_em.rows.schema import IMAGE, Column, Columns, value
+
+__all__ = ["CONFIG"]
+
+
+def _columns(spec: DatasetSpec) -> Columns:  # noqa: ARG001  # the same for every dataset
+    return {
+        "volume": Column(value("string"), "Name of the volume."),
+        "z": Column(value("int32"), "Slice, counted from 0."),
+        "preview": Column(IMAGE, "Small RGB picture of image and labels, for looking only."),
+    }
+
+
+def _make_row(volume: VolumeView, z: int, spec: DatasetSpec) -> Row:
+    return {"volume": volume.name, "z": z, "preview": preview_page(volume, z, spec)}
+
+
+CONFIG = Config(
+    name="preview",
+    description="one row per slice, for looking only: a small picture of image and labels",
+    max_shards=1,
+    columns=_columns,
+    count_rows=lambda depth: depth,
+    make_row=_make_row,
+)

@@ -1,0 +1,44 @@
+"""The configuration `slices`: one row per slice, in z order."""
+
+from _platelet_em.arrays.volume_view import VolumeView
+from _platelet_em.facts import DatasetSpec
+from _platelet_em.rows.config import Config, Row
+from _platelet_em.rows.pages import image_page, label_values, semantic_page
+from _platelet_em.rows.schema import IMAGE, Column, Columns, label_columns, value
+
+__all__ = ["CONFIG"]
+
+
+def _columns(spec: DatasetSpec) -> Columns:
+    # Images first: reading only labels over HTTP then moves 1.2 MB of 65 instead of 27.
+    return {
+        "image": Column(
+            IMAGE, "16-bit grayscale, the publisher's values bit for bit, of axes (y, x)."
+        ),
+        "semantic": Column(
+            IMAGE, "8-bit palette picture; a pixel is the index of its class, see `classes`."
+        ),
+        "volume": Column(value("string"), "Name of the volume."),
+        "z": Column(value("int32"), "Slice, counted from 0."),
+        **label_columns(spec),
+    }
+
+
+def _make_row(volume: VolumeView, z: int, spec: DatasetSpec) -> Row:
+    return {
+        "image": image_page(volume, z),
+        "semantic": semantic_page(volume, z, spec),
+        "volume": volume.name,
+        "z": z,
+        **label_values(volume, spec, z),
+    }
+
+
+CONFIG = Config(
+    name="slices",
+    description="one row per slice: image, semantic index mask, cell and organelle instances",
+    max_shards=8,
+    columns=_columns,
+    count_rows=lambda depth: depth,
+    make_row=_make_row,
+)

@@ -1,0 +1,66 @@
+"""The configuration `volumes`: one row per volume, with stacks of images and 3D instances."""
+
+import math
+
+from _platelet_em.arrays.volume_view import VolumeView
+from _platelet_em.errors import ImageFormatError
+from _platelet_em.facts import DatasetSpec
+from _platelet_em.rows.config import Config, Row
+from _platelet_em.rows.pages import image_page, label_values, preview_page, semantic_page
+from _platelet_em.rows.schema import IMAGE, Column, Columns, label_columns, list_of, value
+
+__all__ = ["CONFIG", "MAX_ROW_BYTES"]
+
+MAX_ROW_BYTES = 2**31 - 1
+"""Arrow's binary columns, which hold the images of `datasets`, take no more than this per row."""
+
+
+def _columns(spec: DatasetSpec) -> Columns:
+    return {
+        "image": Column(
+            list_of(IMAGE), "16-bit grayscale, the publisher's values bit for bit, of axes (y, x)."
+        ),
+        "semantic": Column(
+            list_of(IMAGE),
+            "8-bit palette picture; a pixel is the index of its class, see `classes`.",
+        ),
+        "preview": Column(IMAGE, "Small RGB picture of image and labels, for looking only."),
+        "volume": Column(value("string"), "Name of the volume."),
+        "shape": Column(
+            list_of(value("int32")),
+            "Shape of this row: (y, x) of a slice, (z, y, x) of a volume.",
+        ),
+        # float64: a top-level list of float32 makes the Hub call the dataset a time series.
+        "voxel_size_nm": Column(
+            list_of(value("float64")), "Approximate size of a voxel in nm, (z, y, x)."
+        ),
+        **label_columns(spec),
+    }
+
+
+def _make_row(volume: VolumeView, index: int, spec: DatasetSpec) -> Row:  # noqa: ARG001  # of 1
+    depth, height, width = volume.shape
+    if 2 * math.prod(volume.shape) > MAX_ROW_BYTES:
+        raise ImageFormatError(
+            f"volume {volume.name}: its {depth} images of {height} x {width} pixels are more than "
+            f"one row can hold ({MAX_ROW_BYTES} bytes): use the config 'slices'"
+        )
+    return {
+        "image": [image_page(volume, z) for z in range(depth)],
+        "semantic": [semantic_page(volume, z, spec) for z in range(depth)],
+        "preview": preview_page(volume, depth // 2, spec),
+        "volume": volume.name,
+        "shape": list(volume.shape),
+        "voxel_size_nm": list(spec.voxel_size_nm),
+        **label_values(volume, spec),
+    }
+
+
+CONFIG = Config(
+    name="volumes",
+    description="one row per volume: the image and mask stacks, and the 3D instances",
+    max_shards=1,
+    columns=_columns,
+    count_rows=lambda depth: 1,  # noqa: ARG005  # whatever the depth
+    make_row=_make_row,
+)

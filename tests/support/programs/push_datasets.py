@@ -1,0 +1,16 @@
+"""Push loaded datasets with the client's own `push_to_hub`; argument: the archives."""
+
+import sys
+
+import platelet_em
+
+archives = {"data_dir": sys.argv[1]}
+slices = platelet_em.load_dataset(**archives)
+assert {split.format["type"] for split in slices.values()} == {"platelet_em"}
+slices.push_to_hub("user/slices")
+slices.map(lambda row: {"area": int(row["cells"].areas.sum())}).push_to_hub("user/mapped")
+# After map or filter, datasets 5.2 pushes no stream with images, in any format.
+platelet_em.load_dataset(streaming=True, **archives).push_to_hub("user/stream")
+platelet_em.load_dataset("volumes", **archives).push_to_hub("user/slices", "volumes")
+slices["validation"].push_to_hub("user/private", split="validation", private=True)
+print("ok")
