@@ -17,8 +17,6 @@ __all__ = [
     "Color",
     "DatasetSpec",
     "InstanceSpec",
-    "KnownFile",
-    "LabelFileSpec",
     "SemanticClass",
     "VolumeSpec",
 ]
@@ -85,19 +83,6 @@ class InstanceSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelFileSpec:
-    """A label file of a volume.
-
-    Attributes:
-        column: "semantic", or the `column` of an `InstanceSpec`.
-        path: Path in the archive, without the suffix, which is the label source.
-    """
-
-    column: str
-    path: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeSpec:
     """One 3D image of a dataset, and which labels it has.
 
@@ -108,8 +93,9 @@ class VolumeSpec:
         class_shares: Percent of the voxels of z=0, by class index, as published [png].
         archives: `label_source` of each archive that holds the volume.
         image_file: Path of the image file in the archives, a multipage uint16 TIF.
-        label_files: The label files, semantic classes first; of these columns the volume has
-            labels, and of no others.
+        label_files: Column and path in the archives of each label file, without the suffix, which
+            is the label source; the semantic classes first. The volume has labels of these
+            columns, and of no others.
     """
 
     name: str
@@ -118,7 +104,7 @@ class VolumeSpec:
     class_shares: tuple[float, ...]
     archives: tuple[str, ...]
     image_file: str
-    label_files: tuple[LabelFileSpec, ...]
+    label_files: tuple[tuple[str, str], ...]
 
     @property
     def images(self) -> str:
@@ -128,7 +114,7 @@ class VolumeSpec:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that the volume has labels for, semantic classes included."""
-        return tuple(file.column for file in self.label_files)
+        return tuple(column for column, _ in self.label_files)
 
     def labels(self, column: str, label_source: str) -> str:
         """Base name of a label file.
@@ -136,12 +122,11 @@ class VolumeSpec:
         Raises:
             KeyError: for a column that the volume has no labels for.
         """
-        stems = {file.column: PurePosixPath(file.path).name for file in self.label_files}
-        return f"{stems[column]}.{label_source}"
+        return f"{PurePosixPath(dict(self.label_files)[column]).name}.{label_source}"
 
     def members(self, label_source: str) -> dict[str, str]:
         """The files of this volume in an archive: {base name: path in the archive}."""
-        paths = [self.image_file, *(f"{file.path}.{label_source}" for file in self.label_files)]
+        paths = [self.image_file, *(f"{path}.{label_source}" for _, path in self.label_files)]
         return {PurePosixPath(path).name: path for path in paths}
 
 
@@ -165,14 +150,6 @@ class Archive:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KnownFile:
-    """A file that is known by its MD5."""
-
-    md5: str
-    description: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetSpec:
     """All facts about a dataset that the code needs; passed down, never read from a global.
 
@@ -192,7 +169,7 @@ class DatasetSpec:
         instances: The kinds of instances, parents before their parts.
         volumes: The volumes, in the order of their splits.
         archives: The archives; the first is the default.
-        known_files: Archives and members that are known by their MD5.
+        known_files: MD5 of archives and of their members [code], and what each is known as.
         confusable_classes: Two classes that some public loaders swap, the more frequent first;
             None if there are none.
     """
@@ -211,7 +188,7 @@ class DatasetSpec:
     instances: tuple[InstanceSpec, ...]
     volumes: tuple[VolumeSpec, ...]
     archives: tuple[Archive, ...]
-    known_files: tuple[KnownFile, ...] = ()
+    known_files: tuple[tuple[str, str], ...] = ()
     confusable_classes: tuple[int, int] | None = None
 
     @property
@@ -242,14 +219,13 @@ class DatasetSpec:
 
     def describe_file(self, md5: str) -> str | None:
         """What the file with that MD5 is known as; None if it is not known."""
-        return {f.md5: f.description for f in self.known_files}.get(md5)
+        return dict(self.known_files).get(md5)
 
 
 def _published_volume(
     name: str, split: str, depth: int, class_shares: tuple[float, ...]
 ) -> VolumeSpec:
     """A volume of 800 x 800 pixels per slice, in the layout of the current archives [code]."""
-    instances = {"cells": "cell", "organelles": "organelle"}
     return VolumeSpec(
         name=name,
         split=split,
@@ -258,13 +234,9 @@ def _published_volume(
         archives=LABEL_SOURCES,
         image_file=f"platelet-em/images/{name}-images.tif",
         label_files=(
-            LabelFileSpec(column=SEMANTIC, path=f"platelet-em/labels-semantic/{name}-semantic"),
-            *(
-                LabelFileSpec(
-                    column=column, path=f"platelet-em/labels-instance/{name}-instance-{stem}"
-                )
-                for column, stem in instances.items()
-            ),
+            (SEMANTIC, f"platelet-em/labels-semantic/{name}-semantic"),
+            ("cells", f"platelet-em/labels-instance/{name}-instance-cell"),
+            ("organelles", f"platelet-em/labels-instance/{name}-instance-organelle"),
         ),
     )
 
@@ -335,35 +307,17 @@ PUBLISHED = DatasetSpec(
     ),
     # Loaders that sort colors swap canalicular vessels and dense granule cores [peer].
     confusable_classes=(4, 6),
-    # MD5 of archives and of their members [code].
     known_files=(
-        KnownFile(
-            md5="23891d451dffb8709c4cf719c1a389d4", description="the published JSON archive"
-        ),
-        KnownFile(md5="f07632c95cacb3f50496f4b2b35624f3", description="the first JSON issue"),
-        KnownFile(md5="253310093ee2c00304fbabdb0c7e3a4a", description="the archive of the paper"),
-        KnownFile(
-            md5="940ffa25038e9e9ca0ae86bc7e75553c", description="train-images.tif of the paper"
-        ),
-        KnownFile(
-            md5="dc72be0033f8ce409cac0202928873ba", description="train-labels.tif of the paper"
-        ),
-        KnownFile(
-            md5="dd30e90f77b2141dd01ab7b76e238163",
-            description="train-error-weights.tif of the paper",
-        ),
-        KnownFile(
-            md5="0fd6642cd7cf0a1e758d7d48b3ac5b57", description="eval-images.tif of the paper"
-        ),
-        KnownFile(
-            md5="abec7b896c2b57ebfc6bccac77cdcd2f", description="eval-labels.tif of the paper"
-        ),
-        KnownFile(
-            md5="d3f296cbedb7c3240e6be0e9e7217f3a", description="test-images.tif of the paper"
-        ),
-        KnownFile(
-            md5="dd21ca5031d74b6f8be9f954e8fe7eac", description="test-labels.tif of the paper"
-        ),
+        ("23891d451dffb8709c4cf719c1a389d4", "the published JSON archive"),
+        ("f07632c95cacb3f50496f4b2b35624f3", "the first JSON issue"),
+        ("253310093ee2c00304fbabdb0c7e3a4a", "the archive of the paper"),
+        ("940ffa25038e9e9ca0ae86bc7e75553c", "train-images.tif of the paper"),
+        ("dc72be0033f8ce409cac0202928873ba", "train-labels.tif of the paper"),
+        ("dd30e90f77b2141dd01ab7b76e238163", "train-error-weights.tif of the paper"),
+        ("0fd6642cd7cf0a1e758d7d48b3ac5b57", "eval-images.tif of the paper"),
+        ("abec7b896c2b57ebfc6bccac77cdcd2f", "eval-labels.tif of the paper"),
+        ("d3f296cbedb7c3240e6be0e9e7217f3a", "test-images.tif of the paper"),
+        ("dd21ca5031d74b6f8be9f954e8fe7eac", "test-labels.tif of the paper"),
     ),
 )
 """The published dataset. Only the face, the commands and defaults of arguments name it."""

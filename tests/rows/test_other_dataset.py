@@ -9,7 +9,6 @@ from _platelet_em.facts import (
     Archive,
     DatasetSpec,
     InstanceSpec,
-    LabelFileSpec,
     SemanticClass,
     VolumeSpec,
 )
@@ -32,8 +31,8 @@ def volume_spec(name, split):
         archives=("json", "tif"),
         image_file=f"leaf/{name}_raw.tif",
         label_files=(
-            LabelFileSpec(column="semantic", path=f"leaf/{name}_tissue"),
-            LabelFileSpec(column="vesicles", path=f"leaf/{name}_vesicles"),
+            ("semantic", f"leaf/{name}_tissue"),
+            ("vesicles", f"leaf/{name}_vesicles"),
         ),
     )
 
