@@ -86,6 +86,7 @@ def _check_overlaps(
 
 
 def _find_first_overlap(stored: Runs, width: int) -> tuple[int, int, Int64s]:
+    """The first voxel (y, x) of a slice that several runs claim, and the owners of those runs."""
     order = np.argsort(stored.starts, kind="stable")
     starts, reach = stored.starts[order], np.maximum.accumulate(stored.stops[order])
     second = int(np.argmax(starts[1:] < reach[:-1])) + 1
@@ -102,7 +103,7 @@ def _check_frames(section: Section, view: VerifiedVolume, column: str) -> None:
         return
     for z in range(depth):
         runs = _slice_runs(labels, z)
-        # A frame begins with all pixels of the first row, which saves looking further.
+        # A frame has all pixels of the first row: other slices need no closer look.
         if not len(runs) or runs.starts[0] > 0 or runs.stops[0] < width:
             continue
         page = labels.slice(z)
@@ -216,12 +217,13 @@ class _ExplainedVariance:
 
 
 def _rule_of(instance: InstanceSpec) -> str:
+    """Which voxels instances cover, such as "cell > 0 == semantic > 0"."""
     first = instance.first_class
     return f"{instance.name} > 0 == semantic {'> 0' if first == 1 else f'>= {first}'}"
 
 
 def _check_rule(section: Section, view: VerifiedVolume, instance: InstanceSpec) -> None:
-    """Whether instances cover exactly their classes; straight and flipped in z."""
+    """Whether instances cover exactly their classes, as they are, or at least flipped in z."""
     labels, semantic = view.labels[instance.column], view.labels[SEMANTIC]
     rule, depth = _rule_of(instance), labels.shape[0]
     in_classes = semantic.select(semantic.ids[semantic.ids >= instance.first_class])
@@ -235,29 +237,42 @@ def _check_rule(section: Section, view: VerifiedVolume, instance: InstanceSpec) 
     total, total_flipped = int(straight.sum()), int(flipped.sum())
     text = f"{total} voxels differ" + (f", {total_flipped} if flipped in z" if depth > 1 else "")
     section.figure(rule, text, {"differ": total, "differ_if_flipped": total_flipped})
-    file = view.files[instance.column]
     if total_flipped < total:
         section.error(
             "flip",
-            file,
+            view.files[instance.column],
             expected=f"{rule}, slice by slice",
             found=f"{total} voxels that differ, and {total_flipped} with the slices reversed",
-            remedy="the instances are flipped in z: reverse them, or use another issue",
+            remedy="the instances are flipped in z: reverse them, or use another archive",
         )
-        return
+    else:
+        _report_disagreements(section, view, instance, straight)
+
+
+def _report_disagreements(
+    section: Section, view: VerifiedVolume, instance: InstanceSpec, differing: Int64s
+) -> None:
+    """Report the first voxel of each slice where instances do not cover their classes.
+
+    Args:
+        section: Receives the errors.
+        view: The volume.
+        instance: The kind of instances.
+        differing: int64 (z,), how many such voxels each slice has.
+    """
     at_border = 0
-    for z in np.flatnonzero(straight).tolist():
-        ids, classes = labels[z], semantic[z]
+    for z in np.flatnonzero(differing).tolist():
+        ids, classes = view.labels[instance.column][z], view.labels[SEMANTIC][z]
         wrong = (ids > 0) != (classes >= instance.first_class)
         at_border += int(wrong.sum() - wrong[1:-1, 1:-1].sum())
         y, x = (int(c) for c in np.argwhere(wrong)[0])
         section.error(
             "agreement",
-            file,
-            expected=rule,
+            view.files[instance.column],
+            expected=_rule_of(instance),
             found=(
                 f"{instance.name} {ids[y, x]} where the class is {classes[y, x]}, and "
-                f"{straight[z]} such voxels in this slice"
+                f"{differing[z]} such voxels in this slice"
             ),
             remedy=_REMEDY,
             z=z,

@@ -1,8 +1,8 @@
-"""The rows of a built repository, each checked alone and against the whole volume.
+"""The rows of a built repository: each is checked alone, and against the whole volume.
 
-Images, classes and instances are decoded. Whatever rows say about instances is worked out again
-from their voxels: boxes and areas from those of the row, classes and parents of whole objects from
-those of all slices. Only the labels stay in memory, as runs, and one row group of a file.
+Images and labels are decoded, and whatever a row says about instances is worked out again from the
+voxels: boxes and areas from those of the row, classes and parents of 3D objects from those of all
+slices. Only the runs of the labels stay in memory; files are read one row group at a time.
 """
 
 from collections.abc import Iterator
@@ -184,7 +184,7 @@ class _LabelCollector:
     def add_instances(
         self, reporter: RowReporter, values: dict[str, Any], shape: tuple[int, ...]
     ) -> None:
-        """Decode and add the instances of a row; what cannot be decoded is left out."""
+        """Decode and add the instances of a row, as far as they can be decoded."""
         for instance in self._spec.instances:
             found = decode_instances(reporter, values, instance, shape)
             if found is not None:
@@ -251,7 +251,7 @@ def _measure_properties(
 def _read_rows(
     section: Section, files: list[Path], description: str, *, has_z: bool
 ) -> Iterator[tuple[RowReporter, dict[str, Any]]]:
-    """The rows of files as Arrow scalars by column, with one row group in memory at a time.
+    """The rows of files, one row group at a time, as Arrow scalars by column.
 
     A file that cannot be read becomes an error, and the next one follows.
 
