@@ -10,7 +10,7 @@ from _platelet_em.errors import MissingMemberError
 from _platelet_em.facts import SEMANTIC, DatasetSpec, VolumeSpec
 from _platelet_em.hf.formatter import PlateletEMFormatter
 from _platelet_em.hf.volume import Row, RowVolume
-from _platelet_em.hub.layout import data_files
+from _platelet_em.hub.layout import data_files, explain_damage
 from _platelet_em.hub.record import check_readable
 from _platelet_em.rows.make import SLICES
 
@@ -22,11 +22,15 @@ def open_volume(folder: Path, volume: VolumeSpec, spec: DatasetSpec) -> RowVolum
 
     Raises:
         MissingMemberError: if rows of the volume are missing.
+        ArchiveError: for a file that is damaged.
         SchemaVersionError: for a repository of a newer schema.
     """
     files = data_files(folder, SLICES.name, volume.split)
     check_readable(files)
-    zs = [z for path in files for z in pq.read_table(path, columns=["z"])["z"].to_pylist()]
+    zs: list[Any] = []
+    for path in files:
+        with explain_damage(path):
+            zs += pq.read_table(path, columns=["z"])["z"].to_pylist()
     if not zs or zs != [*range(len(zs))]:
         missing = sorted({*range(max(zs, default=0) + 1)} - {*zs})
         raise MissingMemberError(
@@ -45,7 +49,8 @@ class ParquetRows(Sequence[Row]):
         self._columns = columns
         self._groups: list[tuple[Path, int, int]] = []
         for path in files:
-            metadata = pq.read_metadata(path)
+            with explain_damage(path):
+                metadata = pq.read_metadata(path)
             for group in range(metadata.num_row_groups):
                 rows = metadata.row_group(group).num_rows
                 self._groups += [(path, group, i) for i in range(rows)]
@@ -58,7 +63,7 @@ class ParquetRows(Sequence[Row]):
     def __getitem__(self, index: Any) -> Any:
         path, group, i = self._groups[index]
         if self._kept != (path, group):
-            with pq.ParquetFile(path) as file:
+            with explain_damage(path), pq.ParquetFile(path) as file:
                 self._table = file.read_row_group(group, columns=self._columns)
             self._kept = path, group
         return PlateletEMFormatter().format_row(self._table.slice(i, 1))
