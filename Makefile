@@ -44,7 +44,7 @@ bench: $(VENV)/bench.stamp install
 
 ## fuzz: millions of damaged inputs; minutes to an hour
 fuzz: $(VENV)/test.stamp install
-	$(BIN)/python tests/support/fuzz.py
+	PYTHONPATH=tests $(BIN)/python -m support.fuzz
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .

@@ -147,6 +147,15 @@ def test_a_source_knows_whether_it_is_a_zip_and_what_it_holds(archives, tmp_path
     assert not packed.holds(["50-images.tif", "24-semantic.tif"])
 
 
+def test_the_comment_of_a_zip_is_read(publication, tmp_path):
+    path = publication.zip(tmp_path / "a.zip", "json")
+    assert open_source(path).comment == ""
+    with zipfile.ZipFile(path, "a") as zipped:
+        zipped.comment = b"a comment, and \xff"
+    assert open_source(path).comment == "a comment, and \ufffd"
+    assert open_source(tmp_path).comment == ""
+
+
 def test_messages_call_a_file_by_archive_and_member(archives):
     path = archives / ZIPS["json"]
     expected = f"{path}: platelet-em/labels-semantic/50-semantic.json"
@@ -297,7 +306,7 @@ def test_a_full_disk_is_named_when_a_member_is_unpacked(archives, monkeypatch):
     file = Path("/dev/full").open("w+b")  # noqa: SIM115  # the source closes it
     monkeypatch.setattr("tempfile.TemporaryFile", lambda: file)
     source = find_source(archives / ZIPS["json"], "json")
-    with pytest.raises(OutputError, match=r"folder of temporary files.*: no (room|space)"):
+    with pytest.raises(OutputError, match=r"folder of temporary files.*: no room to write"):
         source.open("50-images.tif")
     assert file.closed
 

@@ -63,6 +63,25 @@ def test_another_suffix_is_refused(name):
     assert file.closed
 
 
+@pytest.mark.parametrize("form", ["json", "index"])
+def test_the_first_label_that_is_no_class_is_named(form):
+    array = CLASSES.copy()
+    array[1, 6, 8] = array[2, 0, 0] = array[3, 1, 1] = 7
+    name, data = write(array, form)
+    expected = r"expected classes from 0 to 6, got label 7 at 3 voxels, first at z=1, y=6, x=8: "
+    with pytest.raises(LabelFormatError, match=f"^{name}: {expected}the file is damaged"):
+        read(data, name=name, semantic=True)
+    np.testing.assert_array_equal(dense(read(data, name=name).labels), array)
+
+
+def test_a_label_without_voxels_that_is_no_class_is_refused():
+    data = json.dumps({".info": {"shape": [1, 2, 3]}, "6": "1 1", "7": ""}).encode()
+    with pytest.raises(
+        LabelFormatError, match="classes from 0 to 6, got label 7 without voxels: "
+    ):
+        read(data, name=JSON, semantic=True)
+
+
 @pytest.mark.parametrize("shape", [(5, 7, 9), (3, 7, 9), (4, 9, 7), (4, 7, 8), (4, 6, 9)], ids=str)
 @pytest.mark.parametrize("form", FORMS)
 def test_labels_of_another_shape_than_the_image_are_refused(form, shape):

@@ -361,15 +361,6 @@ def test_a_key_that_is_no_label_is_refused(key):
     refused(content, rf"key '{key}': expected a label from 1 to {MAX_ID}")
 
 
-def test_a_label_that_is_no_class_is_refused():
-    labels = {".info": {"shape": [1, 2, 3]}, "6": "1 1", "7": "2 1"}
-    with pytest.raises(
-        LabelFormatError, match=rf"^{JSON}: expected classes from 0 to 6, got label 7: the file"
-    ):
-        read_json(labels, semantic=True)
-    assert read_json(labels)[1] == [6, 7]
-
-
 @pytest.mark.parametrize(
     ("string", "message"),
     [

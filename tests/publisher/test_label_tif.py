@@ -85,15 +85,6 @@ def test_the_first_index_that_is_no_id_is_named(dtype, value):
         read_tif(publisher.tif(array))
 
 
-def test_the_first_index_that_is_no_class_is_named():
-    classes = random_classes()
-    classes[1, 6, 8] = classes[2, 0, 0] = classes[3, 1, 1] = 7
-    expected = r"expected classes from 0 to 6, got label 7 at 3 voxels, first at z=1, y=6, x=8: "
-    with pytest.raises(LabelFormatError, match=rf"^{TIF}: {expected}"):
-        read_tif(publisher.tif(classes), semantic=True)
-    assert 7 in read_tif(publisher.tif(classes), semantic=False)[1]
-
-
 def test_a_run_that_goes_on_in_the_next_slice_is_one_run():
     array = np.zeros((3, 2, 4), np.uint8)
     array.reshape(-1)[5:20] = 3

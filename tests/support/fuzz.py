@@ -1,6 +1,6 @@
 """Fuzz targets: RLE strings, JSON labels, TIF labels, and the label struct of a Parquet file.
 
-Usage: python tests/support/fuzz.py [--rle 1000000] [--others 100000] [--seed 0]
+Usage: PYTHONPATH=tests python -m support.fuzz [--rle 1000000] [--others 100000] [--seed 0]
 
 Inputs are valid ones, damaged ones, and some that never were valid. For any input the package must
 give the result of a slow decoder that shares no code with it, or one PlateletEMError; else the

@@ -1,6 +1,6 @@
-"""The publisher's side, written from its description alone: an oracle that shares no code with us.
+"""The publisher's archives and decoder, written from their description alone.
 
-Arrays in, archives out; and the publisher's own slow decoder.
+They share no code with the package, which the tests compare with them.
 """
 
 import io
@@ -37,11 +37,11 @@ def decode(labels):
     """The publisher's decoder: for each key a mask of the whole volume, assigned in key order."""
     shape = tuple(labels[".info"]["shape"])
     result = np.zeros(shape, np.int64)
-    for key, text in labels.items():
+    for key, string in labels.items():
         if key == ".info":
             continue
         mask = np.zeros(int(np.prod(shape)), np.uint8)
-        numbers = [int(word) for word in text.split()]
+        numbers = [int(word) for word in string.split()]
         for start, length in zip(numbers[0::2], numbers[1::2], strict=True):
             mask[start - 1 : start - 1 + length] = 1
         result[mask.reshape(shape).astype(bool)] = int(key)
@@ -49,7 +49,7 @@ def decode(labels):
 
 
 def encode(array, dtype="int64"):
-    """One mask at a time, the ends of its runs by differences."""
+    """The JSON form of a label array: one mask at a time, the ends of its runs by differences."""
     flat = np.asarray(array).ravel()
     labels = {".info": {"shape": list(np.shape(array)), "dtype": dtype}}
     for label in np.unique(flat[flat != 0]):
@@ -60,14 +60,14 @@ def encode(array, dtype="int64"):
 
 
 def colors(count, seed=0):
-    """Distinct colours that are not black, by index; index 0 is black."""
+    """Distinct colors by index, uint8 (count + 1, 3); index 0 is black, and no other."""
     codes = np.random.default_rng(seed).choice(2**24 - 1, count, replace=False) + 1
     codes = np.concatenate([[0], codes])
     return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], -1).astype(np.uint8)
 
 
 def rgba(array, lut):
-    """Indices as opaque colours on transparent black."""
+    """Indices as opaque colors on a transparent black background."""
     alpha = np.where(array > 0, 255, 0).astype(np.uint8)
     return np.concatenate([np.asarray(lut, np.uint8)[array], alpha[..., None]], -1)
 
@@ -83,13 +83,18 @@ def tif(array, **options):
     return out.getvalue()
 
 
-def write_labels(stem, array, source, palette=None):
-    """Write a label file of that source; colors are those of a palette, or one per id."""
+def label_file(array, source, palette=None, encode=encode):
+    """The bytes of a label file of that source; colors are those of a palette, or one per id."""
     if source == "json":
-        stem.with_name(f"{stem.name}.json").write_text(json.dumps(encode(array)))
-    else:
-        lut = colors(int(array.max(initial=0)) + 1) if palette is None else palette
-        stem.with_name(f"{stem.name}.tif").write_bytes(tif(rgba(array, lut), compression="zlib"))
+        return json.dumps(encode(array)).encode()
+    lut = colors(int(array.max(initial=0)) + 1) if palette is None else palette
+    return tif(rgba(array, lut), compression="zlib")
+
+
+def write_labels(stem, array, source, palette=None):
+    """Write a label file of that source."""
+    content = label_file(array, source, palette)
+    stem.with_name(f"{stem.name}.{source}").write_bytes(content)
 
 
 @dataclass
@@ -104,20 +109,16 @@ class Volume:
     def files(self, name, source, palette=JET, encode=encode):
         """Path below the top folder -> bytes, as the publisher ships them."""
         files = {FILES["images"].format(name): tif(self.images)}
-        for kind in ("semantic", "cell", "organelle"):
-            array = getattr(self, kind)
-            if source == "json":
-                content = json.dumps(encode(array)).encode()
-            else:
-                lut = palette if kind == "semantic" else colors(int(array.max(initial=0)) + 1)
-                content = tif(rgba(array, lut), compression="zlib")
-            files[f"{FILES[kind].format(name)}.{source}"] = content
+        for labels in ("semantic", "cell", "organelle"):
+            of_classes = palette if labels == "semantic" else None
+            content = label_file(getattr(self, labels), source, of_classes, encode)
+            files[f"{FILES[labels].format(name)}.{source}"] = content
         return files
 
 
 @dataclass
 class Publication:
-    """The two volumes, and ways to ship them."""
+    """The two volumes, and ways to write them."""
 
     volumes: dict[str, Volume]
     extra: dict[str, bytes] = field(default_factory=dict)
@@ -144,7 +145,7 @@ class Publication:
 
 
 def random_volume(shape, seed, cells=4, organelles=9):
-    """Blobs that touch, overlap the border, mix classes and leave cells: nothing is tidy."""
+    """Blobs that touch, cross the border, mix classes and reach out of cells."""
     rng = np.random.default_rng(seed)
     grid = np.indices(shape)
 

@@ -59,27 +59,27 @@ class Source:
         path: A zip file, or a folder that holds the files at any depth.
         spec: The dataset, whose files are looked for in a folder.
 
+    Attributes:
+        path: As given.
+        is_zip: Whether it is a zip; otherwise it is a folder.
+
     Raises:
         ArchiveError: for anything but a zip or a folder.
+        MissingMemberError: if the path does not exist.
     """
 
     def __init__(self, path: Path, spec: DatasetSpec) -> None:
         self.path = path
-        self._is_zip = not path.is_dir()
-        names = _list_zip(path) if self._is_zip else _list_folder(path, spec)
+        self.is_zip = not path.is_dir()
+        names = _list_zip(path) if self.is_zip else _list_folder(path, spec)
         self._members: dict[str, list[str]] = {}
         for name in names:
             self._members.setdefault(_base_name(name), []).append(name)
 
     @property
-    def is_zip(self) -> bool:
-        """Whether it is a zip; otherwise it is a folder."""
-        return self._is_zip
-
-    @property
     def comment(self) -> str:
         """The comment of a zip; empty for a folder."""
-        if not self._is_zip:
+        if not self.is_zip:
             return ""
         with _open_zip(self.path) as archive:
             return archive.comment.decode("utf-8", "replace")
@@ -125,7 +125,7 @@ class Source:
             OutputError: if there is no space to unpack it.
         """
         member = self._member(name)
-        if not self._is_zip:
+        if not self.is_zip:
             return self._open_file(self.path / member, name)
         unpacked = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
         try:
@@ -191,7 +191,7 @@ class Source:
 
     def identity(self, names: Iterable[str]) -> str:
         """Identifies the content wherever it is: MD5 of the zip, or of the named files."""
-        if self._is_zip:
+        if self.is_zip:
             with self.path.open("rb") as file:
                 return file_md5(file)
         digest = hashlib.md5(usedforsecurity=False)

@@ -47,8 +47,8 @@ def convert(
         form: "json", "index" or "rgba"; None goes by the suffix of `target`, a TIF being RGBA.
         semantic: Whether labels are classes (colors are those of a palette) or instances (colors
             stand for ids); None goes by the name of `source`.
-        palette: Palette of the classes in an RGBA TIF, "A" or "B".
-        spec: The dataset whose classes and palettes are meant.
+        palette: Palette of the classes in an RGBA TIF, such as "A" or "B".
+        spec: The dataset, whose classes and palettes are used.
 
     Raises:
         ConversionError: for a conversion that would lose ids, or an unknown form.
@@ -75,16 +75,7 @@ def convert(
             f"{target}: expected the suffix {'.json' if form == 'json' else '.tif'}, as the form "
             f"{form!r} requires"
         )
-    if source.is_fifo():
-        raise MissingMemberError(
-            f"{source}: expected a label file, found a pipe: write its output to a file first"
-        )
-    try:
-        file = source.open("rb")
-    except OSError as error:
-        raise MissingMemberError(
-            f"{source}: expected a label file that can be read: {error.strerror}: check its path"
-        ) from error
+    file = _open_label_file(source)
     labels = read_labels(file, str(source), classes_of=spec if semantic else None).labels
     with new_file(target) as out:
         if form == "json":
@@ -101,6 +92,20 @@ def _is_semantic(name: str) -> bool:
             "semantic=True or False (on the command line: --kind semantic or --kind instance)"
         )
     return "semantic" in name
+
+
+def _open_label_file(path: Path) -> IO[bytes]:
+    # A pipe cannot seek, and opening one may wait forever.
+    if path.is_fifo():
+        raise MissingMemberError(
+            f"{path}: expected a label file, found a pipe: write its output to a file first"
+        )
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise MissingMemberError(
+            f"{path}: expected a label file that can be read: {error.strerror}: check its path"
+        ) from error
 
 
 def write_json(out: IO[bytes], labels: LazyLabels) -> None:

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.runs import Runs
 from _platelet_em.errors import LabelFormatError
 from _platelet_em.limits import MAX_PAGE, MAX_PAGES, MAX_RUNS, MAX_VOXELS
 
-__all__ = ["REMEDY", "LabelFile", "check_run_count", "check_volume_shape"]
+__all__ = ["REMEDY", "LabelFile", "check_run_count", "check_volume_shape", "describe_voxels"]
 
 REMEDY = "the file is damaged, or not a label file: fetch it again"
 """End of the messages about files that break their form."""
@@ -50,6 +52,15 @@ def check_volume_shape(shape: tuple[int, ...], name: str) -> tuple[int, int, int
             f"{MAX_VOXELS} voxels, got shape {shape}: the file is damaged, or too large"
         )
     return depth, height, width
+
+
+def describe_voxels(runs: Runs, owner: int, shape: tuple[int, ...]) -> str:
+    """How many voxels an owner of runs has, and which one is the first, for messages."""
+    own = runs[runs.owners == owner]
+    if not len(own):
+        return "without voxels"
+    z, y, x = np.unravel_index(own.starts[0], shape)
+    return f"at {own.lengths.sum()} voxels, first at z={z}, y={y}, x={x}"
 
 
 def check_run_count(count: int, name: str) -> None:

@@ -4,10 +4,13 @@ from collections.abc import Callable
 from pathlib import PurePath
 from typing import IO
 
+import numpy as np
+
+from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.errors import LabelFormatError
 from _platelet_em.facts import DatasetSpec
 from _platelet_em.publisher import label_json, label_tif
-from _platelet_em.publisher.label_file import LabelFile
+from _platelet_em.publisher.label_file import REMEDY, LabelFile, describe_voxels
 
 __all__ = ["read_labels"]
 
@@ -54,4 +57,17 @@ def read_labels(
             f"{name}: expected the image's shape {shape}, got shape {found.labels.shape}: use the "
             "image and the labels of one volume"
         )
+    if classes_of is not None:
+        _check_classes(found.labels, name, classes_of)
     return found
+
+
+def _check_classes(labels: LazyLabels, name: str, classes_of: DatasetSpec) -> None:
+    last = len(classes_of.classes) - 1
+    if (wrong := np.flatnonzero(labels.ids > last)).size:
+        owner = int(wrong[0])
+        voxels = describe_voxels(labels.runs, owner, labels.shape)
+        raise LabelFormatError(
+            f"{name}: expected classes from 0 to {last}, got label {labels.ids[owner]} {voxels}: "
+            f"{REMEDY}"
+        )

@@ -43,16 +43,15 @@ _MAX_DIGITS = 20
 """Digits of an integer: int() takes long for thousands of them, and no extent has as many."""
 
 
-def read(file: IO[bytes], name: str, classes_of: DatasetSpec | None) -> LabelFile:
+def read(
+    file: IO[bytes],
+    name: str,
+    classes_of: DatasetSpec | None,  # noqa: ARG001  # only colors depend on it
+) -> LabelFile:
     """Read a JSON label file; arguments and errors as in `label_files.read_labels`."""
     shape, strings, dtype = _parse_document(_read_text(file, name), name)
     ids = np.array(list(strings), np.int32)
     volume_shape = check_volume_shape(shape, name)
-    if classes_of is not None and (wrong := ids[ids >= len(classes_of.classes)]).size:
-        raise LabelFormatError(
-            f"{name}: expected classes from 0 to {len(classes_of.classes) - 1}, got label "
-            f"{wrong[0]}: {REMEDY}"
-        )
 
     def name_label(index: int) -> str:
         return f"{name}: id {ids[index]}"

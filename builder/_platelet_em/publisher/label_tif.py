@@ -17,6 +17,7 @@ from _platelet_em.publisher.label_file import (
     LabelFile,
     check_run_count,
     check_volume_shape,
+    describe_voxels,
 )
 from _platelet_em.publisher.palettes import class_palettes, pack_colors, unpack_colors
 from _platelet_em.publisher.tiff import TiffStack
@@ -40,12 +41,6 @@ class _PageValues:
     runs: Runs
     shape: _Shape
 
-    def describe(self, i: int) -> str:
-        """How often a value occurs, and where first."""
-        runs = self.runs[self.runs.owners == i]
-        z, y, x = np.unravel_index(runs.starts[0], self.shape)
-        return f"at {runs.lengths.sum()} voxels, first at z={z}, y={y}, x={x}"
-
 
 def read(file: IO[bytes], name: str, classes_of: DatasetSpec | None) -> LabelFile:
     """Read a TIF of labels; arguments and errors as in `label_files.read_labels`."""
@@ -63,7 +58,7 @@ def read(file: IO[bytes], name: str, classes_of: DatasetSpec | None) -> LabelFil
         samples = {(): "indices", (3,): "RGB", (4,): "RGBA"}[channels]
         form = f"TIF, {samples} {stack.dtype}"
     if not channels:
-        ids = _check_indices(values, name, classes_of)
+        ids = values.codes.astype(np.int32)
     elif classes_of is None:
         ids = np.arange(1, len(_to_eight_bits(values, name)) + 1, dtype=np.int32)
     else:
@@ -132,19 +127,6 @@ def _read_color_page(stack: TiffStack, name: str, z: int) -> NDArray[np.uint64]:
     return pack_colors(page)
 
 
-def _check_indices(
-    values: _PageValues, name: str, classes_of: DatasetSpec | None
-) -> NDArray[np.int32]:
-    """The ids, or the class indices, of a TIF of integers."""
-    if classes_of is not None:
-        count = len(classes_of.classes)
-        if (wrong := np.flatnonzero(values.codes >= count)).size:
-            i = int(wrong[0])
-            found = f"label {values.codes[i]} {values.describe(i)}"
-            _fail(name, f"classes from 0 to {count - 1}", found)
-    return values.codes.astype(np.int32)
-
-
 def _to_eight_bits(values: _PageValues, name: str) -> NDArray[np.int64]:
     """Colors in 8 bits per sample, int64 (n, 3).
 
@@ -160,7 +142,8 @@ def _to_eight_bits(values: _PageValues, name: str) -> NDArray[np.int64]:
     _fail(
         name,
         "samples that are all below 256, or all multiples of 257",
-        f"color {tuple(colors[wrong].tolist())} {values.describe(wrong)}",
+        f"color {tuple(colors[wrong].tolist())} "
+        f"{describe_voxels(values.runs, wrong, values.shape)}",
     )
 
 
@@ -181,7 +164,8 @@ def _match_classes(
     unknown = [i for i, color in enumerate(present) if color not in known]
     expected = "colors of one palette"
     if unknown:
-        found = f"color {present[unknown[0]]} {values.describe(unknown[0])}"
+        voxels = describe_voxels(values.runs, unknown[0], values.shape)
+        found = f"color {present[unknown[0]]} {voxels}"
         expected += ": " + "; ".join(
             f"{key}: {', '.join(map(str, palette))}" for key, palette in lookup.items()
         )

@@ -56,12 +56,13 @@ def pack_colors(page: NDArray[Any]) -> NDArray[np.uint64]:
     >>> hex(pack_colors(np.array([[[1, 2, 3, 255]]], np.uint8))[0, 0])
     '0x100020003'
     """
-    samples = page.astype(np.uint64)
-    color: NDArray[np.uint64] = samples[..., 0] << np.uint64(32)
-    color |= samples[..., 1] << np.uint64(16) | samples[..., 2]
+    codes: NDArray[np.uint64] = page[..., 0].astype(np.uint64)
+    for channel in (1, 2):
+        codes <<= np.uint64(16)
+        codes |= page[..., channel]
     if page.shape[-1] == 4:
-        color[samples[..., 3] == 0] = 0
-    return color
+        codes[page[..., 3] == 0] = 0
+    return codes
 
 
 def unpack_colors(codes: NDArray[np.uint64]) -> NDArray[np.int64]:
