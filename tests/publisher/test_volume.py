@@ -257,7 +257,7 @@ def test_windows_of_a_volume_in_memory():
 def test_columns_of_the_volume_decide_which_files_are_read(tmp_path):
     path = ship(small(), tmp_path).path
     (path / "labels-instance/50-instance-cell.json").unlink()
-    label_files = tuple(file for file in FIRST.label_files if file.column != "cells")
+    label_files = tuple(file for file in FIRST.label_files if file[0] != "cells")
     spec = dataclasses.replace(FIRST, label_files=label_files)
     with ArchiveVolume(Source(path, PUBLISHED), spec, "json", PUBLISHED) as volume:
         assert volume.kinds == ("organelles",)
