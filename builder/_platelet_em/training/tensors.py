@@ -16,6 +16,7 @@ from _platelet_em.errors import (
     MissingExtraError,
     quote,
 )
+from _platelet_em.facts import PUBLISHED
 from _platelet_em.hf.formatter import format_example
 from _platelet_em.rows.intensity import NORMALIZATIONS, IntensityStatistics
 
@@ -26,7 +27,6 @@ Record = dict[str, Any]
 """One row of a dataset or one window: column name -> value."""
 
 _IMAGE = "image"
-_LABELS = ("semantic", "cells", "organelles")
 _LABEL_DTYPES = ("int64", "uint8")
 _WIDER = {"uint16": np.int32, "uint32": np.int64}
 """Integer dtypes for which PyTorch lacks most operations -> the dtype that replaces them."""
@@ -102,7 +102,7 @@ class ToTensors:
         """Column of labels -> dtype of its tensors."""
         if isinstance(self.labels, Mapping):
             return dict(self.labels)
-        return dict.fromkeys(_LABELS, self.labels)
+        return dict.fromkeys(PUBLISHED.columns, self.labels)
 
     def __call__(self, record: Mapping[str, Any]) -> Record:
         """The record, or the batch, with tensors."""

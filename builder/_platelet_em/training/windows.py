@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from _platelet_em.arrays.memory import temporary_arrow_memory
 from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.errors import ArgumentError, quote
-from _platelet_em.facts import SEMANTIC
+from _platelet_em.facts import PUBLISHED
 from _platelet_em.hf.formatter import FORMAT
 from _platelet_em.hf.private import stream_by_index
 from _platelet_em.hf.volume import RowVolume
@@ -21,7 +21,7 @@ from _platelet_em.training.samplers import GridWindows, RandomWindows, WindowPla
 __all__ = ["windows"]
 
 _IMAGE = "image"
-_FOREGROUND = "organelles"
+_FOREGROUND = next(i.column for i in PUBLISHED.instances if i.has_class)
 """Column of the instances that `min_foreground` and `class_weights` go by."""
 
 _SLICE_COLUMN = "z"
@@ -32,7 +32,7 @@ def windows(
     source: Any,
     sampler: RandomWindows | GridWindows,
     *,
-    columns: Sequence[str] = (_IMAGE, SEMANTIC, "cells", _FOREGROUND),
+    columns: Sequence[str] = (_IMAGE, *PUBLISHED.columns),
 ) -> datasets.IterableDataset:
     """Windows of volumes, as a stream for training or prediction.
 
