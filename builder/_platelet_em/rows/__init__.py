@@ -1,1 +1,1 @@
-"""One volume as the rows of each configuration, and the statistics of its grey values."""
+"""One volume as the rows of each configuration, and the statistics of its gray values."""
