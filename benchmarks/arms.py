@@ -1,4 +1,4 @@
-"""The frame of the loading benchmarks: input, arms, timing and table."""
+"""Shared parts of the loading benchmarks: input, arms, timing and tables."""
 
 import argparse
 import json

@@ -44,7 +44,7 @@ class PlateletEMConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
     label_source: str = "json"
 
     def create_config_id(self, config_kwargs: dict[str, Any], custom_features: Any = None) -> str:
-        """Name of the cache folder: it depends on what the archives hold, not on their path."""
+        """Name of the cache folder; it depends on the content of archives, not on their path."""
         others = {k: v for k, v in config_kwargs.items() if k not in ("label_source", "data_dir")}
         plain: str = super().create_config_id(others, custom_features=custom_features)
         return f"{plain}-{self.label_source}"

@@ -151,9 +151,9 @@ def join_slices(slices: Sequence[LazyLabels]) -> LazyLabels:
         for name, values in labels.properties.items():
             if name == BORDER:
                 continue
-            whole = properties.setdefault(
+            joined = properties.setdefault(
                 name, np.zeros((len(ids), *values.shape[1:]), values.dtype)
             )
-            whole[at] = values
+            joined[at] = values
     shape = (len(slices), *slices[0].shape)
     return LazyLabels.from_runs(shape, ids, resolve(Runs.join(parts)), properties)

@@ -76,8 +76,8 @@ def check_readable(files: Iterable[Path]) -> None:
         if read_record(path) is None and (stored := _read_metadata(path)) is not None:
             raise SchemaVersionError(
                 f"{path}: metadata {METADATA_KEY!r}: expected a JSON object whose "
-                f"{_VERSION_KEY!r} is a whole number from 1, got {quote(stored)}: fetch or build "
-                "the file again"
+                f"{_VERSION_KEY!r} is an integer of at least 1, got {quote(stored)}: fetch or "
+                "build the file again"
             )
 
 

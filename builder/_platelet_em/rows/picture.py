@@ -247,7 +247,7 @@ def _validate_slice(arrays: SliceArrays, spec: DatasetSpec) -> None:
     last = len(spec.classes) - 1
     for index in (int(semantic.min()), int(semantic.max())):
         if not 0 <= index <= last:
-            raise ImageFormatError(f"semantic should hold classes 0..{last}, but got {index}")
+            raise ImageFormatError(f"semantic should have classes 0..{last}, but got {index}")
 
 
 def _panel_size(shape: tuple[int, ...], width: int) -> tuple[int, int]:

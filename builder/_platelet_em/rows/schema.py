@@ -104,7 +104,7 @@ def label_columns(spec: DatasetSpec) -> dict[str, Column]:
 def describe_field(name: str) -> str:
     """Description of a field of a label struct; any other field is the id of a parent."""
     known = _FIELD_DESCRIPTIONS.get(name)
-    return known or f"Id of the {name} that holds most of the 3D object, 0 for none."
+    return known or f"Id of the {name} that contains most of the 3D object, 0 for none."
 
 
 def json_features(columns: Columns) -> dict[str, Feature]:
