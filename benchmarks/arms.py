@@ -1,4 +1,4 @@
-"""What the benchmarks of loading share: their input, the arms, how these are timed and shown."""
+"""Shared parts of the loading benchmarks: input, arms, timing and tables."""
 
 import argparse
 import json
@@ -31,7 +31,7 @@ Truth = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Arm:
-    """A way to get the samples: its name, a pass over them, and bytes of what lies on disk."""
+    """A way to load the samples: its name, a pass over them, and bytes on disk."""
 
     name: str
     samples: Callable[[], Iterable[Sample]]
@@ -40,7 +40,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Source:
-    """A split under our format: its name, the dataset, and bytes of what lies on disk."""
+    """A split in our format: its name, the dataset, and bytes on disk."""
 
     name: str
     data: Any
@@ -51,11 +51,11 @@ class Source:
 
 
 def parse_options(doc: str, rounds: int) -> argparse.Namespace:
-    """The options of a benchmark, and the first line of what it prints."""
+    """Parse the options of a benchmark, and print its first line."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--depth", type=int, default=50, help="slices (default: 50)")
     parser.add_argument("--size", type=int, default=800, help="pixels along y and x")
-    parser.add_argument("--rounds", type=int, default=rounds, help="passes that count")
+    parser.add_argument("--rounds", type=int, default=rounds, help="passes that are timed")
     datasets.disable_progress_bars()
     print(f"{platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}, "
           f"datasets {datasets.__version__}")  # fmt: skip
@@ -63,7 +63,7 @@ def parse_options(doc: str, rounds: int) -> argparse.Namespace:
 
 
 def make_input(folder: Path, depth: int, size: int) -> Truth:
-    """Write the sample as archives and as Parquet, and draw it: what every arm shall give."""
+    """Write the sample as archives and as Parquet; returns the arrays that each arm must give."""
     shape = (depth, size, size)
     print(f"making the sample, {' x '.join(map(str, shape))}", flush=True)
     platelet_em.write_sample(folder / "sample", depth=depth, size=size)
@@ -75,25 +75,25 @@ def make_input(folder: Path, depth: int, size: int) -> Truth:
 
 
 def bytes_of(*paths: Path) -> int:
-    """Bytes of files, and of all files in folders."""
+    """Total bytes of files, and of all files in folders."""
     files = [f for path in paths for f in ([path] if path.is_file() else path.rglob("*"))]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def sources(folder: Path, config: str) -> Iterator[Source]:
-    """The split `train` of a config: door 1 (Parquet) and 2 (archives), map-style and streamed."""
+    """The split `train` of a config from Parquet and from archives, map-style and streamed."""
     options: dict[str, Any] = {"name": config, "split": "train"}
     repo, sample, cache = str(folder / "repo"), folder / "sample", folder / "cache"
     table = datasets.load_dataset(repo, cache_dir=str(cache), **options)
-    yield Source("door 1, map-style", table.with_format("platelet_em"), _arrow_bytes(table))
+    yield Source("Parquet, map-style", table.with_format("platelet_em"), _arrow_bytes(table))
     stream = datasets.load_dataset(repo, streaming=True, **options).with_format("platelet_em")
     parquet = bytes_of(*(folder / "repo" / config).glob("train-*"))
-    yield Source("door 1, streamed", stream, parquet)
+    yield Source("Parquet, streamed", stream, parquet)
     options |= {"data_dir": sample, "cache_dir": cache / "archives"}
     table = platelet_em.load_dataset(**options)
-    yield Source("door 2, map-style", table, _arrow_bytes(table))
+    yield Source("archives, map-style", table, _arrow_bytes(table))
     stream = platelet_em.load_dataset(streaming=True, **options)
-    yield Source("door 2, streamed", stream, bytes_of(archive(folder)))
+    yield Source("archives, streamed", stream, bytes_of(archive(folder)))
 
 
 def _arrow_bytes(table: datasets.Dataset) -> int:
@@ -101,19 +101,19 @@ def _arrow_bytes(table: datasets.Dataset) -> int:
 
 
 def archive(folder: Path) -> Path:
-    """The archive that door 2 and the naive reading take, with both volumes."""
+    """The archive of both volumes, for the plug-in and for naive reading."""
     return folder / "sample" / "images_and_labels_json.zip"
 
 
 def naive_volume(folder: Path) -> Truth:
-    """The publisher's files of the volume, wholly decoded the publisher's way."""
+    """The publisher's files of the volume, completely decoded the publisher's way."""
     with ZipFile(archive(folder)) as members:
-        place = {Path(name).name: name for name in members.namelist()}
+        paths = {Path(name).name: name for name in members.namelist()}
 
         def labels(name: str) -> np.ndarray:
-            return publisher_decode(json.loads(members.read(place[name])))
+            return publisher_decode(json.loads(members.read(paths[name])))
 
-        with members.open(place["50-images.tif"]) as file:
+        with members.open(paths["50-images.tif"]) as file:
             image = tifffile.imread(file)
         return {
             "image": image,
@@ -127,13 +127,13 @@ def naive_volume(folder: Path) -> Truth:
 
 
 def dense(row: Sample) -> Sample:
-    """The sample of a row: everything as an array."""
+    """The sample of a row: all columns as arrays."""
     return {name: np.asarray(row[name]) for name in COLUMNS}
 
 
 def loader(source: Any, workers: int) -> Callable[[], Iterator[Sample]]:
-    """A pass over a dataset with worker processes, which stay for the next pass."""
-    # What peers hold open is not for pickling, so workers are forked.
+    """A pass over a dataset with worker processes, which are kept for the next pass."""
+    # Open files of the peers cannot be pickled, so workers are forked.
     batches = DataLoader(
         source,
         batch_size=None,
@@ -148,7 +148,7 @@ def loader(source: Any, workers: int) -> Callable[[], Iterator[Sample]]:
 def _tensors(row: Sample) -> Sample:
     import torch
 
-    # A copy of what is a view of the file, for tensors are writable.
+    # Views of files are copied, since tensors are writable.
     arrays = {name: np.asarray(row[name]) for name in COLUMNS}
     return {
         name: torch.from_numpy(array if array.flags.writeable else array.copy())
@@ -157,20 +157,20 @@ def _tensors(row: Sample) -> Sample:
 
 
 def one_pass(arm: Arm) -> float:
-    """Samples a second of one pass that reads every element."""
+    """Samples per second of one pass that reads every element."""
     count = 0
     begin = time.perf_counter()
     for sample in arm.samples():
         for name in COLUMNS:
             sample[name].max()
-        # It is freed before the next one is made.
+        # Free it before the next one is made.
         del sample
         count += 1
     return count / (time.perf_counter() - begin)
 
 
 def check(arm: Arm, truth: Sequence[Truth]) -> None:
-    """The samples of the arm are the truth, each is there, in any order."""
+    """Assert that the samples of the arm equal the truth, in any order."""
     seen = set()
     for sample in arm.samples():
         image = sample["image"]
@@ -178,14 +178,14 @@ def check(arm: Arm, truth: Sequence[Truth]) -> None:
         for name in COLUMNS:
             array = sample[name]
             assert np.array_equal(array, truth[i][name]), (arm.name, name, i)
-            # Wider is allowed: a loader that stacks its labels gives all of them as int32.
+            # Wider dtypes are allowed: a loader that stacks its labels gives all as int32.
             assert np.can_cast(truth[i][name].dtype, array.dtype), (arm.name, name, array.dtype)
         seen.add(i)
     assert len(seen) == len(truth), arm.name
 
 
 def measure(arms: Sequence[Arm], rounds: int) -> dict[str, float]:
-    """Samples a second of each arm, which take turns; the first round warms up."""
+    """Median samples per second of each arm; arms take turns, and the first round warms up."""
     rates: dict[str, list[float]] = {arm.name: [] for arm in arms}
     for _ in range(rounds + 1):
         for arm in arms:
@@ -197,7 +197,7 @@ def measure(arms: Sequence[Arm], rounds: int) -> dict[str, float]:
 
 
 def show(arms: Sequence[Arm], rates: dict[str, float], unit: str, mine: Sequence[str]) -> None:
-    """The table: the rate of each arm, and how many times faster some of ours are."""
+    """Print a table: the rate of each arm, and how many times faster some of ours are."""
     heads = "".join(f" {f'[{k}]':>8}" for k in range(1, len(mine) + 1))
     print(f"\n{'':<46} {unit:>10} {'MB on disk':>11}{heads}")
     for arm in sorted(arms, key=lambda arm: -rates[arm.name]):
@@ -209,8 +209,8 @@ def show(arms: Sequence[Arm], rates: dict[str, float], unit: str, mine: Sequence
 
 
 def compare(arms: Sequence[Arm], rates: dict[str, float], mine: str, peer: str) -> None:
-    """One ratio that matters, of speed and of bytes."""
+    """Print the ratio of speed and of bytes to a peer."""
     size = {arm.name: arm.size for arm in arms}
     if peer in rates:
-        speed, room = rates[mine] / rates[peer], size[mine] / size[peer]
-        print(f"{mine}: {speed:.2f} x the speed of {peer}, {room:.2f} x its bytes")
+        speed, space = rates[mine] / rates[peer], size[mine] / size[peer]
+        print(f"{mine}: {speed:.2f} x the speed of {peer}, {space:.2f} x its bytes")

@@ -1,10 +1,10 @@
-"""How fast lazy labels are, beside the publisher's way, NumPy and the peers, in one run.
+"""Speed of lazy labels, compared with the publisher's way, NumPy and other libraries, in one run.
 
 Usage: python benchmarks/labels.py [--depth 50] [--size 800]   (or: make bench)
 
-The input is the synthetic sample, made here. Every arm is checked against the truth before it is
-timed. Times are medians after a warm-up; outputs are int32 on both sides, their allocation is
-timed, and they are freed between repeats. Only ratios mean anything on a shared machine.
+The input is the synthetic sample, made here. Each arm is checked against the truth before it is
+timed. Times are medians after a warm-up. All outputs are int32; their allocation is timed, and
+they are freed between repeats. On a shared machine only ratios are meaningful.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def publisher_decode(labels: dict[str, Any]) -> np.ndarray:
 
 
 def publisher_encode(array: np.ndarray) -> dict[str, Any]:
-    """For each id: one comparison of the full volume, its runs by a loop over their ends."""
+    """For each id: one comparison of the full volume, then a loop over its runs."""
     labels: dict[str, Any] = {".info": {"shape": list(array.shape), "dtype": "int64"}}
     for label in np.unique(array[array > 0]):
         mask = np.concatenate([[0], (array == label).ravel(), [0]]).astype(np.int8)
@@ -62,10 +62,10 @@ def publisher_encode(array: np.ndarray) -> dict[str, Any]:
     return labels
 
 
-def reference_row(texts: list[str], ids: list[int], shape: list[int]) -> np.ndarray:
+def reference_row(strings: list[str], ids: list[int], shape: list[int]) -> np.ndarray:
     """Good NumPy for one slice: join, np.fromstring, stable argsort, np.repeat."""
-    numbers = np.fromstring(" ".join(texts), dtype=np.int64, sep=" ")
-    counts = [text.count(" ") // 2 + 1 for text in texts]
+    numbers = np.fromstring(" ".join(strings), dtype=np.int64, sep=" ")
+    counts = [string.count(" ") // 2 + 1 for string in strings]
     owners = np.repeat(np.asarray(ids, np.int32), counts)
     starts, lengths = numbers[0::2] - 1, numbers[1::2]
     order = np.argsort(starts, kind="stable")
@@ -84,7 +84,7 @@ def reference_row(texts: list[str], ids: list[int], shape: list[int]) -> np.ndar
 
 
 def median(function: Callable[[], object], repeats: int = 9, warm_up: int = 1) -> float:
-    """Median time of a call in seconds; what it returns is freed before the next."""
+    """Median time of a call in seconds; its result is freed before the next call."""
     times = []
     for i in range(repeats + warm_up):
         gc.collect()
@@ -98,7 +98,7 @@ def median(function: Callable[[], object], repeats: int = 9, warm_up: int = 1) -
 
 
 def show(what: str, ours: float, other: str, theirs: float, *, slower: bool = False) -> None:
-    """A line of the table: how many times faster we are, or slower than a limit."""
+    """Print a line of the table: how many times faster we are, or slower than a limit."""
     ratio = ours / theirs if slower else theirs / ours
     word = "x its time" if slower else "x faster"
     milliseconds = f"{ours * 1e3:>9.2f} ms  {other:<34} {theirs * 1e3:>10.2f} ms"
@@ -144,7 +144,7 @@ def fresh(path: Path, who: str, repeats: int) -> tuple[float, float]:
 
 
 def whole_volume(kind: str, array: np.ndarray, folder: Path) -> LazyLabels:
-    """Decode and encode a volume, fresh and warm, beside the publisher's way."""
+    """Decode and encode a volume, fresh and warm, compared with the publisher's way."""
     labels = LazyLabels.from_array(array).to_dict()
     assert np.array_equal(np.asarray(LazyLabels.from_dict(labels)), array)
     assert np.array_equal(publisher_decode(labels), array)
@@ -167,7 +167,7 @@ def whole_volume(kind: str, array: np.ndarray, folder: Path) -> LazyLabels:
 
 
 def peers(array: np.ndarray, folder: Path) -> Iterator[tuple[str, Any]]:
-    """Arrays of other makers that hold the same labels: name, and what is indexed."""
+    """Arrays of other libraries with the same labels: name, and the object to index."""
     np.save(folder / "labels.npy", array)
     yield "np.memmap", _Copied(np.load(folder / "labels.npy", mmap_mode="r"))
     try:
@@ -185,13 +185,13 @@ def peers(array: np.ndarray, folder: Path) -> Iterator[tuple[str, Any]]:
     except ImportError:
         print("crackle-codec is not installed: left out")
     else:
-        # It keeps x first, and gives what was put in.
+        # Its axes are (x, y, z), and its dtype is that of the input.
         packed = crackle.CrackleArray(crackle.compress(np.asfortranarray(array.T, np.uint32)))
         yield "crackle", _Transposed(packed)
 
 
 class _Copied:
-    """A view is no array of one's own yet."""
+    """Copies windows, since a view is not an array of its own yet."""
 
     def __init__(self, array: np.ndarray) -> None:
         self._array = array
@@ -209,7 +209,7 @@ class _Transposed:
 
 
 def windows(labels: LazyLabels, array: np.ndarray, folder: Path) -> None:
-    """Random windows, and all slices one by one, parsed once, beside the peers."""
+    """Random windows, and all slices one by one, parsed once, compared with the peers."""
     rng = np.random.default_rng(0)
     extent = [min(w, n) for w, n in zip(WINDOW, array.shape, strict=True)]
     corners = [[rng.integers(0, n - w + 1) for n, w in zip(array.shape, extent, strict=True)]
@@ -233,7 +233,7 @@ def windows(labels: LazyLabels, array: np.ndarray, folder: Path) -> None:
 
 
 def rows(cells: np.ndarray, organelles: np.ndarray) -> None:
-    """Cells and organelles of each slice, straight from an Arrow table."""
+    """Cells and organelles of each slice, directly from an Arrow table."""
     structs = [
         {"cells": dict(LazyLabels.from_array(c).items()),
          "organelles": dict(LazyLabels.from_array(o).items())}
@@ -251,22 +251,22 @@ def rows(cells: np.ndarray, organelles: np.ndarray) -> None:
         assert np.array_equal(np.asarray(formatter.format_row(tables[z])["cells"]), dense)
         assert np.array_equal(reference_row(*lists[z][0]), dense)
 
-    def a_row(function: Callable[[Any], Iterator[object]], inputs: list[Any]) -> float:
+    def per_row(function: Callable[[Any], Iterator[object]], inputs: list[Any]) -> float:
         def all_of_them() -> None:
             for one in inputs:
-                # Each array is freed before the next is made.
+                # Free each array before the next one is made.
                 for _ in function(one):
                     pass
 
         return median(all_of_them) / len(cells)
 
-    ours = a_row(lambda row: map(np.asarray, formatter.format_row(row).values()), tables)
-    batched = a_row(
+    ours = per_row(lambda row: map(np.asarray, formatter.format_row(row).values()), tables)
+    batched = per_row(
         lambda rows: map(LazyLabels.stack, formatter.format_batch(rows).values()), batches
     )
-    from_lists = a_row(lambda row: (reference_row(*part) for part in row), lists)
-    from_arrow = a_row(_reference_from_arrow, tables)
-    show("a row's labels, from Arrow", ours, "good NumPy, from ready lists", from_lists)
+    from_lists = per_row(lambda row: (reference_row(*part) for part in row), lists)
+    from_arrow = per_row(_reference_from_arrow, tables)
+    show("labels of a row, from Arrow", ours, "good NumPy, from ready lists", from_lists)
     show("", ours, "good NumPy, from Arrow", from_arrow)
     show("the same, in batches of ten", batched, "good NumPy, from ready lists", from_lists)
 
@@ -278,7 +278,7 @@ def _reference_from_arrow(row: pa.Table) -> Iterator[np.ndarray]:
 
 
 def coco(organelles: np.ndarray) -> None:
-    """One slice, beside pycocotools, whose masks are one an instance."""
+    """One slice, compared with pycocotools, which has one mask per instance."""
     try:
         from pycocotools import mask
     except ImportError:
@@ -292,43 +292,43 @@ def coco(organelles: np.ndarray) -> None:
         return (mask.decode(packed) * ids.astype(np.int32)).sum(axis=-1, dtype=np.int32)
 
     labels = LazyLabels.from_array(plane)
-    shape, texts = labels.shape, labels.rle
+    shape, strings = labels.shape, labels.rle
     assert np.array_equal(decode(), plane)
-    ours = median(lambda: np.asarray(LazyLabels(shape, ids, texts)))
-    show("organelles of a slice, from texts", ours, "pycocotools", median(decode))
+    ours = median(lambda: np.asarray(LazyLabels(shape, ids, strings)))
+    show("organelles of a slice, from strings", ours, "pycocotools", median(decode))
 
 
 def bad_cases(size: int) -> None:
-    """Labels that nobody should have: a run per voxel, one label, none, very many tiny ones."""
+    """Unusual labels: a run per voxel, one label, none, very many tiny ones."""
     rng = np.random.default_rng(0)
     shape = (10, size // 2, size // 2)
     tiny = np.zeros(shape, np.int32)
-    places = rng.choice(tiny.size // 4, min(100_000, tiny.size // 8), replace=False) * 4
-    tiny.reshape(-1)[places] = np.arange(1, len(places) + 1)
+    voxels = rng.choice(tiny.size // 4, min(100_000, tiny.size // 8), replace=False) * 4
+    tiny.reshape(-1)[voxels] = np.arange(1, len(voxels) + 1)
     cases = {
         "noise, a run per voxel": rng.integers(1, 50, shape).astype(np.int32),
         "one label": np.ones(shape, np.int32),
         "no label": np.zeros(shape, np.int32),
-        f"{len(places)} tiny instances": tiny,
+        f"{len(voxels)} tiny instances": tiny,
     }
     for name, array in cases.items():
-        texts = LazyLabels.from_array(array).to_dict()
-        assert np.array_equal(np.asarray(LazyLabels.from_dict(texts)), array)
+        labels = LazyLabels.from_array(array).to_dict()
+        assert np.array_equal(np.asarray(LazyLabels.from_dict(labels)), array)
         runs = int((np.diff(array.ravel()) != 0).sum()) + 1
         tracemalloc.start()
-        np.asarray(LazyLabels.from_dict(texts))
+        np.asarray(LazyLabels.from_dict(labels))
         peak = tracemalloc.get_traced_memory()[1] - array.nbytes
         tracemalloc.stop()
         full = median(lambda: np.full(array.shape, 1, np.int32))
-        warm = median(lambda: np.asarray(LazyLabels.from_dict(texts)), 3)
+        warm = median(lambda: np.asarray(LazyLabels.from_dict(labels)), 3)
         show(f"decode {name}", warm, "np.full", full, slower=True)
         encode = median(lambda: LazyLabels.from_array(array).to_dict(), 3)
         show(f"encode {name}", encode, "a copy", median(array.copy), slower=True)
-        print(f"{'':<40} {runs} runs, {peak / runs:.0f} bytes a run above the output")
+        print(f"{'':<40} {runs} runs, {peak / runs:.0f} bytes per run above the output")
 
 
 def main() -> None:
-    """Make the input, and run all arms."""
+    """Make the input and run all arms."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--depth", type=int, default=50, help="slices (default: 50)")
     parser.add_argument("--size", type=int, default=800, help="pixels along y and x")

@@ -1,13 +1,13 @@
-"""How fast complete samples come, beside other ways to store the same arrays, in one run.
+"""Complete samples per second, compared with other stores of the same arrays, in one run.
 
 Usage: python benchmarks/loading.py [--depth 50] [--size 800] [--rounds 9]   (or: make bench)
 
 A complete sample is a slice's image, class indices and both instance maps, as arrays (y, x) that
-are held at the same time; the loop then reads every element of them. The input is the synthetic
-sample, made here, written as the publisher's archives and as each peer stores arrays. Every arm is
-checked against the truth before it is timed. The page cache is warm: all arms take turns, a pass
-over the volume each, and a rate is that of the median pass. Only ratios mean anything on a shared
-machine.
+are in memory at the same time; the loop then reads every element of them. The input is the
+synthetic sample, made here, written as the publisher's archives and in the format of each peer.
+Each arm is checked against the truth before it is timed. The page cache is warm; arms take turns,
+one pass over the volume each, and a rate is that of the median pass. On a shared machine only
+ratios are meaningful.
 """
 
 import tempfile
@@ -40,26 +40,26 @@ from stores import arms_of, litdata_raw, memmap, stores, tif_pages, torch_em, za
 
 from platelet_em import LazyLabels
 
-MAP, STREAMED = "door 1, map-style, 0 workers", "door 1, streamed, 0 workers"
+MAP, STREAMED = "Parquet, map-style, 0 workers", "Parquet, streamed, 0 workers"
 
 
 def ours(folder: Path) -> Iterator[Arm]:
-    """Both doors, map-style and streamed, and door 1 without our format."""
+    """Parquet and archives, map-style and streamed, and Parquet without our format."""
     for source in sources(folder, "slices"):
         is_table = isinstance(source.data, datasets.Dataset)
-        samples = partial(_by_index if is_table else _in_turn, source.data)
+        samples = partial(_by_index if is_table else _in_order, source.data)
         yield Arm(f"{source.name}, 0 workers", samples, source.size)
         yield Arm(f"{source.name}, 2 workers", loader(source.data, 2), source.size)
-    door_1 = next(sources(folder, "slices"))
-    plain = door_1.data.with_format(None)
-    yield Arm("door 1, PIL and from_struct", lambda: map(_from_plain, plain), door_1.size)
+    parquet = next(sources(folder, "slices"))
+    plain = parquet.data.with_format(None)
+    yield Arm("Parquet, PIL and from_struct", lambda: map(_from_plain, plain), parquet.size)
 
 
 def _by_index(table: datasets.Dataset) -> Iterator[Sample]:
     return (dense(table[i]) for i in range(len(table)))
 
 
-def _in_turn(stream: datasets.IterableDataset) -> Iterator[Sample]:
+def _in_order(stream: datasets.IterableDataset) -> Iterator[Sample]:
     return map(dense, stream)
 
 
@@ -69,7 +69,7 @@ def _from_plain(row: Sample) -> Sample:
 
 
 def webdataset_npy(truth: Truth, folder: Path) -> Iterator[Arm]:
-    """A tar file with a .npy for each array."""
+    """A tar file with a .npy file per array."""
     import webdataset
 
     path = folder / "train.tar"
@@ -86,7 +86,7 @@ def webdataset_npy(truth: Truth, folder: Path) -> Iterator[Arm]:
 
 
 def zarr_slices(truth: Truth, folder: Path) -> Iterator[object]:
-    """A chunk a slice, which suits whole slices best."""
+    """One chunk per slice, the best chunking for whole slices."""
     yield zarr_chunked(truth, folder, (1, *truth["image"].shape[1:]))
 
 
@@ -102,7 +102,7 @@ def peers(truth: Truth, folder: Path) -> Iterator[Arm]:
 
 
 def naive(folder: Path) -> Arm:
-    """The publisher's files, everything decoded the publisher's way before the first slice."""
+    """The publisher's files, completely decoded the publisher's way before the first slice."""
 
     def samples() -> Iterator[Sample]:
         arrays = naive_volume(folder)
@@ -113,7 +113,7 @@ def naive(folder: Path) -> Arm:
 
 
 def main() -> None:
-    """Make the input, and run all arms."""
+    """Make the input and run all arms."""
     options = parse_options(__doc__, 9)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

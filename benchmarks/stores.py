@@ -1,7 +1,7 @@
-"""The peers: the same dense arrays as other makers store them, read by index.
+"""The peers: the same dense arrays in the stores of other libraries, read by index.
 
-An index is (z, y, x), slices, or an integer for z. Stores that are not installed are left out.
-Workers are forked, and open files of their own, for a file's position is shared by a fork.
+An index (z, y, x) consists of slices; z may be an integer. Stores that are not installed are
+skipped. Workers are forked and open files of their own, since forks share the position in a file.
 """
 
 import os
@@ -21,7 +21,7 @@ Read = Callable[[Index], Sample]
 
 @dataclass(frozen=True)
 class Store:
-    """Arrays of another maker: a name, what reads the sample at an index, bytes on disk."""
+    """Arrays in another store: its name, a function that reads a sample, and bytes on disk."""
 
     name: str
     read: Read
@@ -30,25 +30,25 @@ class Store:
 
 @dataclass(frozen=True)
 class _Reads:
-    """A map-style dataset of what a store has at some places."""
+    """A map-style dataset of the samples of a store at some indices."""
 
     read: Read
-    places: Sequence[Index]
+    indices: Sequence[Index]
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.indices)
 
     def __getitem__(self, i: int) -> Sample:
-        return self.read(self.places[i])
+        return self.read(self.indices[i])
 
 
-def arms_of(store: Store, places: Sequence[Index]) -> Iterator[Arm]:
-    """The arms of a store: in this process, and in workers, which copy views anyway."""
+def arms_of(store: Store, indices: Sequence[Index]) -> Iterator[Arm]:
+    """The arms of a store, in this process and in workers; those would copy views anyway."""
     for workers in WORKERS[: 1 if store.name.endswith("views") else None]:
         if workers:
-            samples = loader(_Reads(store.read, places), workers)
+            samples = loader(_Reads(store.read, indices), workers)
         else:
-            samples = lambda: map(store.read, places)  # noqa: E731  # as loader gives one
+            samples = lambda: map(store.read, indices)  # noqa: E731  # like that of loader
         yield Arm(f"{store.name}, {workers} workers", samples, store.size)
 
 
@@ -57,16 +57,16 @@ def stores(
 ) -> Iterator[Store]:
     """The stores that are installed, each written into a folder of its own."""
     for i, make in enumerate(makers):
-        place = folder / f"store-{i}"
-        place.mkdir()
+        own = folder / f"store-{i}"
+        own.mkdir()
         try:
-            yield from make(truth, place)
+            yield from make(truth, own)
         except ImportError as error:
-            print(f"a store is left out: {error}")
+            print(f"a store is skipped: {error}")
 
 
 def _pages(page: Callable[[int], np.ndarray], index: Index) -> np.ndarray:
-    """What an index reads of an array that is got by whole slices."""
+    """The window at an index of an array that is read page by page."""
     z, *inside = index
     if isinstance(z, int):
         return page(z)[tuple(inside)]
@@ -74,7 +74,7 @@ def _pages(page: Callable[[int], np.ndarray], index: Index) -> np.ndarray:
 
 
 def memmap(truth: Truth, folder: Path) -> Iterator[Store]:
-    """Dense arrays, one file a column: as views that only the loop reads, and copied."""
+    """Dense arrays, one file per column: as views that only the loop reads, and copied."""
     for name, array in truth.items():
         np.save(folder / name, array)
     maps = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in truth}
@@ -84,7 +84,7 @@ def memmap(truth: Truth, folder: Path) -> Iterator[Store]:
 
 
 def litdata_raw(truth: Truth, folder: Path) -> Iterator[Store]:
-    """Arrays as litdata stores them: uncompressed, an item a slice, in chunks of 64 MB."""
+    """Arrays in litdata's format: uncompressed, one item per slice, in chunks of 64 MB."""
     from litdata import StreamingDataset
     from litdata.streaming.cache import Cache
 
@@ -106,7 +106,7 @@ def litdata_raw(truth: Truth, folder: Path) -> Iterator[Store]:
 
 
 def zarr_chunked(truth: Truth, folder: Path, chunks: Sequence[int] | str) -> Store:
-    """Arrays of zarr with its own compressor; "auto" are its own chunks."""
+    """Arrays of zarr with its default compressor; "auto" selects its default chunks."""
     import zarr
 
     arrays = {}
@@ -131,18 +131,18 @@ def tif_pages(truth: Truth, folder: Path) -> Iterator[Store]:
         return tifffile.TiffFile(folder / f"{name}.tif").pages
 
     def read(index: Index) -> Sample:
-        held = {name: pages(name, os.getpid()) for name in truth}
-        return {name: _pages(lambda z: held[name][z].asarray(), index) for name in held}
+        opened = {name: pages(name, os.getpid()) for name in truth}
+        return {name: _pages(lambda z: opened[name][z].asarray(), index) for name in opened}
 
     yield Store("tifffile", read, bytes_of(folder))
 
 
 def torch_em(truth: Truth, folder: Path) -> Iterator[Store]:
-    """HDF5 as torch-em makes it of this dataset: gzip, h5py's own chunks; by its own loader.
+    """HDF5 as torch-em writes it for this dataset (gzip, default chunks), by its own loader.
 
-    Its `SegmentationDataset` reads the image, and the three labels, which it stacks as int32. It
-    draws the places of its patches itself; here it is told them. Its default normalisation and
-    augmentation are left out, and so is its conversion of the image to float32.
+    Its `SegmentationDataset` reads the image and the three labels, which it stacks as int32. It
+    draws random patches; here they are given. Its default normalization and augmentation are
+    omitted, and so is its conversion of the image to float32.
     """
     import h5py
     import torch
@@ -157,11 +157,11 @@ def torch_em(truth: Truth, folder: Path) -> Iterator[Store]:
 
     class Placed(dataset):
         def _sample_bounding_box(self) -> Index:
-            return self.place
+            return self.box
 
     @cache
     def opened(shape: tuple[int, ...], _process: int) -> Placed:
-        # It makes uint16 int16 on the way, so only uint16 has the values at the end.
+        # It converts uint16 to int16 and then to `dtype`: only uint16 restores the values.
         return Placed(
             str(path), keys["image"], str(path), [keys[name] for name in COLUMNS[1:]],
             patch_shape=shape, dtype=torch.uint16, label_dtype=torch.int32,
@@ -170,12 +170,12 @@ def torch_em(truth: Truth, folder: Path) -> Iterator[Store]:
 
     def read(index: Index) -> Sample:
         z, *inside = index
-        place = (slice(z, z + 1) if isinstance(z, int) else z, *inside)
+        box = (slice(z, z + 1) if isinstance(z, int) else z, *inside)
         shape = tuple(
-            len(range(*s.indices(n))) for s, n in zip(place, truth["image"].shape, strict=True)
+            len(range(*s.indices(n))) for s, n in zip(box, truth["image"].shape, strict=True)
         )
         source = opened(shape, os.getpid())
-        source.place = place
+        source.box = box
         image, labels = (each.numpy() for each in source[0])
         arrays = dict(zip(COLUMNS, [image[0], *labels], strict=True))
         return {n: a[0] for n, a in arrays.items()} if isinstance(z, int) else arrays
@@ -187,10 +187,10 @@ def _import_torch_em() -> Any:
     import torch
 
     try:
-        import torchvision  # noqa: F401  # torch-em does
+        import torchvision  # noqa: F401  # imported by torch-em
     except RuntimeError:
-        # A torchvision for GPUs has no operators beside a torch without; the loader needs none,
-        # but a second import of torchvision stumbles over these two.
+        # torchvision for GPUs has no operators with torch for CPUs. The loader needs none, but a
+        # second import of torchvision fails without these two.
         for name in ("nms", "qnms"):
             signature = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
             torch.library.define(f"torchvision::{name}", signature)

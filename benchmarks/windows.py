@@ -68,7 +68,7 @@ CHUNKINGS = (
     "auto", (1, 800, 800), (1, 256, 256), (4, 128, 128), (8, 128, 128),
     (8, 256, 256), (16, 64, 64), (16, 128, 128), (16, 256, 256),
 )  # fmt: skip
-MAP, STREAMED = "door 1, map-style, 0 workers", "door 1, streamed, 0 workers"
+MAP, STREAMED = "Parquet, map-style, 0 workers", "Parquet, streamed, 0 workers"
 
 
 def ours(folder: Path, sampler: platelet_em.RandomWindows) -> Iterator[Arm]:

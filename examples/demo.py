@@ -1,4 +1,4 @@
-"""Looks at a built repository as anybody would: with `datasets`, and nothing of this project.
+"""Reads a built repository with `datasets` alone, without this project.
 
 Usage: python examples/demo.py REPOSITORY
 """

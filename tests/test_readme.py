@@ -67,7 +67,8 @@ def test_the_three_queries_agree_with_what_the_archive_holds(
 ):
     (tmp_path / "repo").symlink_to(full_size)
     monkeypatch.chdir(tmp_path)
-    section = (ROOT / "README.md").read_text("utf-8").split("## Query it without us\n")[1]
+    readme = (ROOT / "README.md").read_text("utf-8")
+    section = readme.split("## Query with pandas, Polars or DuckDB\n")[1]
     answers = {}
     for _, code in BLOCK.findall(section.split("\n## ")[0]):
         names = {}
@@ -128,7 +129,7 @@ print(z + 1)
 def test_rle_code_of_the_card_runs_without_this_project(
     repository, publication, plain_packages, tmp_path
 ):
-    text = (repository / "README.md").read_text().split("### An RLE text")[1]
+    text = (repository / "README.md").read_text().split("### Decoding an RLE string")[1]
     code = BLOCK.search(text)[2]
     assert len(code.splitlines()) == 6
     (tmp_path / "code.py").write_text(code)

@@ -400,7 +400,7 @@ def test_a_place_that_cannot_be_moved_into_is_named(archives, tmp_path, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", refuse)
-        words = r"repo/slices/train-0.*: cannot be written to: Permission denied: make it writable"
+        words = r"repo/slices/train-0.*: cannot be written: Permission denied: make it writable"
         with pytest.raises(platelet_em.OutputError, match=words):
             build(tmp_path / "repo", data_dir=archives)
     build(tmp_path / "repo", data_dir=archives)

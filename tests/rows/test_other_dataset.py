@@ -135,4 +135,4 @@ def test_a_repository_of_it_loads_with_plain_datasets_and_verifies(archives, tru
                 assert np.array_equal(found, expected)
     report = verify([folder, repo], LEAF)
     assert not report.errors, "\n".join(report.lines())
-    assert "Vesicles in this row." in (repo / "croissant.json").read_text()
+    assert "Number of vesicles in this row." in (repo / "croissant.json").read_text()

@@ -1,7 +1,7 @@
-"""Arrow arrays to the values of the format: lazy labels, arrays and stacks, without a copy.
+"""Conversion of Arrow arrays to values of the format: labels, arrays and stacks, without a copy.
 
-A damaged Arrow file may claim that items are anywhere, and pyarrow would read there. So values are
-checked first, as far as they are read: pyarrow's own full check covers all rows of a batch.
+Offsets in a damaged Arrow file may point anywhere, and pyarrow would read there. So values are
+checked before they are read, and only those: pyarrow's own full check covers all rows of a batch.
 """
 
 import functools
@@ -23,10 +23,10 @@ from _platelet_em.errors import ImageFormatError, LabelFormatError, quote
 __all__ = ["ENCODED_FIELDS", "LABEL_FIELDS", "check_values", "read_values", "stack_pages"]
 
 LABEL_FIELDS = ("shape", "id", "rle")
-"""Fields by which a struct is recognized as labels."""
+"""Fields that identify a struct as labels."""
 
 ENCODED_FIELDS = frozenset({"bytes", "path"})
-"""Fields by which a struct is recognized as an encoded image."""
+"""Fields that identify a struct as an encoded image."""
 
 _STRING_TYPES = ("string", "large_string", "string_view")
 _DISORDER = "offsets that are not in order"
@@ -41,7 +41,7 @@ def read_values(name: str, feature: Any, array: pa.Array) -> list[Any] | None:
         array: Its values.
 
     Raises:
-        LabelFormatError: for labels with nulls, or that are damaged.
+        LabelFormatError: for labels that contain nulls or are damaged.
         ImageFormatError: for images that cannot be decoded.
         pa.ArrowException: for a damaged array.
     """
@@ -76,7 +76,7 @@ def _is_list(arrow_type: pa.DataType) -> bool:
 
 
 def _is_image(feature: Any, arrow_type: pa.DataType) -> bool:
-    """Whether a column holds encoded images; without features its fields decide."""
+    """Whether a column contains encoded images; without a feature its fields decide."""
     if not pa.types.is_struct(arrow_type) or {f.name for f in arrow_type} != ENCODED_FIELDS:
         return False
     if feature is None:
@@ -96,7 +96,7 @@ def _contains_ours(feature: Any, arrow_type: pa.DataType) -> bool:
 
 
 def _read_encoded(array: pa.StructArray) -> Iterator[Any]:
-    """The buffer of each encoded image, or its path where the bytes are in another file."""
+    """The buffer of each encoded image, or its path if the bytes are in another file."""
     array.validate()
     contents = array.field("bytes")
     if not (pa.types.is_binary(contents.type) or pa.types.is_string(contents.type)):
@@ -116,7 +116,7 @@ def _read_encoded(array: pa.StructArray) -> Iterator[Any]:
 
 
 def _decode(encoded: Any, name: str, mode: str | None = None) -> NDArray[Any]:
-    """An image as an array; of another mode, or from a path, as `datasets` itself decodes it."""
+    """An image as an array; `datasets` decodes images from paths or with a mode."""
     if not isinstance(encoded, str) and mode is None:
         return decode_page(encoded, f"column {name!r}")
     content = {"path": encoded, "bytes": None}
@@ -125,7 +125,7 @@ def _decode(encoded: Any, name: str, mode: str | None = None) -> NDArray[Any]:
     try:
         return np.asarray(Image(mode=mode).decode_example(content))
     except Exception as error:
-        # From a path, or of another mode, anything between the network and Pillow may fail.
+        # Between the network and Pillow any exception may be raised.
         raise ImageFormatError(
             f"column {name!r}: expected an image, got {quote(encoded)}: {error}"
         ) from error
@@ -137,7 +137,7 @@ def _read_stack(pages: pa.StructArray, name: str) -> LazyStack | list[Any]:
 
 
 def stack_pages(pages: list[Any]) -> LazyStack | list[Any]:
-    """Encoded or decoded pages of axes (y, x) as a stack; of color or missing pages a list."""
+    """Encoded or decoded pages (y, x) as a stack; a list if pages have color or are missing."""
     is_incomplete = any(page is None for page in pages)
     if pages and (is_incomplete or _to_array(pages[0], 0).ndim != 2):
         return [None if page is None else _to_array(page, i) for i, page in enumerate(pages)]
@@ -235,13 +235,13 @@ def _split_lists(array: pa.Array) -> Iterator[pa.Array | None]:
 
 
 def _find_valid(array: pa.Array) -> list[bool]:
-    """Whether each item is not null; asking the item itself would copy it."""
+    """Whether each item is not null; access to the item itself would copy it."""
     valid: list[bool] = array.is_valid().to_pylist() if array.null_count else [True] * len(array)
     return valid
 
 
 def _bytes_and_offsets(array: pa.Array) -> tuple[pa.Buffer | None, NDArray[np.int64]]:
-    """The bytes of a string or binary array, and n + 1 offsets into them."""
+    """The bytes of a string or binary array of n items, and n + 1 offsets into them."""
     _, offsets, data = array.buffers()
     if not len(array):
         return data, np.zeros(1, np.int64)
@@ -250,7 +250,7 @@ def _bytes_and_offsets(array: pa.Array) -> tuple[pa.Buffer | None, NDArray[np.in
 
 
 def _list_bounds(array: pa.Array) -> list[int]:
-    """N + 1 offsets of the lists of a valid array."""
+    """The n + 1 offsets of the n lists of a valid array."""
     bounds: list[int] = array.offsets.to_pylist()
     if any(end < begin for begin, end in itertools.pairwise(bounds)):
         raise pa.ArrowInvalid(_DISORDER)
@@ -258,10 +258,10 @@ def _list_bounds(array: pa.Array) -> list[int]:
 
 
 def check_values(array: pa.Array) -> pa.Array:
-    """The array, if its items are inside its buffers.
+    """Return the array after checking that its items are inside its buffers.
 
     Raises:
-        pa.ArrowInvalid: for items that are not.
+        pa.ArrowInvalid: for items outside of them.
     """
     arrow_type = array.type
     if pa.types.is_primitive(arrow_type):
@@ -283,7 +283,7 @@ def check_values(array: pa.Array) -> pa.Array:
 
 
 def _check_order(offsets: NDArray[np.integer]) -> tuple[int, int]:
-    """First and last of the offsets of a valid array, between which all others must be."""
+    """First and last offset of a valid array; all offsets must be in order."""
     is_short = len(offsets) == 2
     if offsets[1] < offsets[0] if is_short else (offsets[1:] < offsets[:-1]).any():
         raise pa.ArrowInvalid(_DISORDER)

@@ -44,7 +44,7 @@ class PlateletEMConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
     label_source: str = "json"
 
     def create_config_id(self, config_kwargs: dict[str, Any], custom_features: Any = None) -> str:
-        """Name of the cache folder: it depends on what the archives hold, not on their path."""
+        """Name of the cache folder; it depends on the content of archives, not on their path."""
         others = {k: v for k, v in config_kwargs.items() if k not in ("label_source", "data_dir")}
         plain: str = super().create_config_id(others, custom_features=custom_features)
         return f"{plain}-{self.label_source}"
@@ -65,16 +65,16 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
     """Builds platelet-em from the publisher's archives.
 
     The cache folder depends on the code of this package, the parameters, and the content of the
-    archives, so that none of them can change behind a cached dataset.
+    archives, so that a cached dataset is never out of date.
 
     Args:
         cache_dir: Where prepared datasets and downloads go; the default is that of `datasets`.
         config_name: "slices" (default), "volumes" or "preview".
         label_source: "json" or "tif".
         data_dir: A zip of the publisher, an extracted folder, or a folder with the zips; None
-            downloads the archive when it is needed. For "tif", whose checksum is not published,
-            that is at once, and it is not fetched again when a download is forced later.
-        hash: Anything else that the cache folder shall depend on.
+            downloads the archive when it is needed. For "tif", which has no published checksum,
+            this happens at once, and a download that is forced later does not repeat it.
+        hash: A string that the cache folder also depends on.
         data_files: Must be None: the files of the dataset are fixed.
         **kwargs: As for `datasets.DatasetBuilder`.
 
@@ -83,12 +83,12 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
         ArchiveError: for a `data_dir` without the files, or damaged.
     """
 
-    # `datasets` names builders after their module, and in streaming it replaces `open`, `Path`
-    # and others in that module: the face has the right name, and none of them.
+    # `datasets` names builders after their module, and for streaming it replaces `open`, `Path`
+    # and others in that module: `platelet_em` has the right name, and none of these.
     __module__ = "platelet_em"
 
     SPEC: ClassVar[DatasetSpec] = PUBLISHED
-    """The dataset that is built."""
+    """The dataset to build."""
 
     VERSION = _VERSION
     BUILDER_CONFIG_CLASS = PlateletEMConfig
@@ -154,8 +154,8 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         label_source = self.config.label_source
-        # An archive without a published checksum is identified by its content when the builder
-        # is made, so it cannot be fetched again afterwards.
+        # An archive without a published checksum was identified by its content when the builder
+        # was created, so it cannot be downloaded again afterwards.
         has_checksum = self.SPEC.archive(label_source).md5 is not None
         source = obtain(
             self.SPEC,
@@ -179,7 +179,7 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
         return generators
 
     def check_volumes(self) -> None:
-        """Open all volumes once, for the error that one of them raises."""
+        """Open all volumes once, so that a damaged one raises its error."""
         label_source = self.config.label_source
         source = obtain(self.SPEC, label_source, self.config.data_dir, self._platelet_em_cache)
         for volume in self.SPEC.volumes:
@@ -195,11 +195,11 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
                 yield f"{shard.volume}-{index}", make_table(config, [row], self.SPEC)
 
     def _open_volume(self, shard: _Shard) -> ArchiveVolume:
-        """The volume of a shard, which stays open for the next shard, and the next epoch.
+        """The volume of a shard; it stays open for the next shard and the next epoch.
 
-        Streaming asks for shard after shard, from several threads when it shuffles, and a volume
-        takes longer to open than a shard to read. A forked worker opens its own: two processes
-        cannot read through one open file.
+        Streaming reads shard after shard, from several threads when it shuffles, and opening a
+        volume takes longer than reading a shard. A forked worker opens its own: two processes
+        cannot read through the same open file.
         """
         if self._pid != os.getpid():
             self._forget_volume()

@@ -6,7 +6,7 @@ remains a Python value. Values come straight from Arrow buffers, except where `d
 Python values (in streaming, after `map` or `filter`).
 
 The schema version of a file is unknown here: `datasets` keeps the features of a Parquet file and
-drops the record beside them. Rows of a newer schema are read by their fields: additional lists of
+drops the record of the build. Rows of a newer schema are read by their fields: additional lists of
 a label struct become properties, and a field that is not a list is ignored.
 """
 
@@ -121,8 +121,8 @@ def _from_python(value: Any) -> Any:
 class _FormatName(str):
     """The format's name, which registers the format when it is unpickled.
 
-    A spawned worker process has not imported this package: its datasets would carry the name of
-    an unknown format.
+    A spawned worker process has not imported this package: the format of its datasets would be
+    unknown.
     """
 
     __slots__ = ()

@@ -95,13 +95,13 @@ def load_dataset(
             storage_options=storage_options,
         )
     except datasets.exceptions.DatasetGenerationError as error:
-        # Our error is clearer than the one that datasets wraps it in.
+        # The cause is clearer than the error in which datasets wraps it.
         if isinstance(error.__cause__, PlateletEMError):
             raise error.__cause__ from None
         if isinstance(error.__cause__, OSError):
             with needs_room(builder.cache_dir):
                 raise error.__cause__ from None
-        # Worker processes lose the cause.
+        # Errors of worker processes have no cause.
         if num_proc is not None:
             builder.check_volumes()
         raise
@@ -111,7 +111,7 @@ def load_dataset(
 
 
 def _is_fetched_first(label_source: str, *, streaming: bool) -> bool:
-    """Whether a forced download has to precede the builder.
+    """Whether a forced download has to happen before the builder is created.
 
     Streaming prepares nothing; and where no checksum is published, the builder names its cache
     after the content of the archive.

@@ -69,9 +69,9 @@ def write_as_structs(cls: type) -> None:
     """Let `datasets` write instances of a class, returned by a `map`, as structs of their items.
 
     It writes dense nested lists otherwise, unless the value is a `Mapping`. Registering the class
-    as a `Mapping` for everybody would break DataLoaders, which take mappings apart; so it is one
-    only for the module of `datasets` that writes, whose name `Mapping` is replaced by a class that
-    accepts both. If other code has replaced that name first, it is left alone, with a warning.
+    as a `Mapping` globally would break DataLoaders, which collate the items of mappings. So only
+    the name `Mapping` in the module of `datasets` that writes is replaced, by a class that accepts
+    both. If other code has already replaced that name, it is not changed, and a warning is logged.
     """
     _MappingOrOurs.register(cls)
     if features.Mapping is Mapping:
@@ -117,9 +117,9 @@ def _find_builder(find: Callable[..., Any]) -> Callable[..., Any]:
 def prepare_for_builder() -> None:
     """Keep `datasets` 3 from locking the source of the builder.
 
-    It locks the source as if it were a script in its own cache, by a file two folders higher:
-    that is beside site-packages, where many users may not write. Nothing replaces the source, so
-    it needs no lock.
+    It locks the source as if it were a script in its own cache, by a file two folders higher,
+    which is next to site-packages, where many users cannot write. The source is never replaced,
+    so it needs no lock.
     """
     if hasattr(streaming, "lock_importable_file"):
         _wrap(streaming, "lock_importable_file", _skip_lock)
@@ -146,8 +146,8 @@ def stream_by_index(
 ) -> iterable_dataset.IterableDataset:
     """A stream of examples that are made by index, in order, each of them a shard of its own.
 
-    So they are shared out one by one, a resumed stream makes nothing twice, and `set_epoch`
-    reaches `make`. Examples pass unchanged, without features.
+    So examples are distributed one by one, a resumed stream makes none of them twice, and
+    `set_epoch` reaches `make`. Examples pass unchanged, without features.
 
     Args:
         make: Makes the example of an index, 0 to count - 1, in an epoch.
@@ -159,12 +159,12 @@ def stream_by_index(
 
 
 class _ByIndex(iterable_dataset._BaseExamplesIterable):  # type: ignore[misc]  # datasets is untyped
-    """The source of such a stream, or a part of it.
+    """The source of a stream by index, or a part of it.
 
-    `datasets` shares shards out to nodes only if their number is a multiple of the number of
-    nodes; otherwise each node makes all examples and drops those of the others. So on several
-    nodes empty shards make the number up; as each node takes every nth shard, all of them get the
-    same number of examples, or one less.
+    `datasets` distributes shards to nodes only if their number is a multiple of the number of
+    nodes; otherwise each node makes all examples and drops those of the others. So for several
+    nodes the number of shards is rounded up with empty ones. As each node takes every nth shard,
+    all of them get the same number of examples, or one less.
     """
 
     sleep_on_threads_shutdown = False
@@ -217,9 +217,9 @@ class _ByIndex(iterable_dataset._BaseExamplesIterable):  # type: ignore[misc]  #
 
 
 def _pass_epoch_to_streams() -> None:
-    """Let streams by index know the epoch and the number of nodes when an iteration begins.
+    """Pass the epoch and the number of nodes to streams by index when an iteration begins.
 
-    `datasets` keeps both to itself. All other streams are iterated as before.
+    `datasets` does not make them available. All other streams are iterated as before.
     """
     _wrap(iterable_dataset.IterableDataset, "_prepare_ex_iterable_for_iteration", _pass_epoch)
     _wrap(iterable_dataset.IterableDataset, "_resolve_features", _explain_missing_features)
@@ -238,8 +238,8 @@ def _pass_epoch(prepare: Callable[..., Any]) -> Callable[..., Any]:
                 copied.epoch = stream.epoch
                 copied.nodes = stream._distributed.world_size if stream._distributed else 1
         if _is_in_worker():
-            # The state is that of the worker's share, and is loaded again when the share is
-            # taken; it does not match the whole, of which a shuffle makes more parts.
+            # The state belongs to the worker's shards, and is loaded when these are selected; it
+            # does not match the state of all shards, of which a shuffle makes more parts.
             stream._starting_state_dict = None
         try:
             return prepare(stream, *args, **kwargs)
@@ -271,7 +271,7 @@ def _is_in_worker() -> bool:
 
 
 def _walk_sources(source: Any) -> Iterator[Any]:
-    """An iterable of `datasets`, and all that it takes its examples from."""
+    """An iterable of `datasets`, and all iterables from which it takes its examples."""
     yield source
     inner = [source.ex_iterable] if hasattr(source, "ex_iterable") else []
     for each in [*inner, *getattr(source, "ex_iterables", [])]:

@@ -1,4 +1,4 @@
-"""`RowVolume`: one volume as rows in the format have it, of `slices` or of `volumes`."""
+"""`RowVolume`: one volume as a `VolumeView` of rows of `slices` or of `volumes`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ Row = Mapping[str, Any]
 
 
 class RowVolume:
-    """A `VolumeView` of rows: one row of `volumes`, or the rows of all slices of a volume.
+    """A `VolumeView` of one row of `volumes`, or of the rows of all slices of a volume.
 
     Rows are read when they are needed.
 
@@ -29,8 +29,8 @@ class RowVolume:
             shape. All must have the shape of the volume.
         positions: Position of the row of `volumes`, or of each slice, in z order.
         zs: z of each slice; None for a row of `volumes`.
-        keep_rows: Whether to keep all rows that were read, so that their labels are parsed once;
-            otherwise only the last one.
+        keep_rows: Whether to keep all rows that were read, so that their labels are parsed once,
+            instead of the last one only.
 
     Raises:
         ArgumentError: for columns that are neither images nor labels of these axes.
@@ -55,7 +55,7 @@ class RowVolume:
         self._row(0)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A Dataset in files is pickled as their names; rows that were read would be sent whole.
+        # A Dataset is pickled as the names of its files, but rows that were read as their data.
         return {**self.__dict__, "_kept": {}}
 
     def _find_shape(self) -> tuple[int, int, int]:
@@ -128,7 +128,7 @@ class RowVolume:
 
 
 def join_slices(slices: Sequence[LazyLabels]) -> LazyLabels:
-    """The labels (z, y, x) whose slices these are: the inverse of `LazyLabels.slices`.
+    """Join slices to labels (z, y, x), the inverse of `LazyLabels.slices`.
 
     Args:
         slices: Labels (y, x) of one shape, at least one.
@@ -151,9 +151,9 @@ def join_slices(slices: Sequence[LazyLabels]) -> LazyLabels:
         for name, values in labels.properties.items():
             if name == BORDER:
                 continue
-            whole = properties.setdefault(
+            joined = properties.setdefault(
                 name, np.zeros((len(ids), *values.shape[1:]), values.dtype)
             )
-            whole[at] = values
+            joined[at] = values
     shape = (len(slices), *slices[0].shape)
     return LazyLabels.from_runs(shape, ids, resolve(Runs.join(parts)), properties)

@@ -1,8 +1,8 @@
 """`build`: a Hub repository written from an archive.
 
-A build works in a folder of its own inside the repository, file by file, and moves the files into
-place when all of them are complete, the card last. What an interrupted build has finished is
-reused by the next one, if it is made from the same archive by the same code.
+A build writes into a folder of its own inside the repository, file by file. When all data files
+are complete, they are moved to their final paths; the card is the last file. The next build from
+the same archive with the same code reuses the files that an interrupted build has finished.
 """
 
 import hashlib
@@ -46,12 +46,12 @@ from _platelet_em.rows.shards import shard_bounds
 __all__ = ["build", "build_fingerprint", "one_build_at_a_time"]
 
 _ROWS_PER_GROUP = 10
-"""The viewer fetches rows by group, and must not fetch more than it can hold."""
+"""The Hub's viewer reads whole row groups, whose size it limits."""
 
 
 @dataclass(frozen=True, slots=True)
 class _DataFile:
-    """One Parquet file of the repository: its path there, and the rows that it holds."""
+    """One Parquet file: its path in the repository, and its rows `start` to `stop` (exclusive)."""
 
     name: str
     config: Config
@@ -81,8 +81,8 @@ def build(
     """Write a complete Hub repository: Parquet for every configuration, croissant.json, the card.
 
     Args:
-        out: The repository's folder; it is created, or brought up to date. Files of other names
-            in it stay as they are.
+        out: Folder of the repository; it is created or updated. Files with other names in it are
+            not changed.
         data_dir: A zip of the publisher, an extracted folder, or a folder with the zips; None
             downloads the archive.
         label_source: "json" or "tif".
@@ -108,10 +108,10 @@ def build(
 
 @contextmanager
 def one_build_at_a_time(out: Path) -> Iterator[None]:
-    """Hold the lock of a repository; it is outside of it, so that nothing stays behind there.
+    """Lock a repository; the lock file is in the cache, so that none remains in the repository.
 
     Raises:
-        OutputError: if another build, or a push, holds it.
+        OutputError: if another build or push has locked it.
     """
     name = hashlib.sha256(os.fsencode(os.path.realpath(out))).hexdigest()[:32]
     path = download_folder() / f"build-{name}.lock"
@@ -158,13 +158,13 @@ def _build(out: Path, source: Source, record: dict[str, str], spec: DatasetSpec)
 
 @contextmanager
 def _explain_write_errors(out: Path) -> Iterator[None]:
-    """Name the path where files cannot be moved into a repository."""
+    """Name the path that cannot be written when files are moved into a repository."""
     try:
         yield
     except OSError as error:
         path = error.filename2 or error.filename or out
         raise OutputError(
-            f"{path}: cannot be written to: {error.strerror}: make it writable, or choose another "
+            f"{path}: cannot be written: {error.strerror}: make it writable, or choose another "
             "folder, and build again: finished files are reused"
         ) from error
 
@@ -184,7 +184,7 @@ def _make_record(source: Source, label_source: str, spec: DatasetSpec) -> dict[s
 
 
 def _is_sample(source: Source, spec: DatasetSpec) -> bool:
-    """Whether the files are those of the synthetic sample; extracted folders have no comment."""
+    """Whether the files are those of the synthetic sample; a folder has no zip comment."""
     if source.is_zip:
         return source.comment == SAMPLE_COMMENT
     with open_images(source, spec.volumes[0]) as images:
@@ -192,7 +192,7 @@ def _is_sample(source: Source, spec: DatasetSpec) -> bool:
 
 
 def _refuse_foreign(out: Path, spec: DatasetSpec) -> None:
-    """Stop before anything is overwritten or deleted that no build has written."""
+    """Refuse a folder in which files that no build has written would be replaced or deleted."""
     try:
         str(out).encode()
     except UnicodeEncodeError as error:
@@ -207,8 +207,8 @@ def _refuse_foreign(out: Path, spec: DatasetSpec) -> None:
                 f"{path}: expected a folder, or nothing there yet: choose another folder"
             )
     found = repository_files(out, spec)
-    # One file with a record makes it a repository of ours, whose damaged files are made again.
-    # All are read: any of them may be of a newer schema.
+    # One file with a record is enough: damaged files of a build are made again. All are read,
+    # since any of them may have a newer schema.
     records = [read_record(path) for path in found if path.suffix == ".parquet"]
     if found and not (out / STAGING).is_dir() and not any(records):
         raise OutputError(
@@ -222,7 +222,7 @@ def _refuse_foreign(out: Path, spec: DatasetSpec) -> None:
 
 
 def _open_staging(out: Path, fingerprint: str) -> Path:
-    """The folder that the build works in; what was begun from other input is deleted."""
+    """The folder that the build writes into; unfinished builds from other input are deleted."""
     staging = out / STAGING / fingerprint
     with _explain_write_errors(out):
         staging.mkdir(parents=True, exist_ok=True)
@@ -243,7 +243,7 @@ def _plan_files(volume: VolumeSpec, depth: int) -> Iterator[_DataFile]:
 def _write_volume(
     staging: Path, source: Source, volume: VolumeSpec, record: dict[str, str], spec: DatasetSpec
 ) -> list[str]:
-    """Write the files of a volume that are missing; returns the names of all of them."""
+    """Write the files of a volume that are not yet there; returns the names of all of them."""
     with tqdm(total=1, desc=f"Reading volume {volume.name}", unit="volume") as bar:
         opened = ArchiveVolume(source, volume, record["label_source"], spec)
         bar.update()
@@ -252,7 +252,7 @@ def _write_volume(
         with tqdm(total=sum(f.stop - f.start for f in files), unit="row") as bar:
             for file in files:
                 bar.set_description(f"Writing {file.name}")
-                # A file that is published already may be damaged by now: it is made again.
+                # A file at its final path is written again, since it may be damaged by now.
                 if not (staging / file.name).is_file():
                     _write_file(staging / file.name, opened, file, record, spec)
                 bar.update(file.stop - file.start)
@@ -282,8 +282,8 @@ def _write_file(
 def _publish(out: Path, staging: Path, files: list[str], spec: DatasetSpec) -> None:
     """Replace the files of an earlier build by finished ones.
 
-    The old ones are deleted first, the card before all, so that files of two builds never exist
-    side by side.
+    The old ones are deleted first, beginning with the card, so that files of two builds are never
+    mixed.
     """
     (out / CARD).unlink(missing_ok=True)
     for path in repository_files(out, spec):

@@ -1,4 +1,4 @@
-"""The dataset card: the template `dataset_card.md`, filled in with figures of the built files."""
+"""The dataset card: the template `dataset_card.md`, filled with figures from the built files."""
 
 import re
 from dataclasses import dataclass, field
@@ -30,23 +30,23 @@ __all__ = [
 ]
 
 CARD_MARK = "Made by `platelet-em build`"
-"""In every card, and in no other README: by this a repository is known as ours."""
+"""In every card, and in no other README: repositories of this package are recognized by it."""
 
 SYNTHETIC_MARK = "made from the synthetic sample of the tool, not from data"
-"""In the cards of repositories made from the sample, and in no other card."""
+"""Only in cards of repositories that were made from the sample."""
 
 _SYNTHETIC = (
-    f"\n**This repository is {SYNTHETIC_MARK}.** Images and labels\nare drawn; what follows "
-    "describes the dataset that they stand for.\n"
+    f"\n**This repository is {SYNTHETIC_MARK}.** Images and labels\nare drawn; the rest of this "
+    "card describes the dataset that they imitate.\n"
 )
 _IDS_ORIGIN = {
     "json": (
-        "Ids are those of the publisher's JSON labels. Ids made from the RGBA labels are others."
+        "Ids are those of the publisher's JSON labels. Ids made from the RGBA labels differ."
     ),
     "tif": (
-        "Ids are made here, and are not those of the JSON labels: the RGBA labels hold colours,\n"
+        "Ids are made here, and are not those of the JSON labels: the RGBA labels store colors,\n"
         "  which are numbered in the order in which they first appear in (z, y, x). Where their "
-        "writer\n  gave two objects one colour, they are one object here: the JSON labels are "
+        "writer\n  gave two objects one color, they are one object here: the JSON labels are "
         "the truth."
     ),
 }
@@ -57,13 +57,13 @@ _PANEL_WIDTH = 480
 
 @dataclass(slots=True)
 class VolumeFigures:
-    """What a volume holds, measured slice by slice.
+    """Figures of a volume, measured slice by slice.
 
     Attributes:
         shape: (z, y, x).
         histogram: Pixels of each gray value.
         class_voxels: int64 (n_classes,), voxels of each semantic class.
-        instances: Column -> id of each instance, and its class, 0 where it has none.
+        instances: Column -> {id: class} of all instances; class 0 where they have none.
     """
 
     shape: tuple[int, int, int]
@@ -109,7 +109,7 @@ def render_card(folder: Path, record: dict[str, str], spec: DatasetSpec) -> str:
 
     Args:
         folder: The repository, its Parquet files in place.
-        record: Their record: archive, checksum, label source, tool.
+        record: The record of the files: archive, checksum, label source, tool.
         spec: The dataset.
 
     Raises:
@@ -190,7 +190,7 @@ def _front_matter(folder: Path, spec: DatasetSpec) -> str:
     head = {
         "pretty_name": spec.name,
         "license": spec.license,
-        # The Hub's field for what a license says in words.
+        # The Hub's field for the words of a license.
         "license_details": spec.license_details,
         "task_categories": ["image-segmentation"],
         "tags": ["biology", "medical", "electron-microscopy", "SBF-SEM", "platelets", "3D"],
@@ -236,7 +236,7 @@ def _volumes_table(figures: dict[str, VolumeFigures], spec: DatasetSpec) -> str:
         counts = [str(len(f.instances.get(kind, {}))) for kind in kinds]
         voxels = str(int(f.class_voxels.sum()))
         rows.append([volume.name, f"`{volume.split}`", shape, voxels, *counts, values])
-    header = ["volume", "split", "shape (z, y, x)", "voxels", *kinds, "grey values"]
+    header = ["volume", "split", "shape (z, y, x)", "voxels", *kinds, "gray values"]
     return _table(header, rows)
 
 

@@ -1,8 +1,8 @@
 """The Croissant description of a built repository, for tools that read dataset metadata.
 
-It is JSON-LD as Croissant 1.1 specifies it: the dataset's facts, every Parquet file with its
+It is JSON-LD as specified by Croissant 1.1: facts about the dataset, every Parquet file with its
 checksum, and a record set for each configuration, whose fields are made from the columns of the
-schema. Its paths are relative to the file, so it holds for a folder and for its copies.
+schema. Paths are relative to the file, so the description is valid for copies of the folder, too.
 """
 
 import json
@@ -63,24 +63,24 @@ _CONTEXT: Node = {
     "subField": "cr:subField",
     "transform": "cr:transform",
 }
-"""The complete context of Croissant 1.1: readers warn of missing words, used or not."""
+"""The complete context of Croissant 1.1: readers warn of missing terms, even unused ones."""
 
 _PARQUET = "application/x-parquet"
-_SYNTHETIC = "Made from the synthetic sample of the tool, not from data. It stands for: "
+_SYNTHETIC = "Made from the synthetic sample of the tool, not from data. It imitates: "
 _KEY = ("volume", "z")
 """Columns that identify a row, in the configurations that have them."""
 
 
 def render_croissant(folder: Path, record: dict[str, str], spec: DatasetSpec) -> str:
-    """The Croissant description of a built repository, as the text of its croissant.json.
+    """The text of croissant.json, the Croissant description of a built repository.
 
     Args:
         folder: The repository, its Parquet files in place.
-        record: Their record; its origin says whether they hold data.
+        record: The record of the files; its `origin` is "synthetic" or "publisher".
         spec: The dataset.
     """
     synthetic = record["origin"] == "synthetic"
-    details = f'The publisher names no licence. Its page says: "{spec.license_details}".'
+    details = f'The publisher names no license. Its page says: "{spec.license_details}".'
     document: Node = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -128,7 +128,7 @@ def _class_set(spec: DatasetSpec) -> Node:
 
 
 def _distribution(folder: Path, config: Config, spec: DatasetSpec) -> list[Node]:
-    """The file set that the records of a configuration come from, and each of its files."""
+    """The file set of the records of a configuration, and each of its files."""
     files: list[Node] = [
         {
             "@type": "cr:FileSet",
@@ -215,7 +215,7 @@ def _field(config: Config, path: tuple[str, ...], feature: Feature, description:
     if depth:
         head |= {"isArray": True, "arrayShape": ",".join(["-1"] * depth)}
         if is_image:
-            # Without the older word mlcroissant takes the list itself for an image.
+            # Without this older key mlcroissant takes the list itself for an image.
             head["repeated"] = True
     source: Node = {"fileSet": {"@id": _file_set(config)}, "extract": {"column": path[0]}}
     inside = [*path[1:], *(["bytes"] if is_image else [])]

@@ -1,4 +1,4 @@
-"""Which files a Hub repository consists of, and how they are named."""
+"""The files of a Hub repository, by their names."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +36,7 @@ _NUMBERS = "-?????-of-?????.parquet"
 
 
 def shard_name(config: str, split: str, index: int, count: int) -> str:
-    """Path of a shard in the repository, in the form that the Hub and `datasets` know.
+    """Path of a shard in the repository, in the form that the Hub and `datasets` expect.
 
     >>> shard_name("slices", "train", 0, 8)
     'slices/train-00000-of-00008.parquet'
@@ -50,7 +50,7 @@ def data_files(folder: Path, config: str, split: str = "*") -> list[Path]:
 
 
 def is_data_file(name: str, spec: DatasetSpec) -> bool:
-    """Whether a path in a repository is that of a shard of a split of the dataset.
+    """Whether a path in a repository is a shard of a split of the dataset.
 
     >>> from _platelet_em.facts import PUBLISHED
     >>> is_data_file("slices/train-00000-of-00008.parquet", PUBLISHED)
@@ -66,7 +66,7 @@ def is_data_file(name: str, spec: DatasetSpec) -> bool:
 
 @contextmanager
 def explain_damage(path: Path) -> Iterator[None]:
-    """Name the Parquet file that cannot be read in the block, and what to do.
+    """Name the Parquet file that cannot be read in the block, and the remedy.
 
     Raises:
         ArchiveError: instead of Arrow's exceptions, which are of several classes.
@@ -80,7 +80,7 @@ def explain_damage(path: Path) -> Iterator[None]:
 
 
 def count_files(files: list[Path]) -> tuple[int, int]:
-    """Rows in Parquet files, and their size in bytes.
+    """The number of rows in Parquet files, and their size in bytes.
 
     Raises:
         ArchiveError: for a file that is damaged.
@@ -99,7 +99,7 @@ def picture_name(volume: VolumeSpec) -> str:
 
 
 def metadata_files(spec: DatasetSpec) -> list[str]:
-    """Paths of all files of a repository but the data files."""
+    """Paths of all files of a repository except the data files."""
     return [CARD, CROISSANT, *map(picture_name, spec.volumes)]
 
 

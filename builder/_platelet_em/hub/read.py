@@ -1,4 +1,4 @@
-"""Volumes of a built repository, read from its rows of `slices`."""
+"""Volumes of a built repository, read from the rows of the configuration `slices`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +43,7 @@ def open_volume(folder: Path, volume: VolumeSpec, spec: DatasetSpec) -> RowVolum
 
 
 class ParquetRows(Sequence[Row]):
-    """Rows of Parquet files in the format; the row group that was read last stays in memory."""
+    """Rows of Parquet files in the format; the last row group that was read stays in memory."""
 
     def __init__(self, files: list[Path], columns: list[str]) -> None:
         self._columns = columns

@@ -1,7 +1,7 @@
-"""The record of a build: the origin in each Parquet file, and the checksums of all files.
+"""The record of a build: its origin, in each Parquet file, and the checksums of these files.
 
-Everything that reads a built repository reads the record first, so that files of a newer schema,
-whose columns may mean something else, are never read as if they were of this one.
+All readers of a built repository read the record first: the columns of a newer schema may have
+another meaning.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ def parquet_metadata(columns: Columns, record: dict[str, str]) -> dict[str, str]
 
 
 def read_record(path: Path) -> Record | None:
-    """The record of a file; None if it has none, if it is damaged, or if it is no Parquet file.
+    """The record of a file; None if it has none, or if record or file are damaged.
 
     Raises:
         SchemaVersionError: for a file of a newer schema.
@@ -65,9 +65,9 @@ def read_record(path: Path) -> Record | None:
 
 
 def check_readable(files: Iterable[Path]) -> None:
-    """Stop at the first file whose columns may mean something else than this version knows.
+    """Refuse files of a newer schema, whose columns may have another meaning.
 
-    Files without a record pass: other tools wrote them from rows of ours.
+    Files without a record pass: other tools have written them from rows of a repository.
 
     Raises:
         SchemaVersionError: for a file of a newer schema, or whose record is damaged.
@@ -76,13 +76,13 @@ def check_readable(files: Iterable[Path]) -> None:
         if read_record(path) is None and (stored := _read_metadata(path)) is not None:
             raise SchemaVersionError(
                 f"{path}: metadata {METADATA_KEY!r}: expected a JSON object whose "
-                f"{_VERSION_KEY!r} is a whole number from 1, got {quote(stored)}: fetch or build "
-                "the file again"
+                f"{_VERSION_KEY!r} is an integer of at least 1, got {quote(stored)}: fetch or "
+                "build the file again"
             )
 
 
 def _read_metadata(path: Path) -> bytes | None:
-    """The record as it is stored in the file; None if there is none."""
+    """The record as stored in the file; None if there is none."""
     try:
         metadata: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
     except (OSError, pa.ArrowException):
@@ -91,21 +91,21 @@ def _read_metadata(path: Path) -> bytes | None:
 
 
 def _parse(stored: bytes) -> Record | None:
-    """The record, or None for anything that is not a record of any version."""
+    """The parsed record; None if it is not a record of any version."""
     try:
         record = json.loads(stored)
     except (ValueError, RecursionError):
         return None
     version = record.get(_VERSION_KEY) if isinstance(record, dict) else None
-    # bool is an int to Python, and true is no version.
+    # In Python bool is an int, but true is no version.
     return record if type(version) is int and version >= 1 else None
 
 
 def read_checksums(folder: Path) -> dict[str, str]:
-    """Path and SHA-256 of each data file, from the Croissant description of a repository.
+    """Path -> SHA-256 of each data file, from the Croissant description of a repository.
 
     Raises:
-        ValueError: for a file that is no such description.
+        ValueError: for a file that is not such a description.
         OSError: if it cannot be read.
     """
     try:

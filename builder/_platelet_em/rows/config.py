@@ -19,12 +19,12 @@ class Config:
     """A configuration: its columns, and how a row of them is made from a volume.
 
     Attributes:
-        name: Name of the configuration, and of its folder in a repository.
-        description: What a row holds, without a capital and a full stop.
-        max_shards: Files that a split has at most.
+        name: Name of the configuration and of its folder in a repository.
+        description: What a row contains, as a phrase without a full stop.
+        max_shards: Maximum number of files per split.
         columns: Gives the columns for a dataset.
         count_rows: Gives the number of rows of a volume with that many slices.
-        make_row: Makes row number i of a volume.
+        make_row: Makes the row of a volume with that index, counted from 0.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The digest of all code that shapes rows, by which caches and builds notice another version."""
+"""The digest of all code that shapes rows; it identifies caches and builds of other code."""
 
 import hashlib
 from pathlib import Path
@@ -13,8 +13,8 @@ __all__ = ["SHAPING_FOLDERS", "code_digest"]
 PACKAGE = Path(_platelet_em.__file__).parent
 
 SHAPING_FOLDERS = ("arrays", "publisher", "rows", "hf", "hub")
-"""Folders that decide what rows and files hold, beside the modules at the top of the package. What
-only draws samples, trains, verifies or talks to the user does not."""
+"""Folders whose code shapes rows and files, in addition to the modules at the top of the package.
+The other folders draw samples, train, verify, or talk to the user."""
 
 
 def code_digest(package: Path = PACKAGE) -> str:
@@ -24,7 +24,7 @@ def code_digest(package: Path = PACKAGE) -> str:
     `SHAPING_FOLDERS` changes it.
 
     Args:
-        package: The folder of the package.
+        package: Folder of the package.
     """
     digest = hashlib.sha256(f"tifffile {tifffile.__version__} pillow {PIL.__version__}".encode())
     files = [*package.glob("*.py")]

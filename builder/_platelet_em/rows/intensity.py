@@ -25,7 +25,7 @@ class IntensityStatistics:
         maximum: The highest value.
         mean: The mean.
         std: The standard deviation of the population (divided by n).
-        low: The lower of the requested percentiles, as `np.percentile` gives it.
+        low: The lower requested percentile, equal to that of `np.percentile`.
         high: The upper one.
     """
 
@@ -39,7 +39,7 @@ class IntensityStatistics:
     high: float
 
     def offset_and_scale(self, normalize: str) -> tuple[float, float]:
-        """What to subtract and what to divide by; a volume of one value is only shifted to 0.
+        """The value to subtract and the one to divide by; a volume of one value is only shifted.
 
         Args:
             normalize: `"none"`, `"minmax"` (to 0..1), `"standard"` (zero mean, unit variance) or
@@ -62,7 +62,7 @@ class GrayHistogram:
     """How often each gray value occurs in the images of a volume.
 
     Args:
-        name: What to call the volume in a message.
+        name: Name of the volume, for messages.
 
     Attributes:
         counts: int64 (65536,), pixels of each value.
@@ -102,7 +102,7 @@ class GrayHistogram:
             raise ImageFormatError(
                 f"volume {self._name!r}: statistics need at least one pixel, got none"
             )
-        # In Python's integers, which neither round nor overflow.
+        # Python's integers neither round nor overflow.
         pairs = [(level, int(self.counts[level])) for level in present]
         n = sum(count for _, count in pairs)
         first = sum(level * count for level, count in pairs)
@@ -120,7 +120,12 @@ class GrayHistogram:
 
 
 def _percentile(cumulative: NDArray[np.int64], q: float) -> float:
-    """As `np.percentile` interpolates, from how many values are at most 0, 1, 2, ..."""
+    """The percentile q, 0..100, as `np.percentile` interpolates it.
+
+    Args:
+        cumulative: int64 (65536,), number of pixels with a value of at most 0, 1, 2, ...
+        q: The percentile.
+    """
     position = q / 100 * (int(cumulative[-1]) - 1)
     rank = math.floor(position)
     below, above = np.searchsorted(cumulative, [rank, math.ceil(position)], side="right")

@@ -1,4 +1,4 @@
-"""All configurations, and rows of them made from a volume."""
+"""The rows of a volume in each configuration."""
 
 from collections.abc import Iterator
 
@@ -30,9 +30,9 @@ def make_rows(
     """The rows `start` to `stop` (exclusive) of a volume, in z order.
 
     Args:
-        config: Which configuration.
+        config: The configuration.
         volume: The volume.
-        spec: The dataset that it is of.
+        spec: The dataset that the volume belongs to.
         start: First row.
         stop: One past the last row.
     """
@@ -43,7 +43,7 @@ def make_rows(
 def make_table(config: Config, rows: list[Row], spec: DatasetSpec) -> pa.Table:
     """Rows as an Arrow table of the configuration's schema.
 
-    The rows are emptied on the way, so that the pages of a volume are in memory only once.
+    The row dictionaries are emptied meanwhile, so that pages are in memory only once.
     """
     schema = arrow_schema(config.columns(spec))
     columns = [pa.array([row.pop(field.name) for row in rows], field.type) for field in schema]

@@ -1,8 +1,8 @@
-"""Pictures of slices for the eye: image, contours, semantic classes and instances, as RGB.
+"""RGB pictures of slices for viewing: image, contours, semantic classes and instances.
 
-An id has the color of `display_colors` in every picture, and a class the color of the published
-pictures. Labels are scaled by nearest neighbor only, and contours are drawn after scaling, so that
-they match what is shown and do not fade.
+An id has the color of `display_colors` in every picture, and a class that of the published
+pictures. Labels are scaled by nearest neighbor only. Contours are drawn after scaling, so that
+they match the scaled labels and do not fade.
 """
 
 import io
@@ -41,7 +41,7 @@ _PARENT_SHADE = 64
 
 _PREVIEW_GAP = 4
 _PANEL_GOAL = 320
-"""Figures enlarge slices smaller than this, by a whole factor, up to about this many pixels."""
+"""Figures enlarge slices that are smaller, by an integer factor, up to about this many pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,10 @@ def read_slice(volume: VolumeView, z: int) -> SliceArrays:
 
 
 def display_colors(ids: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Colors for the eye: uint8 (..., 3), bright, the same for an id wherever it is drawn.
+    """Bright colors for viewing, uint8 (..., 3); an id has the same color wherever it is drawn.
 
     Id 0 is black. Hues follow the golden ratio, so that neighboring ids look different; lightness
-    alternates between three levels. Distant ids may share a color: these are for looking only.
+    alternates between three levels. Distant ids may share a color.
 
     >>> display_colors(np.array([0, 1])).tolist()[0]
     [0, 0, 0]
@@ -84,7 +84,7 @@ def display_colors(ids: NDArray[np.integer]) -> NDArray[np.uint8]:
     channel = (np.stack([hue * 6 + 5, hue * 6 + 3, hue * 6 + 1], axis=-1)) % 6
     ramp = np.clip(np.minimum(channel, 4 - channel), 0, 1)
     rgb = brightness[..., None] * (1 - saturation[..., None] * ramp)
-    # Dark blues and purples are lost on black: mix in white until all are about as bright.
+    # Dark blue and purple are hard to see on black: add white until all are about as bright.
     luminance = rgb @ np.array([0.2126, 0.7152, 0.0722])
     lift = np.clip((0.42 - luminance) / (1 - luminance), 0, 1)[..., None]
     rgb = rgb + (1 - rgb) * lift
@@ -92,7 +92,7 @@ def display_colors(ids: NDArray[np.integer]) -> NDArray[np.uint8]:
 
 
 def stretch(image: NDArray[np.uint16], low: float = 0.5, high: float = 99.5) -> NDArray[np.uint8]:
-    """Stretch the contrast between two percentiles, for the eye only.
+    """Stretch the contrast between two percentiles, for viewing only.
 
     Args:
         image: uint16 (y, x); it is not changed.
@@ -100,7 +100,7 @@ def stretch(image: NDArray[np.uint16], low: float = 0.5, high: float = 99.5) -> 
         high: percentile that becomes white, above `low`.
 
     Returns:
-        uint8 (y, x). Where both percentiles have one value, that value becomes mid-gray, all
+        uint8 (y, x). If both percentiles have the same value, this value becomes mid-gray, all
         below it black and all above it white.
 
     Raises:
@@ -133,8 +133,8 @@ def contours(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
         labels: integer (y, x), 0 is background.
 
     Returns:
-        bool (y, x): the pixels of an instance that have a 4-neighbor of another label. What is
-        beyond the image is unknown, so its border is no boundary.
+        bool (y, x): the pixels of an instance that have a 4-neighbor of another label. Labels
+        beyond the image are unknown, so its border is no boundary.
 
     >>> contours(np.array([[0, 7, 7, 7, 8]])).astype(int).tolist()
     [[0, 1, 0, 1, 1]]
@@ -182,7 +182,7 @@ def draw_panels(
         spec: The dataset, for classes, kinds of instances, and the size of a voxel.
         title: One line above the panels, cut if it is too long.
         width: Pixels across one panel, tall slices as in `draw_preview`; None takes the slice's
-            own size, and enlarges a small slice by a whole factor.
+            own size, and enlarges a small slice by an integer factor.
 
     Returns:
         RGB uint8 (h, w, 3).
@@ -247,11 +247,11 @@ def _validate_slice(arrays: SliceArrays, spec: DatasetSpec) -> None:
     last = len(spec.classes) - 1
     for index in (int(semantic.min()), int(semantic.max())):
         if not 0 <= index <= last:
-            raise ImageFormatError(f"semantic should hold classes 0..{last}, but got {index}")
+            raise ImageFormatError(f"semantic should have classes 0..{last}, but got {index}")
 
 
 def _panel_size(shape: tuple[int, ...], width: int) -> tuple[int, int]:
-    """Height and width of the largest panel at most `width` px wide and four times as high."""
+    """Height and width of the largest panel, at most `width` px wide and four times as high."""
     if width < 1:
         raise ImageFormatError(f"width should be at least 1 px, but got {width}")
     scale = min(width / shape[1], 4 * width / shape[0])
@@ -259,7 +259,7 @@ def _panel_size(shape: tuple[int, ...], width: int) -> tuple[int, int]:
 
 
 def _resize_labels(labels: _Labels, size: tuple[int, int]) -> _Labels:
-    """Nearest neighbor by pixel centers; Pillow has no mode for all of int32."""
+    """Scale labels by nearest neighbor of pixel centers; Pillow has no mode for all of int32."""
     y, x = ((2 * np.arange(n) + 1) * m // (2 * n) for n, m in zip(size, labels.shape, strict=True))
     return labels[np.ix_(y, x)]
 
@@ -285,8 +285,8 @@ def _colorize(labels: _Labels) -> NDArray[np.uint8]:
 def _render(
     arrays: SliceArrays, spec: DatasetSpec, size: tuple[int, int]
 ) -> list[NDArray[np.uint8]]:
-    """RGB panels of that (height, width): image, contours, semantic, then each instance kind."""
-    # Enlarged pixels stay square, so that nobody takes interpolation for resolution.
+    """RGB panels of a (height, width): image, contours, semantic, then each instance kind."""
+    # Enlarged pixels stay square: interpolation would look like resolution.
     enlarged = max(size) > max(arrays.image.shape)
     method = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
     gray = Image.fromarray(stretch(arrays.image)).resize((size[1], size[0]), method)
@@ -316,8 +316,8 @@ def _draw_contours(
 ) -> None:
     """Draw the contours of one kind over an RGB picture.
 
-    They have the colors of classes: those of ids clash, and some are lost on gray. Instances that
-    have no class of their own get thicker ones, in the color of their first class.
+    They have the colors of classes: colors of ids would clash, and some are hard to see on gray.
+    Instances without a class of their own get thicker contours in the color of their first class.
     """
     thin = max(1, round(max(labels.shape) / 300))
     if instance.has_class:
@@ -346,7 +346,7 @@ def _extent(text: str, font: _Font) -> tuple[int, int]:
 
 
 def _cut(text: str, width: int, font: _Font) -> str:
-    """The text, or as much of its start as fits into `width` px with three dots."""
+    """The text, or the start of it that fits into `width` px with three dots."""
     if _extent(text, font)[0] <= width:
         return text
     ends = range(1, len(text))
@@ -383,7 +383,7 @@ def _draw_scale_bar(panel: Image.Image, nm_per_pixel: float, font: _Font) -> Non
 
 
 def _draw_legend(present: list[tuple[SemanticClass, float]], font: _Font) -> Image.Image:
-    """Swatch, name and share of each class, one per line."""
+    """Draw swatch, name and share of each class, one per line."""
     shares = [f"{share:.1%}" if share >= 0.001 else "< 0.1%" for _, share in present]
     texts = [f"{c.name}, {share}" for (c, _), share in zip(present, shares, strict=True)]
     line = _extent("Ag", font)[1]

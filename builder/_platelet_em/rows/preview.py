@@ -1,4 +1,4 @@
-"""The configuration `preview`: one small picture per slice, for looking only."""
+"""The configuration `preview`: one small picture per slice, for viewing only."""
 
 from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.facts import DatasetSpec
@@ -12,8 +12,8 @@ __all__ = ["CONFIG"]
 def _columns(spec: DatasetSpec) -> Columns:  # noqa: ARG001  # the same for every dataset
     return {
         "volume": Column(value("string"), "Name of the volume."),
-        "z": Column(value("int32"), "Slice, counted from 0."),
-        "preview": Column(IMAGE, "Small RGB picture of image and labels, for looking only."),
+        "z": Column(value("int32"), "Index of the slice, from 0."),
+        "preview": Column(IMAGE, "Small RGB picture of image and labels, for viewing only."),
     }
 
 
@@ -23,7 +23,7 @@ def _make_row(volume: VolumeView, z: int, spec: DatasetSpec) -> Row:
 
 CONFIG = Config(
     name="preview",
-    description="one row per slice, for looking only: a small picture of image and labels",
+    description="one row per slice, for viewing only: a small picture of image and labels",
     max_shards=1,
     columns=_columns,
     count_rows=lambda depth: depth,

@@ -1,8 +1,8 @@
-"""Columns of rows as features, spelled for `datasets`, Arrow, Parquet and YAML.
+"""The columns of rows as features, in the forms of `datasets`, Arrow, Parquet and YAML.
 
-Features are written in the JSON form of `datasets`. Lists are `Sequence` in it: the one spelling
-that `datasets` 3.6 to 5.x all read from Parquet metadata, while they all read `list` from a card's
-YAML.
+Features are written in the JSON form of `datasets`. Lists are `Sequence` in it, the only spelling
+that `datasets` 3.6 to 5.x all read from Parquet metadata. From the YAML of a card they all read
+`list`.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ Feature = dict[str, Any]
 
 
 class Column(NamedTuple):
-    """A column of rows: its feature, and what it is, in a sentence."""
+    """A column of rows: its feature, and a sentence that describes it."""
 
     feature: Feature
     description: str
@@ -47,13 +47,13 @@ IMAGE: Feature = {"_type": "Image"}
 
 _FIELD_DESCRIPTIONS = {
     "shape": "Shape of this row: (y, x) of a slice, (z, y, x) of a volume.",
-    "id": "The same in every slice that cuts the object, and in the volume.",
+    "id": "Id of the instance, the same in every slice that cuts the object, and in the volume.",
     "rle": "The mask: 'start length start length ...', starts from 1, in C order over `shape`.",
-    "area": "Pixels (voxels) of the instance in this row.",
-    "bbox": "Half-open box: y0, x0, y1, x1; of a volume z0, y0, x0, z1, y1, x1.",
+    "area": "Number of pixels (voxels) of the instance in this row.",
+    "bbox": "Half-open bounding box: y0, x0, y1, x1; of a volume z0, y0, x0, z1, y1, x1.",
     "touches_border": "Whether the instance reaches the border of this row.",
     "class_id": "Index of the class with most voxels of the whole 3D object, see `classes`.",
-    "purity": "Share of the 3D object's voxels that are of that class.",
+    "purity": "Share of the 3D object's voxels that belong to this class.",
 }
 
 
@@ -85,11 +85,9 @@ def _label_struct(instance: InstanceSpec, spec: DatasetSpec) -> Feature:
 
 
 def label_columns(spec: DatasetSpec) -> dict[str, Column]:
-    """The columns with the instances of each kind, and before them those with their numbers."""
+    """The columns with the number of instances of each kind, then those with the instances."""
     counts = {
-        instance.count_column: Column(
-            value("int32"), f"{instance.column.capitalize()} in this row."
-        )
+        instance.count_column: Column(value("int32"), f"Number of {instance.column} in this row.")
         for instance in spec.instances
     }
     structs = {
@@ -104,9 +102,9 @@ def label_columns(spec: DatasetSpec) -> dict[str, Column]:
 
 
 def describe_field(name: str) -> str:
-    """What a field of a label struct is; the other fields are ids of parents, by their name."""
+    """Description of a field of a label struct; any other field is the id of a parent."""
     known = _FIELD_DESCRIPTIONS.get(name)
-    return known or f"Id of the {name} that holds most of the 3D object, 0 for none."
+    return known or f"Id of the {name} that contains most of the 3D object, 0 for none."
 
 
 def json_features(columns: Columns) -> dict[str, Feature]:
@@ -151,6 +149,6 @@ def _to_yaml(feature: Feature) -> Feature:
         return {"dtype": "image"}
     if feature_type == "Sequence":
         inner = _to_yaml(feature["feature"])
-        # Without the word dtype between the two, as datasets writes it itself.
+        # Without the key dtype in between, as datasets writes it.
         return {"list": inner.get("dtype", inner)}
     return {"struct": [{"name": name, **_to_yaml(field)} for name, field in feature.items()]}

@@ -10,16 +10,16 @@ __all__ = ["CONFIG"]
 
 
 def _columns(spec: DatasetSpec) -> Columns:
-    # Images first: reading only labels over HTTP then moves 1.2 MB of 65 instead of 27.
+    # Images first: reading only labels over HTTP then transfers 1.2 of 65 MB instead of 27.
     return {
         "image": Column(
-            IMAGE, "16-bit grayscale, the publisher's values bit for bit, of axes (y, x)."
+            IMAGE, "16-bit grayscale image (y, x), the publisher's values bit for bit."
         ),
         "semantic": Column(
-            IMAGE, "8-bit palette picture; a pixel is the index of its class, see `classes`."
+            IMAGE, "8-bit palette image (y, x); a pixel is the index of its class, see `classes`."
         ),
         "volume": Column(value("string"), "Name of the volume."),
-        "z": Column(value("int32"), "Slice, counted from 0."),
+        "z": Column(value("int32"), "Index of the slice, from 0."),
         **label_columns(spec),
     }
 

@@ -12,24 +12,22 @@ from _platelet_em.rows.schema import IMAGE, Column, Columns, label_columns, list
 __all__ = ["CONFIG", "MAX_ROW_BYTES"]
 
 MAX_ROW_BYTES = 2**31 - 1
-"""Arrow's binary columns, which hold the images of `datasets`, take no more than this per row."""
+"""The most that Arrow's binary columns, in which `datasets` stores images, can store per row."""
 
 
 def _columns(spec: DatasetSpec) -> Columns:
     return {
         "image": Column(
-            list_of(IMAGE), "16-bit grayscale, the publisher's values bit for bit, of axes (y, x)."
+            list_of(IMAGE),
+            "16-bit grayscale image (y, x) of each slice, the publisher's values bit for bit.",
         ),
         "semantic": Column(
             list_of(IMAGE),
-            "8-bit palette picture; a pixel is the index of its class, see `classes`.",
+            "8-bit palette image (y, x) of each slice; a pixel is a class index, see `classes`.",
         ),
-        "preview": Column(IMAGE, "Small RGB picture of image and labels, for looking only."),
+        "preview": Column(IMAGE, "Small RGB picture of image and labels, for viewing only."),
         "volume": Column(value("string"), "Name of the volume."),
-        "shape": Column(
-            list_of(value("int32")),
-            "Shape of this row: (y, x) of a slice, (z, y, x) of a volume.",
-        ),
+        "shape": Column(list_of(value("int32")), "Shape of the volume, (z, y, x)."),
         # float64: a top-level list of float32 makes the Hub call the dataset a time series.
         "voxel_size_nm": Column(
             list_of(value("float64")), "Approximate size of a voxel in nm, (z, y, x)."
@@ -38,7 +36,7 @@ def _columns(spec: DatasetSpec) -> Columns:
     }
 
 
-def _make_row(volume: VolumeView, index: int, spec: DatasetSpec) -> Row:  # noqa: ARG001  # of 1
+def _make_row(volume: VolumeView, index: int, spec: DatasetSpec) -> Row:  # noqa: ARG001  # always 0
     depth, height, width = volume.shape
     if 2 * math.prod(volume.shape) > MAX_ROW_BYTES:
         raise ImageFormatError(
@@ -58,9 +56,9 @@ def _make_row(volume: VolumeView, index: int, spec: DatasetSpec) -> Row:  # noqa
 
 CONFIG = Config(
     name="volumes",
-    description="one row per volume: the image and mask stacks, and the 3D instances",
+    description="one row per volume: stacks of images and masks, and the 3D instances",
     max_shards=1,
     columns=_columns,
-    count_rows=lambda depth: 1,  # noqa: ARG005  # whatever the depth
+    count_rows=lambda depth: 1,  # noqa: ARG005  # for any depth
     make_row=_make_row,
 )
