@@ -71,19 +71,23 @@ def write_as_structs(cls: type) -> None:
     It writes dense nested lists otherwise, unless the value is a `Mapping`. Registering the class
     as a `Mapping` for everybody would break DataLoaders, which take mappings apart; so it is one
     only for the module of `datasets` that writes, whose name `Mapping` is replaced by a class that
-    accepts both. If other code has replaced that name first, it is left alone, with a warning.
+    accepts both. If other code has replaced that name first, it is left alone, with one warning.
     """
     _MappingOrOurs.register(cls)
     if features.Mapping is Mapping:
         features.Mapping = _MappingOrOurs
     elif features.Mapping is not _MappingOrOurs:
-        _log.warning(
-            "datasets.features.features.Mapping was replaced by %r: what a map returns as %s is "
-            "written as dense lists; return %s.to_dict() or its columns instead",
-            features.Mapping,
-            cls.__name__,
-            cls.__name__,
-        )
+        _warn_of_dense_lists(cls.__name__)
+
+
+@functools.cache
+def _warn_of_dense_lists(name: str) -> None:
+    _log.warning(
+        "datasets.features.features.Mapping was replaced by %r: what a map returns as %s is "
+        "written as dense lists; return dict(x.items()) instead of x",
+        features.Mapping,
+        name,
+    )
 
 
 # --- the builder ------------------------------------------------------------------------------
