@@ -5,7 +5,7 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Where tests/support/ends.py looks for the oldest datasets that is supported.
 OLDEST := $(VENV)/datasets-3.6/bin/python -m pip --quiet --disable-pip-version-check
 
-# Further Pythons that make test-long tries, as far as they are installed.
+# Other Pythons that make test-long uses, if they are installed.
 PYTHONS ?= python3.10 python3.12 python3.13
 
 .PHONY: demo test test-long test-pythons bench fuzz lint types install install-oldest clean
@@ -20,11 +20,11 @@ demo: $(VENV)/runtime.stamp install
 test: $(VENV)/test.stamp install install-oldest lint types
 	$(BIN)/pytest -n auto -m "not long"
 
-## test-long: what is repeated in earnest, or needs more of a machine; about an hour
+## test-long: all tests, with more repetitions, at full size, on other Pythons; about an hour
 test-long: $(VENV)/test.stamp install install-oldest fuzz test-pythons
 	PLATELET_EM_KILLS=25 $(BIN)/pytest -n auto
 
-# What has no compiled extras, on other Pythons.
+# Tests that need no compiled extras, on other Pythons.
 test-pythons:
 	for python in $(PYTHONS); do \
 	  if command -v $$python > /dev/null; then \
@@ -36,7 +36,7 @@ test-pythons:
 	  fi; \
 	done
 
-## bench: lazy labels, samples and windows, beside the publisher's way, NumPy and the peers
+## bench: lazy labels, samples and windows, compared with the publisher's way, NumPy and peers
 bench: $(VENV)/bench.stamp install
 	$(BIN)/python benchmarks/labels.py
 	$(BIN)/python benchmarks/loading.py
@@ -53,7 +53,7 @@ lint: $(VENV)/test.stamp
 types: $(VENV)/test.stamp
 	$(BIN)/mypy
 
-# What is tested and shown is the wheel, made anew from what lies here.
+# The wheel is tested and shown, built again from this checkout.
 install: $(VENV)/runtime.stamp
 	$(PIP) install --no-deps --force-reinstall .
 

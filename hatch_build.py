@@ -10,7 +10,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class FaceHook(BuildHookInterface):  # type: ignore[type-arg]  # generic in its stubs only
-    """Adds what lies at the top level to the files of a standard wheel."""
+    """Adds the files of the top level to a standard wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called by hatchling before the wheel is written; `version` names the build's kind."""

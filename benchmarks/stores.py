@@ -141,7 +141,7 @@ def torch_em(truth: Truth, folder: Path) -> Iterator[Store]:
     """HDF5 as torch-em makes it of this dataset: gzip, h5py's own chunks; by its own loader.
 
     Its `SegmentationDataset` reads the image, and the three labels, which it stacks as int32. It
-    draws the places of its patches itself; here it is told them. Its default normalisation and
+    draws the places of its patches itself; here it is told them. Its default normalization and
     augmentation are left out, and so is its conversion of the image to float32.
     """
     import h5py

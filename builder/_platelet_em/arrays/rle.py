@@ -33,7 +33,7 @@ _SPACE, _ZERO, _LOW_BLANK, _HIGH_BLANK = 32, 48, 9, 13
 _MAX_DIGITS = 18
 _GROUP = 1 << 18
 """Bytes that are parsed at a time, so that the arrays made of them stay in the processor's cache.
-Threads do not pay: the calls into NumPy are so short that they wait for each other."""
+Threads do not help: the calls into NumPy are so short that they wait for each other."""
 
 Name = Callable[[int], str]
 """What to call a string in a message, by its position."""
@@ -96,7 +96,7 @@ def parse_strings(strings: Sequence[str], size: int, name: Name = _name_by_posit
 
 
 def parse(text: Bytes, offsets: Int64s, size: int, name: Name = _name_by_position) -> Runs:
-    """Parse RLE strings that lie in one buffer, as in an Arrow string array.
+    """Parse RLE strings in one buffer, as in an Arrow string array.
 
     Args:
         text: uint8, the strings one after the other.

@@ -73,8 +73,8 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
         label_source: "json" or "tif".
         data_dir: A zip of the publisher, an extracted folder, or a folder with the zips; None
             downloads the archive when it is needed. For "tif", whose checksum is not published,
-            that is at once, and it is not fetched again when a download is forced later.
-        hash: Anything else that the cache folder shall depend on.
+            it is downloaded at once, and not again when a download is forced later.
+        hash: Anything else that the cache folder depends on.
         data_files: Must be None: the files of the dataset are fixed.
         **kwargs: As for `datasets.DatasetBuilder`.
 

@@ -122,7 +122,7 @@ def prepare_for_builder() -> None:
     """Keep `datasets` 3 from locking the source of the builder.
 
     It locks the source as if it were a script in its own cache, by a file two folders higher:
-    that is beside site-packages, where many users may not write. Nothing replaces the source, so
+    that is next to site-packages, where many users may not write. Nothing replaces the source, so
     it needs no lock.
     """
     if hasattr(streaming, "lock_importable_file"):
@@ -167,7 +167,7 @@ class _ByIndex(iterable_dataset._BaseExamplesIterable):  # type: ignore[misc]  #
 
     `datasets` shares shards out to nodes only if their number is a multiple of the number of
     nodes; otherwise each node makes all examples and drops those of the others. So on several
-    nodes empty shards make the number up; as each node takes every nth shard, all of them get the
+    nodes empty shards are added; as each node takes every nth shard, all of them get the
     same number of examples, or one less.
     """
 
@@ -243,7 +243,7 @@ def _pass_epoch(prepare: Callable[..., Any]) -> Callable[..., Any]:
                 copied.nodes = stream._distributed.world_size if stream._distributed else 1
         if _is_in_worker():
             # The state is that of the worker's share, and is loaded again when the share is
-            # taken; it does not match the whole, of which a shuffle makes more parts.
+            # taken; it does not match the complete source, which a shuffle divides further.
             stream._starting_state_dict = None
         try:
             return prepare(stream, *args, **kwargs)

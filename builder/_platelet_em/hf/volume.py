@@ -55,7 +55,7 @@ class RowVolume:
         self._row(0)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A Dataset in files is pickled as their names; rows that were read would be sent whole.
+        # A Dataset in files is pickled as their names; rows in memory would be pickled in full.
         return {**self.__dict__, "_kept": {}}
 
     def _find_shape(self) -> tuple[int, int, int]:

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 CARD_MARK = "Made by `platelet-em build`"
-"""In every card, and in no other README: by this a repository is known as ours."""
+"""In every card, and in no other README: by this a repository is recognized as ours."""
 
 SYNTHETIC_MARK = "made from the synthetic sample of the tool, not from data"
 """In the cards of repositories made from the sample, and in no other card."""

@@ -43,7 +43,7 @@ class Problem:
         file: The file.
         expected: What should be there; empty if `error` is set.
         found: What is there; empty if `error` is set.
-        error: The exception that says it all, if there was one.
+        error: The exception that describes the problem, if there was one.
     """
 
     check: str

@@ -137,7 +137,7 @@ def _to_eight_bits(values: _PageValues, name: str) -> NDArray[np.int64]:
         return colors
     if (colors % 257 == 0).all():
         return colors // 257
-    # The larger samples tell the scale of the file, so the odd one is what breaks it.
+    # Larger samples exist, so the scale is 257: the first color off that scale is reported.
     wrong = int(np.argmax((colors % 257 != 0).any(axis=1)))
     _fail(
         name,

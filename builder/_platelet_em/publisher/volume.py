@@ -161,7 +161,7 @@ class ArchiveVolume(LabeledVolume):
                 for column in volume.columns
             }
             super().__init__(volume.name, shape, images.page, labels, spec)
-            # Closed at the latest when the volume is garbage.
+            # Closed at the latest when the volume is garbage-collected.
             self._close = weakref.finalize(self, opened.pop_all().close)
 
     def __enter__(self) -> "ArchiveVolume":

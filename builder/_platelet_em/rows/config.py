@@ -21,7 +21,7 @@ class Config:
     Attributes:
         name: Name of the configuration, and of its folder in a repository.
         description: What a row holds, without a capital and a full stop.
-        max_shards: Files that a split has at most.
+        max_shards: Largest number of files of a split.
         columns: Gives the columns for a dataset.
         count_rows: Gives the number of rows of a volume with that many slices.
         make_row: Makes row number i of a volume.

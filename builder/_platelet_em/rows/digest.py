@@ -13,8 +13,8 @@ __all__ = ["SHAPING_FOLDERS", "code_digest"]
 PACKAGE = Path(_platelet_em.__file__).parent
 
 SHAPING_FOLDERS = ("arrays", "publisher", "rows", "hf", "hub")
-"""Folders that decide what rows and files hold, beside the modules at the top of the package. What
-only draws samples, trains, verifies or talks to the user does not."""
+"""Folders whose code decides what rows and files contain, as the modules at the top of the package
+do. Code that only draws samples, trains, verifies or talks to the user does not."""
 
 
 def code_digest(package: Path = PACKAGE) -> str:
