@@ -7,8 +7,9 @@ from typing import IO, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from _platelet_em.arrays.kernels import value_runs
 from _platelet_em.arrays.labels import LazyLabels
-from _platelet_em.arrays.runs import Runs, merge_adjacent, value_runs
+from _platelet_em.arrays.runs import Runs, merge_adjacent
 from _platelet_em.errors import LabelFormatError
 from _platelet_em.facts import DatasetSpec
 from _platelet_em.limits import MAX_ID, MAX_LABELS

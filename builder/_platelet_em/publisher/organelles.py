@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from _platelet_em.arrays.kernels import Int64s
 from _platelet_em.arrays.labels import LazyLabels
-from _platelet_em.arrays.runs import Int64s, intersect
+from _platelet_em.arrays.runs import intersect
 from _platelet_em.facts import InstanceSpec
 
 __all__ = ["SharedVoxels", "measure_instances"]
