@@ -22,7 +22,7 @@ test: $(VENV)/test.stamp install install-oldest lint types
 
 ## test-long: all tests, with more repetitions and larger inputs; about an hour
 test-long: $(VENV)/test.stamp install install-oldest fuzz test-pythons
-	PLATELET_EM_KILLS=25 $(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto
 
 # Tests that need no compiled extras, on other Pythons.
 test-pythons:

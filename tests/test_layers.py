@@ -20,7 +20,7 @@ FLOORS = (
     ("verify",),
     ("commands",),
 )
-"""The folders from the ground up, "" being the top of the package; neighbours on one floor do not
+"""The folders from the ground up, "" being the top of the package; neighbors on one floor do not
 import each other."""
 HEIGHTS = {folder: height for height, floor in enumerate(FLOORS) for folder in floor}
 TOP = {"__main__"}

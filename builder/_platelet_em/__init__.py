@@ -1,3 +1,3 @@
-"""The works behind `platelet_em`; everything public is exported there."""
+"""The implementation of `platelet_em`, which exports everything public."""
 
 __version__ = "0.1.0"

@@ -33,7 +33,7 @@ also the suffix of its label files."""
 
 SAMPLE_COMMENT = "platelet-em sample: a synthetic scene, not data"
 """Comment of the zips of the synthetic sample, and description of the pages of its images: by this
-a repository that is made of them is known as synthetic."""
+a repository that is made of them is recognized as synthetic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ class VolumeSpec:
 
     Attributes:
         name: Name of the volume.
-        split: Split of the dataset that it is.
+        split: Split of the dataset that it forms.
         shape: (z, y, x), as published.
         class_shares: Percent of the voxels of z=0, by class index, as published [png].
         archives: `label_source` of each archive that holds the volume.

@@ -64,7 +64,7 @@ def test_images_open_as_16_bit_gray():
 
 
 @pytest.mark.parametrize("name", ["A", "B"])
-def test_masks_open_as_palette_pictures_in_the_publishers_colours(name):
+def test_masks_open_as_palette_pictures_in_the_publishers_colors(name):
     data = encode_page(MASK, PALETTES[name])
     mode, pixels = with_pil(data)
     assert mode == "P"
@@ -74,7 +74,7 @@ def test_masks_open_as_palette_pictures_in_the_publishers_colours(name):
     expected = np.array({"A": publisher.OLD, "B": publisher.JET}[name], np.uint8)
     np.testing.assert_array_equal(rgb, expected[MASK])
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        # 16-bit colours: 257 times the 8-bit ones, so that white is 65535.
+        # 16-bit colors: 257 times the 8-bit ones, so that white is 65535.
         np.testing.assert_array_equal(file.pages[0].colormap[:, :7], expected.T * 257.0)
 
 
@@ -153,7 +153,7 @@ def test_other_formats_give_what_pillow_gives(file_format):
     np.testing.assert_array_equal(decode_page(out.getvalue()), MASK)
 
 
-def test_colours_have_a_last_axis():
+def test_colors_have_a_last_axis():
     rgb = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     assert decode_page(publisher.tif(rgb[None])).tolist() == rgb.tolist()
 

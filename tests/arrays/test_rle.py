@@ -10,9 +10,13 @@ from support import publisher
 from support.runs import assert_canonical, label_arrays, make_runs, triples
 
 from _platelet_em.arrays import rle
-from _platelet_em.arrays.rle import format_runs, parse, parse_strings, text_buffer
+from _platelet_em.arrays.rle import format_runs, parse, text_buffer
 from _platelet_em.arrays.runs import Runs, encode, paint, resolve
 from _platelet_em.errors import LabelFormatError
+
+
+def parse_strings(strings, size, *name):
+    return parse(*text_buffer(strings, *name), size, *name)
 
 
 @st.composite

@@ -338,6 +338,19 @@ def test_registering_twice_changes_nothing(caplog):
     assert not caplog.records
 
 
+def test_a_mapping_that_other_code_has_replaced_is_left_alone_with_one_warning(
+    monkeypatch, caplog
+):
+    other = type("Other", (dict,), {})
+    monkeypatch.setattr(datasets_features, "Mapping", other)
+    for _ in range(3):
+        PlateletEMFormatter()
+    assert datasets_features.Mapping is other
+    (record,) = caplog.records
+    assert "features.Mapping was replaced by <class" in record.getMessage()
+    assert "written as dense lists; return dict(x.items()) instead" in record.getMessage()
+
+
 def test_private_names_of_datasets_that_are_touched():
     """A release of `datasets` that moves one of these fails here first."""
     from datasets import formatting, inspect, iterable_dataset, load, streaming

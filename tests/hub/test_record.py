@@ -14,7 +14,9 @@ import platelet_em
 from _platelet_em.commands.cli import main
 from _platelet_em.commands.info import describe
 from _platelet_em.commands.show import show
+from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub.build import build
+from _platelet_em.hub.integrity import read_build
 from _platelet_em.hub.record import check_readable, read_record
 
 DAMAGED = [
@@ -119,6 +121,7 @@ def test_a_damaged_record_is_made_again_in_a_repository_of_ours(
     stored, copied, repository, archives
 ):
     put_record(copied / "slices" / "train-00000-of-00008.parquet", stored)
+    assert read_build(copied, PUBLISHED) is None
     build(copied, data_dir=archives)
     assert contents(copied) == contents(repository)
 

@@ -16,7 +16,6 @@ from _platelet_em.publisher.volume import (
     ArchiveVolume,
     LabeledVolume,
     open_images,
-    read_label_file,
 )
 
 SOURCES = ["json", "tif"]
@@ -289,15 +288,6 @@ def test_labels_of_another_shape_than_the_images_are_refused(name, shape, tmp_pa
     expected = rf"50-.*{name}\.json: expected the image's shape \(2, 3, 4\), got shape {found}"
     with pytest.raises(LabelFormatError, match=expected):
         open_volume(source)
-
-
-def test_a_label_file_can_be_read_alone(archives, publication):
-    source = find_source(archives, "json", PUBLISHED)
-    found = read_label_file(source, FIRST, "semantic", "json", spec=PUBLISHED)
-    np.testing.assert_array_equal(np.asarray(found.labels), publication.volumes["50"].semantic)
-    assert found.form == "JSON, dtype 'int64'"
-    with pytest.raises(LabelFormatError, match=r"50-instance-cell\.json: expected the image's sh"):
-        read_label_file(source, FIRST, "cells", "json", spec=PUBLISHED, shape=(1, 2, 3))
 
 
 # Files are closed

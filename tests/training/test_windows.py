@@ -230,6 +230,15 @@ def test_invalid_columns_are_refused(load, columns):
         windows(load("slices"), GridWindows((4, 4)), columns=columns)
 
 
+@pytest.mark.parametrize("shape", [(4, 4), (1, 4, 4)])
+def test_images_instead_of_foreground_labels_are_refused(shape):
+    row = {"volume": "50", "organelles": LazyStack([np.zeros((4, 4), np.uint16)])}
+    source = datasets.IterableDataset.from_generator(lambda: iter([row]))
+    sampler = RandomWindows(shape, 1, min_foreground=0.1)
+    with pytest.raises(platelet_em.ArgumentError, match="need labels with 'class_id', got images"):
+        windows(source, sampler, columns=["organelles"])
+
+
 def test_slices_of_different_shapes_are_refused_when_they_are_read():
     rows = [{"volume": "50", "z": z, "image": np.zeros((4, 4 + z), np.uint16)} for z in range(2)]
     source = datasets.IterableDataset.from_generator(lambda: iter(rows))

@@ -25,13 +25,13 @@ Bytes = NDArray[np.uint8]
 Int64s = NDArray[np.int64]
 
 _COMPARE_CHUNK = 1 << 21
-"""Elements that are compared at a time: what a comparison makes stays small."""
+"""Elements that are compared at a time, so that the result of a comparison stays small."""
 
 _SPACE, _ZERO = 32, 48
 _POWERS_OF_TEN = 10 ** np.arange(1, 19, dtype=np.int64)
 
 _PAD = 16
-"""Zeros in front of joined digits: the reads of 18-digit numbers reach so far back."""
+"""Zeros in front of joined digits: the reads of 18-digit numbers reach that far back."""
 
 
 def value_runs(flat: NDArray[Any]) -> tuple[Int64s, Int64s, NDArray[Any]]:

@@ -42,7 +42,7 @@ Properties = Mapping[str, ArrayLike] | Callable[[], Mapping[str, ArrayLike]]
 """Values per instance by name, or a function that returns them when they are asked for."""
 
 _ARROW_DTYPES = {BORDER: np.bool_, "class_id": np.int64, "purity": np.float32, "cell": np.int32}
-"""What the properties are in Arrow; Python values do not say it."""
+"""dtypes of the properties in Arrow, which Python values do not have."""
 
 
 # --- ids and strings --------------------------------------------------------------------------

@@ -68,7 +68,7 @@ class LazyArray(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
         return value in np.asarray(self)
 
     def __bool__(self) -> bool:
-        # As NumPy has it: one element has its own truth value, any other number is an error.
+        # As in NumPy: one element has its own truth value, any other number is an error.
         return bool(np.asarray(self) if self.size == 1 else np.broadcast_to(False, self.shape))
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:

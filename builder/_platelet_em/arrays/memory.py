@@ -45,7 +45,7 @@ def check_room(
     if size <= _SMALL:
         return
     try:
-        # Memory that nobody has written to costs nothing, and tells whether it can be had.
+        # Memory that is not written to costs nothing, and shows whether it is available.
         fits = size <= _physical_memory() and np.empty(size, np.uint8).nbytes == size
     except MemoryError:
         fits = False
@@ -72,7 +72,7 @@ def keep_freed_memory() -> None:
     Two label maps of a slice that are freed together go back to the system, and the next sample
     pays 1,250 page faults, four times what it takes to decode. How much glibc keeps is twice the
     largest array that the process has freed so far (up to 32 MB per array, unless its environment
-    variables say otherwise), so one is freed that nobody has written to. With other allocators
+    variables say otherwise), so one is freed that was never written to. With other allocators
     this has no effect.
     """
     np.empty(_TWO_SAMPLES, np.uint8)

@@ -12,7 +12,7 @@ The publisher's own example:
 
 >>> from _platelet_em.arrays.runs import paint, resolve
 >>> example = ["7 2 12 1 21 1 40 1 50 4 60 3 68 1 71 1 81 1", "1 3 11 1 33 2 42 3 87 2"]
->>> paint(resolve(parse_strings(example, 100)), np.array([1, 2]), 100)[:12].tolist()
+>>> paint(resolve(parse(*text_buffer(example), 100)), np.array([1, 2]), 100)[:12].tolist()
 [2, 2, 2, 0, 0, 0, 1, 1, 0, 0, 2, 1]
 """
 
@@ -27,13 +27,13 @@ from _platelet_em.arrays.kernels import Bytes, Int64s, join_digits, read_numbers
 from _platelet_em.arrays.runs import Runs
 from _platelet_em.errors import LabelFormatError, quote
 
-__all__ = ["format_runs", "parse", "parse_strings", "text_buffer"]
+__all__ = ["format_runs", "parse", "text_buffer"]
 
 _SPACE, _ZERO, _LOW_BLANK, _HIGH_BLANK = 32, 48, 9, 13
 _MAX_DIGITS = 18
 _GROUP = 1 << 18
 """Bytes that are parsed at a time, so that the arrays made of them stay in the processor's cache.
-Threads do not pay: the calls into NumPy are so short that they wait for each other."""
+Threads do not help: the calls into NumPy are so short that they wait for each other."""
 
 Name = Callable[[int], str]
 """What to call a string in a message, by its position."""
@@ -72,43 +72,26 @@ def text_buffer(strings: Sequence[str], name: Name = _name_by_position) -> tuple
     return text, offsets
 
 
-def parse_strings(strings: Sequence[str], size: int, name: Name = _name_by_position) -> Runs:
+def parse(text: Bytes, offsets: Int64s, size: int, name: Name = _name_by_position) -> Runs:
     """Parse RLE strings strictly: digits and blanks, numbers in pairs, inside the array.
 
-    The runs are as the strings have them: unsorted, adjacent or overlapping ones stay so until
-    `runs.resolve` makes them canonical.
-
-    Args:
-        strings: One string per instance.
-        size: Voxels of the array that the strings describe.
-        name: What to call string `i` in a message, such as "50-instance-cell.json: id 34".
-
-    Returns:
-        Runs in the order of the strings, whose `owners` are positions in `strings`.
-
-    Raises:
-        LabelFormatError: names the string, the character or the run, what was expected and found.
-
-    >>> parse_strings(["7 2 12 1", "1 3"], 20).lengths.tolist()
-    [2, 1, 3]
-    """
-    return parse(*text_buffer(strings, name), size, name)
-
-
-def parse(text: Bytes, offsets: Int64s, size: int, name: Name = _name_by_position) -> Runs:
-    """Parse RLE strings that lie in one buffer, as in an Arrow string array.
+    The strings are in one buffer, as in an Arrow string array. The runs are as the strings have
+    them: unsorted, adjacent or overlapping ones stay so until `runs.resolve` makes them canonical.
 
     Args:
         text: uint8, the strings one after the other.
         offsets: int64 (n + 1,), where each string begins and ends.
         size: Voxels of the array that the strings describe.
-        name: What to call string `i` in a message.
+        name: What to call string `i` in a message, such as "50-instance-cell.json: id 34".
 
     Returns:
-        As `parse_strings`.
+        Runs in the order of the strings, whose `owners` are positions among the strings.
 
     Raises:
-        LabelFormatError: as `parse_strings`.
+        LabelFormatError: names the string, the character or the run, what was expected and found.
+
+    >>> parse(*text_buffer(["7 2 12 1", "1 3"]), 20).lengths.tolist()
+    [2, 1, 3]
     """
     text, offsets = text[offsets[0] : offsets[-1]], offsets - offsets[0]
     if len(text) <= 2 * _GROUP:

@@ -22,7 +22,6 @@ from _platelet_em.errors import LabelFormatError
 from _platelet_em.limits import MAX_ID
 
 __all__ = [
-    "Int64s",
     "Runs",
     "areas",
     "boxes",
@@ -33,7 +32,6 @@ __all__ = [
     "merge_adjacent",
     "paint",
     "resolve",
-    "value_runs",
     "window",
 ]
 

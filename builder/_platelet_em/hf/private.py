@@ -71,19 +71,23 @@ def write_as_structs(cls: type) -> None:
     It writes dense nested lists otherwise, unless the value is a `Mapping`. Registering the class
     as a `Mapping` globally would break DataLoaders, which collate the items of mappings. So only
     the name `Mapping` in the module of `datasets` that writes is replaced, by a class that accepts
-    both. If other code has already replaced that name, it is not changed, and a warning is logged.
+    both. If other code has already replaced that name, it stays, and one warning is logged.
     """
     _MappingOrOurs.register(cls)
     if features.Mapping is Mapping:
         features.Mapping = _MappingOrOurs
     elif features.Mapping is not _MappingOrOurs:
-        _log.warning(
-            "datasets.features.features.Mapping was replaced by %r: what a map returns as %s is "
-            "written as dense lists; return %s.to_dict() or its columns instead",
-            features.Mapping,
-            cls.__name__,
-            cls.__name__,
-        )
+        _warn_of_dense_lists(cls.__name__)
+
+
+@functools.cache
+def _warn_of_dense_lists(name: str) -> None:
+    _log.warning(
+        "datasets.features.features.Mapping was replaced by %r: what a map returns as %s is "
+        "written as dense lists; return dict(x.items()) instead of x",
+        features.Mapping,
+        name,
+    )
 
 
 # --- the builder ------------------------------------------------------------------------------

@@ -6,13 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from _platelet_em.arrays.label_columns import BORDER
+from _platelet_em.arrays.join import join_slices
 from _platelet_em.arrays.labels import LazyLabels
-from _platelet_em.arrays.runs import Runs, resolve
 from _platelet_em.arrays.volume_view import Box
 from _platelet_em.errors import ArgumentError, quote
 
-__all__ = ["Row", "RowVolume", "join_slices"]
+__all__ = ["Row", "RowVolume"]
 
 Row = Mapping[str, Any]
 
@@ -125,35 +124,3 @@ class RowVolume:
             window: NDArray[Any] = self._row(0)[column][box]
             return window
         return np.stack([self._row(k)[column][box[1:]] for k in range(box[0].start, box[0].stop)])
-
-
-def join_slices(slices: Sequence[LazyLabels]) -> LazyLabels:
-    """Join slices to labels (z, y, x), the inverse of `LazyLabels.slices`.
-
-    Args:
-        slices: Labels (y, x) of one shape, at least one.
-
-    Returns:
-        The labels of the volume, ids ascending. Properties are those of the first slice in which
-        an instance appears, without `touches_border`, which belongs to single slices.
-    """
-    ids = np.unique(np.concatenate([labels.ids for labels in slices]))
-    plane = slices[0].size
-    parts = []
-    for z, labels in enumerate(slices):
-        owners = np.searchsorted(ids, labels.ids)
-        runs = labels.runs
-        begin = z * plane
-        parts.append(Runs(runs.starts + begin, runs.stops + begin, owners[runs.owners]))
-    properties: dict[str, NDArray[Any]] = {}
-    for labels in reversed(slices):
-        at = np.searchsorted(ids, labels.ids)
-        for name, values in labels.properties.items():
-            if name == BORDER:
-                continue
-            joined = properties.setdefault(
-                name, np.zeros((len(ids), *values.shape[1:]), values.dtype)
-            )
-            joined[at] = values
-    shape = (len(slices), *slices[0].shape)
-    return LazyLabels.from_runs(shape, ids, resolve(Runs.join(parts)), properties)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from _platelet_em.arrays.page import decode_page
-from _platelet_em.errors import PlateletEMError, SchemaVersionError
+from _platelet_em.errors import PlateletEMError
 from _platelet_em.facts import DatasetSpec, VolumeSpec
 from _platelet_em.hub.card import CARD_MARK
 from _platelet_em.hub.layout import (
@@ -18,6 +18,7 @@ from _platelet_em.hub.layout import (
     STAGING,
     data_files,
     metadata_files,
+    repository_files,
     shard_name,
 )
 from _platelet_em.hub.record import Record, check_readable, read_checksums, read_record, sha256
@@ -42,7 +43,7 @@ class Problem:
         file: The file.
         expected: What should be there; empty if `error` is set.
         found: What is there; empty if `error` is set.
-        error: The exception that says it all, if there was one.
+        error: The exception that describes the problem, if there was one.
     """
 
     check: str
@@ -90,10 +91,9 @@ def read_build(folder: Path, spec: DatasetSpec) -> Record | None:
     Raises:
         SchemaVersionError: for data files of a newer schema.
     """
+    for path in repository_files(folder, spec):
+        read_record(path)  # a newer schema raises, a damaged record is only a problem
     repository = inspect_repository(folder, spec)
-    for problem in repository.problems:
-        if isinstance(problem.error, SchemaVersionError):
-            raise problem.error
     if repository.problems or not repository.record.keys() >= _RECORD_KEYS:
         return None
     return repository.record

@@ -31,11 +31,12 @@ def open_volume(folder: Path, volume: VolumeSpec, spec: DatasetSpec) -> RowVolum
     for path in files:
         with explain_damage(path):
             zs += pq.read_table(path, columns=["z"])["z"].to_pylist()
-    if not zs or zs != [*range(len(zs))]:
-        missing = sorted({*range(max(zs, default=0) + 1)} - {*zs})
+    row = next((i for i, z in enumerate(zs) if z != i), len(zs))
+    if row < len(zs) or not zs:
+        found = f"z = {zs[row]} in row {row}" if zs else "none"
         raise MissingMemberError(
             f"{folder}: volume {volume.name}: expected rows of all its slices in z order, found "
-            f"{len(zs)}, and none of z = {', '.join(map(str, missing[:5]))}: build it again"
+            f"{found}: build it again"
         )
     columns = ["image", SEMANTIC, *(instance.column for instance in spec.instances)]
     rows = ParquetRows(files, columns)

@@ -18,7 +18,6 @@ from _platelet_em.hub.layout import CROISSANT
 from _platelet_em.rows.schema import SCHEMA_VERSION, Columns, json_features
 
 __all__ = [
-    "METADATA_KEY",
     "Record",
     "check_readable",
     "parquet_metadata",
@@ -29,7 +28,7 @@ __all__ = [
 
 Record = dict[str, Any]
 
-METADATA_KEY = "platelet_em"
+_METADATA_KEY = "platelet_em"
 """Key of the record in the metadata of a Parquet file."""
 
 _VERSION_KEY = "schema_version"
@@ -44,7 +43,7 @@ def parquet_metadata(columns: Columns, record: dict[str, str]) -> dict[str, str]
     """
     return {
         "huggingface": json.dumps({"info": {"features": json_features(columns)}}),
-        METADATA_KEY: json.dumps({_VERSION_KEY: SCHEMA_VERSION, **record}),
+        _METADATA_KEY: json.dumps({_VERSION_KEY: SCHEMA_VERSION, **record}),
     }
 
 
@@ -75,7 +74,7 @@ def check_readable(files: Iterable[Path]) -> None:
     for path in files:
         if read_record(path) is None and (stored := _read_metadata(path)) is not None:
             raise SchemaVersionError(
-                f"{path}: metadata {METADATA_KEY!r}: expected a JSON object whose "
+                f"{path}: metadata {_METADATA_KEY!r}: expected a JSON object whose "
                 f"{_VERSION_KEY!r} is an integer of at least 1, got {quote(stored)}: fetch or "
                 "build the file again"
             )
@@ -87,7 +86,7 @@ def _read_metadata(path: Path) -> bytes | None:
         metadata: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
     except (OSError, pa.ArrowException):
         return None
-    return metadata.get(METADATA_KEY.encode())
+    return metadata.get(_METADATA_KEY.encode())
 
 
 def _parse(stored: bytes) -> Record | None:

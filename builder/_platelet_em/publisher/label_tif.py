@@ -7,8 +7,9 @@ from typing import IO, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from _platelet_em.arrays.kernels import value_runs
 from _platelet_em.arrays.labels import LazyLabels
-from _platelet_em.arrays.runs import Runs, merge_adjacent, value_runs
+from _platelet_em.arrays.runs import Runs, merge_adjacent
 from _platelet_em.errors import LabelFormatError
 from _platelet_em.facts import DatasetSpec
 from _platelet_em.limits import MAX_ID, MAX_LABELS
@@ -137,7 +138,7 @@ def _to_eight_bits(values: _PageValues, name: str) -> NDArray[np.int64]:
         return colors
     if (colors % 257 == 0).all():
         return colors // 257
-    # The larger samples tell the scale of the file, so the odd one is what breaks it.
+    # Larger samples exist, so the scale is 257: the first color off that scale is reported.
     wrong = int(np.argmax((colors % 257 != 0).any(axis=1)))
     _fail(
         name,

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from _platelet_em.arrays.kernels import Int64s
 from _platelet_em.arrays.labels import LazyLabels
-from _platelet_em.arrays.runs import Int64s, intersect
+from _platelet_em.arrays.runs import intersect
 from _platelet_em.facts import InstanceSpec
 
 __all__ = ["SharedVoxels", "measure_instances"]
@@ -81,10 +82,10 @@ def measure_instances(
 
     Returns:
         As far as the kind has them: `class_id`, int64, the class with most voxels of the instance
-        among those from `instance.first_class` on, the lower of two that are even, 0 for none;
-        `purity`, float32, the share of its voxels in that class, also in class 0; and a property
-        named after the parent, int32: the id of the parent with most of its voxels, the lower of
-        two that are even, 0 if more of them are in none.
+        among those from `instance.first_class` on, the lower one in a tie, 0 for none; `purity`,
+        float32, the share of its voxels in that class, also in class 0; and a property named
+        after the parent, int32: the id of the parent with most of its voxels, the lower one in a
+        tie, 0 if more of them are in none.
     """
     properties: dict[str, NDArray[Any]] = {}
     areas = labels.areas

@@ -14,12 +14,11 @@ from _platelet_em.arrays.volume_view import Box
 from _platelet_em.errors import ImageFormatError
 from _platelet_em.facts import SEMANTIC, DatasetSpec, VolumeSpec
 from _platelet_em.publisher.archive import Source
-from _platelet_em.publisher.label_file import LabelFile
 from _platelet_em.publisher.label_files import read_labels
 from _platelet_em.publisher.organelles import measure_instances
 from _platelet_em.publisher.tiff import TiffStack
 
-__all__ = ["ArchiveVolume", "LabeledVolume", "open_images", "read_label_file"]
+__all__ = ["ArchiveVolume", "LabeledVolume", "open_images"]
 
 Shape = tuple[int, int, int]
 
@@ -39,29 +38,6 @@ def open_images(source: Source, volume: VolumeSpec) -> TiffStack:
             f"{stack.shape[1:]}: convert the images"
         )
     return stack
-
-
-def read_label_file(
-    source: Source,
-    volume: VolumeSpec,
-    column: str,
-    label_source: str,
-    *,
-    spec: DatasetSpec,
-    shape: Shape | None = None,
-) -> LabelFile:
-    """The labels of a column of a volume; `shape` is that of its image, None accepts any.
-
-    Raises:
-        PlateletEMError: for a file that is missing, damaged, or of another shape.
-    """
-    name = volume.labels(column, label_source)
-    return read_labels(
-        source.open(name),
-        source.describe_member(name),
-        classes_of=spec if column == SEMANTIC else None,
-        shape=shape,
-    )
 
 
 class LabeledVolume:
@@ -154,14 +130,17 @@ class ArchiveVolume(LabeledVolume):
             images = opened.enter_context(open_images(source, volume))
             depth, height, width = images.shape
             shape = (depth, height, width)
-            labels = {
-                column: read_label_file(
-                    source, volume, column, label_source, spec=spec, shape=shape
+            labels = {}
+            for column in volume.columns:
+                name = volume.labels(column, label_source)
+                labels[column] = read_labels(
+                    source.open(name),
+                    source.describe_member(name),
+                    classes_of=spec if column == SEMANTIC else None,
+                    shape=shape,
                 ).labels
-                for column in volume.columns
-            }
             super().__init__(volume.name, shape, images.page, labels, spec)
-            # Closed at the latest when the volume is garbage.
+            # Closed at the latest when the volume is garbage-collected.
             self._close = weakref.finalize(self, opened.pop_all().close)
 
     def __enter__(self) -> "ArchiveVolume":

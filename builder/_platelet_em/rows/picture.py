@@ -126,20 +126,27 @@ def stretch(image: NDArray[np.uint16], low: float = 0.5, high: float = 99.5) -> 
     return stretched
 
 
-def contours(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
+def contours(labels: _Labels, thickness: int = 1) -> NDArray[np.bool_]:
     """Mark the inner boundary of every instance.
 
     Args:
         labels: integer (y, x), 0 is background.
+        thickness: Pixels up, down, left or right at which another label counts.
 
     Returns:
-        bool (y, x): the pixels of an instance that have a 4-neighbor of another label. Labels
+        bool (y, x): the pixels of an instance with another label within that distance. Labels
         beyond the image are unknown, so its border is no boundary.
 
     >>> contours(np.array([[0, 7, 7, 7, 8]])).astype(int).tolist()
     [[0, 1, 0, 1, 1]]
     """
-    return _thick_contours(labels, 1)
+    found = np.zeros(labels.shape, np.bool_)
+    for view, mask in ((labels, found), (labels.T, found.T)):
+        for step in range(1, thickness + 1):
+            differs = view[step:] != view[:-step]
+            mask[step:] |= differs
+            mask[:-step] |= differs
+    return found & (labels > 0)
 
 
 def draw_preview(arrays: SliceArrays, spec: DatasetSpec, *, width: int = 256) -> NDArray[np.uint8]:
@@ -264,17 +271,6 @@ def _resize_labels(labels: _Labels, size: tuple[int, int]) -> _Labels:
     return labels[np.ix_(y, x)]
 
 
-def _thick_contours(labels: _Labels, thickness: int) -> NDArray[np.bool_]:
-    """Pixels of an instance with another label at most `thickness` px up, down, left or right."""
-    found = np.zeros(labels.shape, np.bool_)
-    for view, mask in ((labels, found), (labels.T, found.T)):
-        for step in range(1, thickness + 1):
-            differs = view[step:] != view[:-step]
-            mask[step:] |= differs
-            mask[:-step] |= differs
-    return found & (labels > 0)
-
-
 def _colorize(labels: _Labels) -> NDArray[np.uint8]:
     """RGB (y, x, 3) of ids; memory grows with the number of ids, not with their size."""
     ids, inverse = np.unique(labels, return_inverse=True)
@@ -321,10 +317,10 @@ def _draw_contours(
     """
     thin = max(1, round(max(labels.shape) / 300))
     if instance.has_class:
-        edge = _thick_contours(labels, thin)
+        edge = contours(labels, thin)
         picture[edge] = classes[edge]
     else:
-        picture[_thick_contours(labels, 2 * thin)] = palette[instance.first_class]
+        picture[contours(labels, 2 * thin)] = palette[instance.first_class]
 
 
 def _count_ids(labels: _Labels) -> int:

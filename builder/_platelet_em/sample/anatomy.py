@@ -169,7 +169,7 @@ class Part(NamedTuple):
     label: int  # its class
     cell: int  # the number of its cell, from 1
     organelle: int  # the number of its organelle, from 1; 0 for a cell
-    shade: float  # how bright it is among its like, -1 to 1
+    shade: float  # brightness within its class, -1 to 1
 
 
 class _Kind(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from _platelet_em.arrays.runs import value_runs
+from _platelet_em.arrays.kernels import value_runs
 from _platelet_em.errors import ImageFormatError
 from _platelet_em.sample.anatomy import (
     CELL,

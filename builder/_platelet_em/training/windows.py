@@ -201,20 +201,18 @@ def _group_rows(rows: Any, columns: list[str], *, keep_rows: bool = True) -> lis
 
 def _measure_instances(volume: VolumeView, *, is_plane: bool) -> InstanceBoxes:
     """Boxes, areas and classes of the foreground instances, per slice or of the whole volume."""
-    if is_plane:
-        parts = [(z, volume.labels(_FOREGROUND, z)) for z in range(volume.shape[0])]
-    else:
-        parts = [(0, volume.labels(_FOREGROUND))]
+    has_labels = _FOREGROUND in volume.kinds
     boxes, areas, classes = [np.empty((0, 6), np.int64)], [], []
-    for z, labels in parts:
-        if "class_id" not in labels.properties:
+    for z in range(volume.shape[0]) if is_plane else (None,):
+        labels = volume.labels(_FOREGROUND, z) if has_labels else None
+        if labels is None or "class_id" not in labels.properties:
             raise ArgumentError(
                 f"volume {volume.name}, column {_FOREGROUND!r}: min_foreground and class_weights "
-                f"need labels with 'class_id', got {quote(labels)}"
+                f"need labels with 'class_id', got {quote(labels) if has_labels else 'images'}"
             )
         area, box = labels.areas, labels.bboxes
         present = area > 0
-        if is_plane:
+        if z is not None:
             begin = np.full((len(box), 1), z)
             box = np.hstack([begin, box[:, :2], begin + 1, box[:, 2:]])
         boxes.append(box[present])

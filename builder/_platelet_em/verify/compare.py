@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from _platelet_em.arrays.kernels import Int64s
 from _platelet_em.arrays.labels import LazyLabels
-from _platelet_em.arrays.runs import Int64s, Runs, merge_adjacent
+from _platelet_em.arrays.runs import Runs, merge_adjacent
 from _platelet_em.facts import SEMANTIC, DatasetSpec
 from _platelet_em.publisher.organelles import SharedVoxels
 from _platelet_em.verify.report import Section

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from _platelet_em.arrays.kernels import Int64s
 from _platelet_em.arrays.labels import LazyLabels
-from _platelet_em.arrays.runs import Int64s, Runs, clip, cut, intersect, resolve
+from _platelet_em.arrays.runs import Runs, clip, cut, intersect, resolve
 from _platelet_em.facts import SEMANTIC, DatasetSpec, InstanceSpec
 from _platelet_em.publisher.organelles import measure_instances
 from _platelet_em.rows.intensity import GrayHistogram

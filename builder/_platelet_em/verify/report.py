@@ -28,9 +28,9 @@ class Finding:
         check: Name of the check, the same in every version.
         file: The file, or archive and member.
         place: Where in it: z, y, x, id, row, column, as far as they apply.
-        expected: What should be there; empty if `found` says it all.
+        expected: What should be there; empty if `found` describes the problem completely.
         found: What is there.
-        remedy: What to do; empty for remarks, and if `found` says it.
+        remedy: What to do; empty for remarks, and if `found` includes it.
     """
 
     level: str

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets.utils import tqdm
 
+from _platelet_em.arrays.join import join_slices
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.page import decode_page
 from _platelet_em.facts import SEMANTIC, DatasetSpec, InstanceSpec, VolumeSpec
-from _platelet_em.hf.volume import join_slices
 from _platelet_em.hub.integrity import Repository
 from _platelet_em.hub.read import ParquetRows
 from _platelet_em.publisher.organelles import measure_instances
