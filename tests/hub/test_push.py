@@ -267,7 +267,7 @@ def test_an_incomplete_build_is_not_pushed(how, lfs, repository, tmp_path):
     assert NAME not in hub.repositories
 
 
-@pytest.mark.parametrize("how", DAMAGES[:3])  # test_intact.py repairs other damages
+@pytest.mark.parametrize("how", DAMAGES[:3])  # test_integrity.py repairs other damages
 def test_an_incomplete_build_is_completed_first(how, lfs, repository, archives, tmp_path):
     hub, run = lfs
     folder = damaged_build(repository, tmp_path / "repo", how)

@@ -204,6 +204,10 @@ HOSTILE = {
         endless("{" + INFO + ', "1": "', "1 24 " * 999, '"}'),
         f"expected at most {MAX_RUNS} runs, got more: the file is damaged, or holds noise",
     ),
+    "such a string with escaped blanks": (
+        endless("{" + INFO + ', "1": "', r"1\n1\n" * 999, '"}'),
+        f"expected at most {MAX_RUNS} runs, got more: the file is damaged, or holds noise",
+    ),
     "a number of 16 million digits": (
         written((1, "1 " + "1" * 2**24)),
         "id 1: a number of more than 18 digits at character 3",

@@ -87,7 +87,8 @@ def _read_text(file: IO[bytes], name: str) -> str:
             f"{name}: expected a JSON object of strings, got more than {_MAX_BRACKETS} lists and "
             f"objects: {REMEDY}"
         )
-    if data.count(b" ") > 2 * MAX_RUNS + _MAX_COMMAS:
+    # A blank of a string is a space or an escape: JSON has no others there.
+    if data.count(b" ") + data.count(b"\\") > 2 * MAX_RUNS + _MAX_COMMAS:
         check_run_count(MAX_RUNS + 1, name)
     try:
         return data.decode("utf-8-sig")
