@@ -1,5 +1,7 @@
 """`platelet-em show`: which pictures it draws, from where."""
 
+import shutil
+
 import pytest
 from PIL import Image
 
@@ -35,3 +37,18 @@ def test_a_slice_that_does_not_exist_is_an_error_with_those_that_do(z, source, t
     ):
         list(show(source, tmp_path, volume="50", slices=[z]))
     assert not any(tmp_path.iterdir())
+
+
+def test_slices_of_a_partly_downloaded_repository_are_shown(repository, tmp_path):
+    copied = shutil.copytree(repository, tmp_path / "copy")
+    (copied / "slices" / "train-00000-of-00008.parquet").unlink()
+    whole, partial = (
+        next(show(folder, tmp_path / name, volume="50", slices=[4])).read_bytes()
+        for folder, name in ((repository, "whole"), (copied, "partial"))
+    )
+    assert partial == whole
+    with pytest.raises(
+        platelet_em.MissingMemberError,
+        match="volume 50 has no slice z = 0: expected 1 to 8, of which 8 are present",
+    ):
+        list(show(copied, tmp_path, volume="50", slices=[0]))

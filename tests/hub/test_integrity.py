@@ -1,5 +1,6 @@
 """Whether a folder holds a complete build: what is damaged or changed is never taken for one."""
 
+import json
 import shutil
 import zipfile
 
@@ -44,9 +45,18 @@ def write(name, content):
     return change
 
 
+def describe_another_file(folder):
+    path = folder / "croissant.json"
+    document = json.loads(path.read_text())
+    file = next(node for node in document["distribution"] if node.get("sha256"))
+    document["distribution"].append({**file, "contentUrl": "slices/other.parquet"})
+    path.write_text(json.dumps(document))
+
+
 @pytest.mark.parametrize(
     "damage",
     [
+        pytest.param(describe_another_file, id="a description of other files"),
         pytest.param(flip_a_byte, id="a byte"),
         pytest.param(take_the_rows, id="no rows"),
         pytest.param(drop_a_column, id="no images"),

@@ -1,8 +1,13 @@
 """One volume in two sources: each voxel that differs is located, lost ids are remarks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support import publisher, verified
+
+from _platelet_em.facts import PUBLISHED, SemanticClass
+from _platelet_em.verify.view import name_class
 
 JET_WITH_4_AND_6_SWAPPED = [publisher.JET[i] for i in (0, 1, 2, 3, 6, 5, 4)]
 SHARD = "slices/train-00001-of-00008.parquet"
@@ -122,3 +127,10 @@ def test_a_repository_of_json_labels_is_compared_with_the_tif_archive(
     assert code == 1
     file = "50-instance-cell.tif"
     assert verified.has_finding(report, "error", "cell voxels", file, "as in", z=1)
+
+
+@pytest.mark.parametrize(("index", "name"), [(1, "cell"), (6, "other"), (9, "class 9")])
+def test_a_class_without_a_name_can_be_named(index, name):
+    names = ["background", "cell", "a", "b", "c", "d", "other"]
+    classes = tuple(SemanticClass(name=each, colors=()) for each in names)
+    assert name_class(index, replace(PUBLISHED, classes=classes)) == name

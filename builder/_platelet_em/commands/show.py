@@ -1,6 +1,6 @@
 """`platelet-em show`: draws slices with their labels as PNG files."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -47,15 +47,15 @@ def show(
     """
     source, folder = user_path(source), user_path(folder)
     with ExitStack() as opened:
-        view = _open(source, volume, label_source, spec, opened)
+        view, indices = _open(source, volume, label_source, spec, opened)
         for z in slices:
-            if not 0 <= z < view.shape[0]:
+            if z not in indices:
                 raise MissingMemberError(
-                    f"{source}: volume {volume} has no slice z = {z}: expected 0 to "
-                    f"{view.shape[0] - 1}"
+                    f"{source}: volume {volume} has no slice z = {z}: expected {min(indices)} to "
+                    f"{max(indices)}, of which {len(indices)} are present"
                 )
             title = f"{spec.name}, volume {volume}, z = {z}"
-            picture = draw_panels(read_slice(view, z), spec, title=title)
+            picture = draw_panels(read_slice(view, indices[z]), spec, title=title)
             target = folder / f"{spec.name}-{volume}-z{z:03}.png"
             with new_file(target) as file:
                 file.write(to_png(picture))
@@ -64,10 +64,15 @@ def show(
 
 def _open(
     source: Path, volume: str, label_source: str, spec: DatasetSpec, opened: ExitStack
-) -> VolumeView:
-    """The volume in a repository or in archives; `opened` closes it."""
+) -> tuple[VolumeView, Mapping[int, int]]:
+    """The volume in a repository or in archives, and z -> index of each slice in it.
+
+    `opened` closes the volume.
+    """
     volume_spec = spec.volume(volume)
     if data_files(source, SLICES.name, volume_spec.split):
-        return open_volume(source, volume_spec, spec)
+        stored = open_volume(source, volume_spec, spec, partial=True)
+        return stored, {z: i for i, z in enumerate(stored.zs or ())}
     archives = find_source(source, label_source, spec)
-    return opened.enter_context(ArchiveVolume(archives, volume_spec, label_source, spec))
+    view = opened.enter_context(ArchiveVolume(archives, volume_spec, label_source, spec))
+    return view, {z: z for z in range(view.shape[0])}

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from _platelet_em.arrays.page import decode_page
-from _platelet_em.errors import PlateletEMError
+from _platelet_em.errors import PlateletEMError, quote
 from _platelet_em.facts import DatasetSpec, VolumeSpec
 from _platelet_em.hub.card import CARD_MARK
 from _platelet_em.hub.layout import (
@@ -254,8 +254,18 @@ def _check_checksums(repository: Repository, files: list[Path]) -> Iterator[Prob
             found=str(found),
         )
         return
-    for path in files:
-        expected = repository.checksums.get(path.relative_to(folder).as_posix())
+    present = {path.relative_to(folder).as_posix(): path for path in files}
+    # A file that is missing has been reported already, for the numbers of the shards.
+    others = set() if repository.problems else repository.checksums.keys() - present.keys()
+    for name in sorted(map(str, others)):
+        yield Problem(
+            check="sums",
+            file=str(folder / CROISSANT),
+            expected="checksums of the data files",
+            found=f"one of a file that does not exist: {quote(name)}",
+        )
+    for name, path in present.items():
+        expected = repository.checksums.get(name)
         try:
             found = sha256(path)
         except OSError as error:

@@ -17,8 +17,17 @@ from _platelet_em.rows.make import SLICES
 __all__ = ["ParquetRows", "open_volume"]
 
 
-def open_volume(folder: Path, volume: VolumeSpec, spec: DatasetSpec) -> RowVolume:
+def open_volume(
+    folder: Path, volume: VolumeSpec, spec: DatasetSpec, *, partial: bool = False
+) -> RowVolume:
     """A volume of a built repository; one row group is in memory at a time.
+
+    Args:
+        folder: The repository.
+        volume: The volume, at least one slice of which is in the repository.
+        spec: The dataset.
+        partial: Whether slices may be missing, as in a partial download. The volume then consists
+            of the slices that exist, and its `zs` are their z.
 
     Raises:
         MissingMemberError: if rows of the volume are missing.
@@ -32,7 +41,7 @@ def open_volume(folder: Path, volume: VolumeSpec, spec: DatasetSpec) -> RowVolum
         with explain_damage(path):
             zs += pq.read_table(path, columns=["z"])["z"].to_pylist()
     row = next((i for i, z in enumerate(zs) if z != i), len(zs))
-    if row < len(zs) or not zs:
+    if not zs or (row < len(zs) and not partial):
         found = f"z = {zs[row]} in row {row}" if zs else "none"
         raise MissingMemberError(
             f"{folder}: volume {volume.name}: expected rows of all its slices in z order, found "

@@ -11,7 +11,7 @@ from _platelet_em.arrays.runs import Runs, merge_adjacent
 from _platelet_em.facts import SEMANTIC, DatasetSpec
 from _platelet_em.publisher.organelles import SharedVoxels
 from _platelet_em.verify.report import Section
-from _platelet_em.verify.view import MAX_CLASSES, VerifiedVolume, noun_of, slices_of
+from _platelet_em.verify.view import MAX_CLASSES, VerifiedVolume, name_class, noun_of, slices_of
 
 __all__ = ["compare_volumes"]
 
@@ -123,7 +123,7 @@ def _compare_classes(
     images = table.argmax(axis=1)[present]
     moved = present[images != present]
     if set(images) == set(present) and total == table[moved].sum():
-        names = ", ".join(f"{i} ({spec.class_names[i]})" for i in moved)
+        names = ", ".join(f"{i} ({name_class(i, spec)})" for i in moved)
         section.error(
             "palette",
             other.files[SEMANTIC],

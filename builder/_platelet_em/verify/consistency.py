@@ -13,7 +13,7 @@ from _platelet_em.facts import SEMANTIC, DatasetSpec, InstanceSpec
 from _platelet_em.publisher.organelles import measure_instances
 from _platelet_em.rows.intensity import GrayHistogram
 from _platelet_em.verify.report import Section
-from _platelet_em.verify.view import MAX_CLASSES, VerifiedVolume, noun_of, slices_of
+from _platelet_em.verify.view import MAX_CLASSES, VerifiedVolume, name_class, noun_of, slices_of
 
 __all__ = ["check_volume"]
 
@@ -312,7 +312,7 @@ def _check_purity(
         section.figure(f"outside of {parent.column}", f"{outside} {instance.column}", outside)
     if len(mixed):
         worst = mixed[np.argsort(purity[mixed], kind="stable")]
-        names = [_name_class(int(properties["class_id"][i]), spec) for i in worst]
+        names = [name_class(int(properties["class_id"][i]), spec) for i in worst]
         examples = [
             f"{labels.ids[i]} ({purity[i]:.1%} {name})"
             for i, name in zip(worst, names, strict=True)
@@ -336,12 +336,6 @@ def _slice_runs(labels: LazyLabels, z: int) -> Runs:
     """The runs of slice z, counted from its beginning; owners are indices into `labels.ids`."""
     plane = labels.shape[1] * labels.shape[2]
     return clip(labels.runs, z * plane, (z + 1) * plane)
-
-
-def _name_class(class_id: int, spec: DatasetSpec) -> str:
-    # A damaged mask has classes without a name.
-    names = spec.class_names
-    return names[class_id] if class_id < len(names) else f"class {class_id}"
 
 
 def _list_some(values: list[Any]) -> str:

@@ -18,7 +18,14 @@ from _platelet_em.publisher.label_files import read_labels
 from _platelet_em.publisher.volume import open_images
 from _platelet_em.verify.report import Section
 
-__all__ = ["MAX_CLASSES", "VerifiedVolume", "noun_of", "read_archive_volume", "slices_of"]
+__all__ = [
+    "MAX_CLASSES",
+    "VerifiedVolume",
+    "name_class",
+    "noun_of",
+    "read_archive_volume",
+    "slices_of",
+]
 
 MAX_CLASSES = 256
 """Class indices that a mask can hold, valid or not."""
@@ -54,6 +61,11 @@ class VerifiedVolume:
 def noun_of(column: str, spec: DatasetSpec) -> str:
     """What checks and figures call a column: "semantic", "cell", "organelle"."""
     return column if column == SEMANTIC else spec.instance(column).name
+
+
+def name_class(index: int, spec: DatasetSpec) -> str:
+    """The name of a class; a damaged mask has classes without one."""
+    return spec.class_names[index] if index < len(spec.classes) else f"class {index}"
 
 
 def slices_of(view: VerifiedVolume, subject: str) -> Iterable[int]:
