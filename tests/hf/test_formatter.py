@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import textwrap
+from collections.abc import Mapping
 from inspect import signature
 
 import datasets
@@ -336,6 +337,17 @@ def test_registering_twice_changes_nothing(caplog):
     register_format()
     assert register_format() == "platelet_em"
     assert not caplog.records
+
+
+def test_another_replacement_of_mapping_is_kept_with_one_warning(train, monkeypatch, caplog):
+    replaced = (Mapping,)
+    monkeypatch.setattr(datasets_features, "Mapping", replaced)
+    plain = train.map(lambda row: {"again": dict(row["cells"].items())})
+    for row in plain:
+        assert row["again"].equals(row["cells"])
+    assert datasets_features.Mapping is replaced
+    assert len(caplog.records) == 1
+    assert "return dict(labels.items()) instead" in caplog.text
 
 
 def test_private_names_of_datasets_that_are_touched():
