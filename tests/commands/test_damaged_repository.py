@@ -47,3 +47,13 @@ def test_a_missing_column_is_named(column, repository, tmp_path, capsys):
     message = capsys.readouterr().err
     assert message.startswith(f"platelet-em: {path}: expected the column {column!r}, got only [")
     assert message.endswith(": build it again\n")
+
+
+def test_slices_of_swapped_files_are_not_drawn(repository, tmp_path, capsys):
+    folder = shutil.copytree(repository, tmp_path / "repo")
+    first, second = sorted((folder / "slices").glob("train-*"))[:2]
+    contents = first.read_bytes(), second.read_bytes()
+    second.write_bytes(contents[0])
+    first.write_bytes(contents[1])
+    assert main(["show", str(folder), "--z", "0", "--out", str(tmp_path / "pictures")]) == 1
+    assert "found z = 1 instead of 0 in row 0 of 9: build it again" in capsys.readouterr().err
