@@ -9,8 +9,9 @@ import pytest
 
 import platelet_em
 from _platelet_em.facts import PUBLISHED
+from _platelet_em.hub import integrity
 from _platelet_em.hub.build import build
-from _platelet_em.hub.integrity import read_build
+from _platelet_em.hub.integrity import Repository, read_build
 from _platelet_em.hub.push import push
 
 SHARD = "slices/train-00003-of-00008.parquet"
@@ -114,3 +115,12 @@ def test_a_folder_in_the_place_of_a_shard_is_named(repository, archives, tmp_pat
     with pytest.raises(platelet_em.OutputError, match=f"{SHARD}: expected a file"):
         build(folder, data_dir=archives)
     assert (folder / "README.md").is_file()
+
+
+def test_a_record_without_the_origin_is_of_no_complete_build(monkeypatch, tmp_path):
+    record = {"fingerprint": "", "label_source": "json"}
+    found = Repository(tmp_path, record)
+    monkeypatch.setattr(integrity, "inspect_repository", lambda *_: found)
+    assert read_build(tmp_path, PUBLISHED) is None
+    record["origin"] = "publisher"
+    assert read_build(tmp_path, PUBLISHED) == record

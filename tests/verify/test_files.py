@@ -64,6 +64,30 @@ def test_a_fault_of_a_file_is_found_and_the_rest_is_checked(fault, copied, capsy
     assert figures[0]["cell > 0 == semantic > 0"]["differ"] == 0
 
 
+def test_files_with_another_checksum_are_not_counted(copied, capsys):
+    change_a_byte(copied / SHARD)
+    report = verified.run(capsys, copied)[1]
+    total = len(list(copied.rglob("*.parquet")))
+    assert verified.figures(report, "a built repository")[0]["sums"] == total - 1
+
+
+def test_rows_of_a_shard_too_many_are_an_error(copied, capsys):
+    path = copied / "preview" / "train-00000-of-00001.parquet"
+    shutil.copy(path, path.with_name("train-00001-of-00002.parquet"))
+    path.rename(path.with_name("train-00000-of-00002.parquet"))
+    report = verified.run(capsys, copied)[1]
+    name = "train-00001-of-00002.parquet"
+    assert verified.has_finding(report, "error", "rows", name, "0 rows of ")
+
+
+def test_a_file_of_another_schema_still_has_its_record(copied, capsys):
+    reverse_columns(copied / SHARD)
+    report = verified.run(capsys, copied)[1]
+    checks = {check for check, *_ in verified.findings(report, "error")}
+    assert "schema" in checks
+    assert "record" not in checks
+
+
 def test_the_first_file_may_be_the_one_of_another_build(copied, capsys):
     path = copied / "slices" / "train-00000-of-00008.parquet"
     verified.change_metadata(path, tool_version="0.0.1")

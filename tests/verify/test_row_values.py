@@ -1,8 +1,11 @@
 """Values of one row: each field that is damaged or wrong is found at its row and column."""
 
+import io
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from support import verified
 
 from _platelet_em.rows.make import CONFIG_NAMES
@@ -21,6 +24,16 @@ def split_run(row):
     row["cells"]["rle"][0] = " ".join(
         [start, "1", str(int(start) + 1), str(int(length) - 1), *others]
     )
+
+
+def recolor_last_class(row):
+    with Image.open(io.BytesIO(row["semantic"]["bytes"])) as picture:
+        palette = picture.getpalette()
+        palette[3 * 6] ^= 1
+        picture.putpalette(palette)
+        out = io.BytesIO()
+        picture.save(out, "TIFF")
+    row["semantic"]["bytes"] = out.getvalue()
 
 
 assign, paint, put = verified.assign, verified.paint, verified.put
@@ -42,6 +55,7 @@ FAULTS = {
     "shape": (put("cells", "shape", -1), "shape", "cells.shape", "[-1, 34]"),
     "class 7": (paint("semantic", 7), "classes", "semantic", "classes from 0 to 6 7"),
     "palette": (paint("semantic", 0), "palette", "semantic", "['L']"),
+    "one color": (recolor_last_class, "palette", "semantic", "[0, 0, 0, "),
     "no image": (assign("image", None), "page", "image", "an encoded image none"),
     "no TIFF": (assign("image", {"bytes": b"GIF89a", "path": ""}), "page", "image", "GIF89a"),
     "n_cells": (assign("n_cells", 9), "n_cells", "n_cells", "2 9"),

@@ -77,15 +77,15 @@ def write_as_structs(cls: type) -> None:
     if features.Mapping is Mapping:
         features.Mapping = _MappingOrOurs
     elif features.Mapping is not _MappingOrOurs:
-        _warn_of_dense_lists(cls.__name__)
+        _warn_of_dense_lists(repr(features.Mapping), cls.__name__)
 
 
-@functools.cache
-def _warn_of_dense_lists(name: str) -> None:
+@functools.cache  # a formatter is made for each row that is read
+def _warn_of_dense_lists(mapping: str, name: str) -> None:
     _log.warning(
-        "datasets.features.features.Mapping was replaced by %r: what a map returns as %s is "
-        "written as dense lists; return dict(x.items()) instead of x",
-        features.Mapping,
+        "datasets.features.features.Mapping was replaced by %s: what a map returns as %s is "
+        "written as dense lists; return dict(labels.items()) instead",
+        mapping,
         name,
     )
 

@@ -2,6 +2,7 @@
 
 import collections
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from _platelet_em.arrays.page import decode_page
-from _platelet_em.errors import PlateletEMError, quote
+from _platelet_em.errors import PlateletEMError, SchemaVersionError, quote
 from _platelet_em.facts import DatasetSpec, VolumeSpec
 from _platelet_em.hub.card import CARD_MARK
 from _platelet_em.hub.layout import (
@@ -111,11 +112,12 @@ def inspect_repository(folder: Path, spec: DatasetSpec) -> Repository:
             problems += _check_names(folder, config.name, volume)
             readable = repository.files[config.name, volume.name] = []
             for path in data_files(folder, config.name, volume.split):
-                records[path] = None
                 found = [*_check_schema(path, schema)]
                 problems += found
-                if not found:
+                records[path] = None
+                with suppress(SchemaVersionError):  # a problem of its schema already
                     records[path] = read_record(path)
+                if not found:
                     readable.append(path)
     problems += _check_records(repository, records)
     problems += _check_checksums(repository, list(records))

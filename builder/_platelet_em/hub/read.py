@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from _platelet_em.errors import MissingMemberError
+from _platelet_em.errors import ArchiveError, MissingMemberError, quote
 from _platelet_em.facts import SEMANTIC, DatasetSpec, VolumeSpec
 from _platelet_em.hf.formatter import PlateletEMFormatter
 from _platelet_em.hf.volume import Row, RowVolume
@@ -31,23 +31,36 @@ def open_volume(
 
     Raises:
         MissingMemberError: if rows of the volume are missing.
-        ArchiveError: for a file that is damaged.
+        ArchiveError: for a file that is damaged, or lacks a column.
         SchemaVersionError: for a repository of a newer schema.
     """
     files = data_files(folder, SLICES.name, volume.split)
     check_readable(files)
+    columns = ["image", SEMANTIC, *(instance.column for instance in spec.instances)]
     zs: list[Any] = []
     for path in files:
         with explain_damage(path):
+            names = pq.read_schema(path).names
+        if missing := [name for name in ("z", *columns) if name not in names]:
+            raise ArchiveError(
+                f"{path}: expected the column {missing[0]!r}, got only {quote(names)}: build it "
+                "again"
+            )
+        with explain_damage(path):
             zs += pq.read_table(path, columns=["z"])["z"].to_pylist()
-    row = next((i for i, z in enumerate(zs) if z != i), len(zs))
-    if not zs or (row < len(zs) and not partial):
-        found = f"z = {zs[row]} in row {row}" if zs else "none"
+    if not zs:
         raise MissingMemberError(
-            f"{folder}: volume {volume.name}: expected rows of all its slices in z order, found "
-            f"{found}: build it again"
+            f"{folder}: volume {volume.name}: expected rows of its slices, found none: build it "
+            "again"
         )
-    columns = ["image", SEMANTIC, *(instance.column for instance in spec.instances)]
+    previous = -1
+    for i, z in enumerate(zs):
+        if z != i and not (partial and isinstance(z, int) and z > previous):
+            raise MissingMemberError(
+                f"{folder}: volume {volume.name}: expected rows of all its slices in z order, "
+                f"found z = {quote(z)} instead of {i} in row {i} of {len(zs)}: build it again"
+            )
+        previous = z
     rows = ParquetRows(files, columns)
     return RowVolume(volume.name, rows, columns, range(len(zs)), zs, keep_rows=False)
 
