@@ -1,0 +1,119 @@
+"""Volumes of a built repository are those of the archive that it was built from."""
+
+import re
+import shutil
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from support import verified
+
+import platelet_em
+from _platelet_em.facts import PUBLISHED
+from _platelet_em.hub import read as read_module
+from _platelet_em.hub.layout import data_files
+from _platelet_em.hub.read import ParquetRows, open_volume
+from _platelet_em.publisher.archive import find_source
+from _platelet_em.publisher.volume import ArchiveVolume
+
+TRAIN = PUBLISHED.volume("50")
+COLUMNS = ["image", "semantic", "cells", "organelles"]
+SHARD = "slices/train-00003-of-00008.parquet"
+
+
+@pytest.fixture
+def copied(repository, tmp_path):
+    """A copy of the repository, to be changed."""
+    return shutil.copytree(repository, tmp_path / "repo")
+
+
+@pytest.mark.parametrize("name", ["50", "24"])
+def test_it_equals_the_volume_of_the_archive(repository, archives, name):
+    spec = PUBLISHED.volume(name)
+    found = open_volume(repository, spec, PUBLISHED)
+    source = find_source(archives, "json", PUBLISHED)
+    with ArchiveVolume(source, spec, "json", PUBLISHED) as expected:
+        assert found.name == expected.name == name
+        assert found.shape == expected.shape
+        assert found.kinds == expected.kinds
+        for z in range(expected.shape[0]):
+            assert np.array_equal(found.image(z), expected.image(z))
+            assert np.array_equal(found.semantic(z), expected.semantic(z))
+        for kind in expected.kinds:
+            check_same_labels(found.labels(kind), expected.labels(kind))
+            for z in range(expected.shape[0]):
+                check_same_labels(found.labels(kind, z), expected.labels(kind, z))
+        box = np.s_[1:4, 2:9, 20:31]
+        for column in COLUMNS:
+            assert np.array_equal(found.window(column, box), expected.window(column, box))
+
+
+def check_same_labels(found, expected):
+    assert found.equals(expected)
+    assert found.ids.tolist() == expected.ids.tolist()
+    properties = {**found.properties, **expected.properties}
+    for name in properties.keys() - {"touches_border"}:
+        assert np.array_equal(found.properties[name], expected.properties[name]), name
+
+
+def test_one_row_group_is_in_memory_at_a_time(repository, monkeypatch):
+    opened = []
+    parquet_file = pq.ParquetFile
+
+    def note(path, **options):
+        opened.append(path.name)
+        return parquet_file(path, **options)
+
+    rows = ParquetRows(data_files(repository, "slices", "train"), COLUMNS)
+    assert len(rows) == 9
+    monkeypatch.setattr(read_module.pq, "ParquetFile", note)
+    shards = [f"train-{i:05}-of-00008.parquet" for i in range(8)]
+    assert [list(row) for row in rows] == [COLUMNS] * 9
+    assert opened == shards
+    opened.clear()
+    for index in (8, 7, 8, 0, 8):
+        assert isinstance(rows[index]["cells"], platelet_em.LazyLabels)
+    assert opened == [shards[0], shards[7]]
+
+
+# --- errors -----------------------------------------------------------------------------------
+
+
+def expect_missing(folder, found, missing):
+    message = (
+        f"{folder}: volume 50: expected rows of all its slices in z order, "
+        f"found {found}, and none of z = {missing}"
+    )
+    with pytest.raises(platelet_em.MissingMemberError, match=re.escape(message)):
+        open_volume(folder, TRAIN, PUBLISHED)
+
+
+def test_a_missing_shard_is_an_error(copied):
+    (copied / SHARD).unlink()
+    expect_missing(copied, 8, "3: build it again")
+
+
+def test_a_volume_without_rows_is_an_error(copied):
+    shutil.rmtree(copied / "slices")
+    expect_missing(copied, 0, "0: build it again")
+
+
+def test_a_row_of_another_slice_is_an_error(copied):
+    verified.change_rows(copied / SHARD, 0, verified.assign("z", 5))
+    expect_missing(copied, 9, "3: build it again")
+
+
+def test_rows_in_another_order_are_an_error(copied):
+    first, second = copied / SHARD, copied / SHARD.replace("00003", "00004")
+    contents = first.read_bytes(), second.read_bytes()
+    first.write_bytes(contents[1])
+    second.write_bytes(contents[0])
+    message = "volume 50: expected rows of all its slices in z order, found 9"
+    with pytest.raises(platelet_em.MissingMemberError, match=message):
+        open_volume(copied, TRAIN, PUBLISHED)
+
+
+def test_a_newer_schema_is_an_error(copied):
+    verified.change_metadata(copied / SHARD, schema_version=2)
+    with pytest.raises(platelet_em.SchemaVersionError, match=f"{SHARD}: is of schema 2"):
+        open_volume(copied, TRAIN, PUBLISHED)
