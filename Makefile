@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
-# Where tests/support/ends.py looks for the oldest datasets that is supported.
+# Where tests/support/versions.py looks for the oldest supported version of datasets.
 OLDEST := $(VENV)/datasets-3.6/bin/python -m pip --quiet --disable-pip-version-check
 
 # Further Pythons that make test-long tries, as far as they are installed.
