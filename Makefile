@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
-# The environment with the oldest supported datasets; tests/support/ends.py looks for it there.
+# The environment with the oldest supported datasets; tests/support/versions.py looks for it there.
 OLDEST := $(VENV)/datasets-3.6/bin/python -m pip --quiet --disable-pip-version-check
 
 # Other Pythons for make test-long, as far as they are installed.

@@ -1,6 +1,7 @@
-"""Fixtures: a publication with its archives, and a world without network or shared caches."""
+"""Fixtures: small archives and their repositories, without network or shared caches."""
 
 import os
+import shutil
 import socket
 import tempfile
 
@@ -14,9 +15,10 @@ import numpy as np
 import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
-from support import ends, plain, publisher, verified
+from support import plain, publisher, verified, versions
 from support.clients import hub, with_us, without_us  # noqa: F401  # fixtures for all modules
 from support.faulty_http import server, waits  # noqa: F401  # fixtures for all modules
+from support.programs.check_rows import KINDS
 
 import platelet_em
 from _platelet_em.hub.build import build
@@ -30,8 +32,14 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _remove_home():
+    yield
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _no_network():
-    """Addresses beyond this machine are refused, so no test can depend on them."""
+    """Refuse addresses outside this machine, so that no test can depend on them."""
     connect = socket.socket.connect
 
     def refuse(self, address):
@@ -54,7 +62,7 @@ def publication():
 def truth(publication, tmp_path_factory):
     """The voxels in a file, for processes that check rows."""
     volumes = publication.volumes.items()
-    arrays = {f"{name}_{kind}": getattr(v, kind) for name, v in volumes for kind in plain.KINDS}
+    arrays = {f"{name}_{kind}": getattr(v, kind) for name, v in volumes for kind in KINDS}
     path = tmp_path_factory.mktemp("truth") / "truth.npz"
     np.savez(path, **arrays)
     return path
@@ -83,20 +91,20 @@ def same_partition():
 
 @pytest.fixture(scope="session")
 def plain_packages(tmp_path_factory):
-    """Everything that is installed but this project, see plain.py."""
+    """Everything that is installed except this project, see plain.py."""
     return plain.site_packages_without_us(tmp_path_factory.mktemp("site-packages"))
 
 
 @pytest.fixture(scope="session")
 def oldest():
-    """The interpreter that has the oldest `datasets` that is supported, see ends.py."""
-    return ends.oldest()
+    """The interpreter with the oldest supported version of `datasets`, see versions.py."""
+    return versions.oldest()
 
 
 @pytest.fixture(params=["newest", "oldest"])
-def end(request):
-    """Either end of what is supported: the interpreter of the tests, and that of `oldest`."""
-    return ends.NEWEST if request.param == "newest" else request.getfixturevalue("oldest")
+def newest_or_oldest(request):
+    """The interpreters with the newest and the oldest supported version of `datasets`."""
+    return versions.NEWEST if request.param == "newest" else request.getfixturevalue("oldest")
 
 
 @pytest.fixture(scope="session")
@@ -113,7 +121,7 @@ def repository(archives, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tidy_archives(tmp_path_factory):
-    """A folder with archives in which nothing is wrong, see verified.py."""
+    """A folder with archives without any fault, see verified.py."""
     folder = tmp_path_factory.mktemp("clean") / "archives"
     return verified.write_archives(folder, verified.tidy(), verified.tidy())
 
@@ -126,43 +134,45 @@ def tidy_repository(tidy_archives):
 
 @pytest.fixture(scope="session")
 def full_archives(tmp_path_factory):
-    """Archives of a sample of the published size, made once for all processes of the tests."""
-    return _make_once(
-        tmp_path_factory,
-        "full-archives",
-        lambda out: platelet_em.write_sample(out, depth=50, size=800),
-    )
+    """Archives of a sample of the published size, written once for all test processes."""
+
+    def write(out):
+        platelet_em.write_sample(out, depth=50, size=800)
+
+    return _make_once(tmp_path_factory, "full-archives", write)
 
 
 @pytest.fixture(scope="session")
 def full_size(full_archives, tmp_path_factory):
     """The repository built from it."""
-    return _make_once(
-        tmp_path_factory, "full-size", lambda out: build(out, data_dir=full_archives)
-    )
+
+    def write(out):
+        build(out, data_dir=full_archives)
+
+    return _make_once(tmp_path_factory, "full-size", write)
 
 
-def _make_once(tmp_path_factory, name, make):
-    """A folder that is made by the first process of the tests that needs it."""
+def _make_once(tmp_path_factory, name, write):
+    """A folder that the first test process to need it writes."""
     root = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         root = root.parent  # shared by all workers
     with FileLock(root / f"{name}.lock"):
         if not (root / f"{name}.complete").exists():
-            make(root / name)
+            write(root / name)
             (root / f"{name}.complete").touch()
     return root / name
 
 
 @pytest.fixture(scope="session")
 def loaded(repository, cache):
-    """The repository's slices as plain datasets loads them: a DatasetDict without format."""
+    """The repository's `slices`, loaded by plain `datasets`: a DatasetDict without format."""
     return datasets.load_dataset(str(repository), "slices", cache_dir=str(cache))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def check_row(publication):
-    """Compare a row of `slices` in our format with the truth."""
+    """Compare a row of `slices` in the format `"platelet_em"` with the truth."""
 
     def check(row):
         truth, z = publication.volumes[row["volume"]], row["z"]

@@ -1,4 +1,4 @@
-"""What `pip install .` puts into an environment: the face, the works, and nothing else."""
+"""What `pip install .` puts into an environment: both packages and the command, nothing else."""
 
 import importlib.metadata
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 try:
     DISTRIBUTION = importlib.metadata.distribution("platelet-em")
 except importlib.metadata.PackageNotFoundError:
-    pytest.skip("tests run on a checkout that is not installed", allow_module_level=True)
+    pytest.skip("this project is not installed", allow_module_level=True)
 
 ROOT = Path(__file__).parents[1]
 FILES = {str(path) for path in DISTRIBUTION.files}
@@ -23,7 +23,7 @@ def test_only_the_two_packages_and_the_command():
     assert {Path(path).name for path in FILES if path.startswith("..")} == {"platelet-em"}
 
 
-def test_typed_and_complete():
+def test_type_markers_and_all_modules_are_installed():
     assert {"platelet_em/__init__.py", "platelet_em/py.typed", "_platelet_em/py.typed"} <= FILES
     assert "_platelet_em/dataset_card.md" in FILES
     modules = {
@@ -33,7 +33,7 @@ def test_typed_and_complete():
     assert modules <= FILES
 
 
-def test_what_is_tested_is_what_was_built():
+def test_the_installed_package_is_what_is_tested():
     import platelet_em
 
     face = DISTRIBUTION.locate_file("platelet_em/__init__.py")
@@ -47,7 +47,7 @@ def test_version():
     assert DISTRIBUTION.version == _platelet_em.__version__
 
 
-def test_dependencies_are_those_of_the_contract():
+def test_only_the_intended_packages_are_dependencies():
     names = {
         requirement.split(">")[0].strip()
         for requirement in DISTRIBUTION.requires

@@ -10,7 +10,7 @@ import _platelet_em
 import platelet_em
 
 FOLDER = Path(_platelet_em.__file__).parent
-FLOORS = (
+LEVELS = (
     ("",),
     ("arrays",),
     ("publisher",),
@@ -20,10 +20,10 @@ FLOORS = (
     ("verify",),
     ("commands",),
 )
-"""The folders from the ground up, "" being the top of the package; neighbors on one floor do not
-import each other."""
-HEIGHTS = {folder: height for height, floor in enumerate(FLOORS) for folder in floor}
-TOP = {"__main__"}
+"""The folders from the lowest level up, "" being the top of the package. Folders of one level do
+not import each other."""
+LEVEL_OF = {folder: level for level, folders in enumerate(LEVELS) for folder in folders}
+STARTERS = {"__main__"}
 """Modules at the top of the package that may import from every folder: they start the program."""
 
 
@@ -34,7 +34,7 @@ def name_of(path, root=FOLDER):
 
 
 def imports(path, root=FOLDER):
-    """Dotted names, relative to the package, of what a file imports of it at any place in it.
+    """Dotted names, relative to the package, of what a file imports of it anywhere in the file.
 
     `from _platelet_em import x` gives `x`, relative imports are resolved, and the face gives
     "platelet_em".
@@ -63,9 +63,9 @@ def folder_of(name, root=FOLDER):
 
 
 def violations(root=FOLDER):
-    """Each import that runs up or sideways, and each folder that nobody listed."""
+    """Each import from a higher level or another folder of the same, and each unlisted folder."""
     for folder in root.iterdir():
-        if folder.is_dir() and [*folder.rglob("*.py")] and folder.name not in HEIGHTS:
+        if folder.is_dir() and [*folder.rglob("*.py")] and folder.name not in LEVEL_OF:
             yield f"{folder.name}: a folder that is not listed"
     for path in root.rglob("*.py"):
         name = name_of(path, root)
@@ -75,12 +75,12 @@ def violations(root=FOLDER):
                 yield f"{name}: imports the face"
                 continue
             folder = folder_of(imported, root)
-            is_lower = folder == own or HEIGHTS.get(folder, 99) < HEIGHTS.get(own, -1)
-            if not is_lower and name not in TOP:
+            is_lower = folder == own or LEVEL_OF.get(folder, 99) < LEVEL_OF.get(own, -1)
+            if not is_lower and name not in STARTERS:
                 yield f"{name}: imports {imported}"
 
 
-def test_no_import_runs_up():
+def test_folders_import_lower_levels_only():
     assert not [*violations()]
 
 
@@ -101,8 +101,8 @@ def test_no_import_runs_up():
         ("arrays/deep/thing.py", "from ...rows import make"),
     ],
 )  # fmt: skip
-def test_imports_that_run_up_are_found(file, code, tmp_path):
-    for folder in HEIGHTS:
+def test_imports_of_higher_levels_are_found(file, code, tmp_path):
+    for folder in LEVEL_OF:
         (tmp_path / folder).mkdir(exist_ok=True)
     (tmp_path / file).parent.mkdir(exist_ok=True, parents=True)
     (tmp_path / file).write_text(code)
@@ -117,8 +117,8 @@ def test_imports_that_run_up_are_found(file, code, tmp_path):
         ("__main__.py", "from _platelet_em.commands.cli import main"),
     ],
 )
-def test_imports_that_run_down_pass(file, code, tmp_path):
-    for folder in HEIGHTS:
+def test_imports_of_lower_levels_pass(file, code, tmp_path):
+    for folder in LEVEL_OF:
         (tmp_path / folder).mkdir(exist_ok=True)
     (tmp_path / file).write_text(code)
     assert not [*violations(tmp_path)]
@@ -135,12 +135,12 @@ def test_no_private_names_cross_modules(path):
 
 
 @pytest.mark.parametrize("path", PATHS, ids=NAMES)
-def test_only_one_module_touches_private_names_of_datasets(path):
+def test_only_one_module_uses_private_names_of_datasets(path):
     if name_of(path) == "hf.private":
         return
     tree = ast.parse(path.read_text("utf-8"))
     modules = {"datasets", "formatting", "features", "iterable_dataset"}
-    touched = {
+    used = {
         node.attr
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute)
@@ -148,17 +148,17 @@ def test_only_one_module_touches_private_names_of_datasets(path):
         and isinstance(node.value, ast.Name)
         and node.value.id in modules
     }
-    assert not touched
+    assert not used
 
 
-def test_the_face_holds_no_works():
+def test_the_face_defines_nothing():
     tree = ast.parse(Path(platelet_em.__file__).read_text("utf-8"))
     definitions = (ast.FunctionDef, ast.ClassDef)
     assert not [node for node in ast.walk(tree) if isinstance(node, definitions)]
 
 
 @pytest.mark.parametrize("path", PATHS, ids=NAMES)
-def test_all_names_what_is_there_once(path):
+def test_all_lists_existing_names_once(path):
     name = name_of(path)
     module = __import__(f"_platelet_em.{name}", fromlist=["x"]) if name else _platelet_em
     names = getattr(module, "__all__", [])

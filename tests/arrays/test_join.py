@@ -33,3 +33,11 @@ def test_properties_are_kept_except_those_of_single_slices():
     assert {name: values.tolist() for name, values in joined.properties.items()} == {
         "class_id": [3, 5]
     }
+
+
+def test_an_instance_has_the_properties_of_its_first_slice():
+    slices = [
+        LazyLabels((1, 2), [7], ["2 1"], {"n": [1]}),
+        LazyLabels((1, 2), [7, 9], ["1 1", "2 1"], {"n": [2, 3]}),
+    ]
+    assert join_slices(slices).properties["n"].tolist() == [1, 3]

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import requests
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
-from support import publisher
+from support import plain, publisher
+from support.clients import WITHOUT_TORCH
+from support.programs import PROGRAMS
 
 import platelet_em
 from _platelet_em.facts import PUBLISHED
-from _platelet_em.hf import builder as dataset_module
+from _platelet_em.hf import builder as builder_module
 from _platelet_em.hf import load as load_module
-from _platelet_em.publisher import cache as fetch_module
+from _platelet_em.publisher import cache as cache_module
 
 TRAIN, VALIDATION = 9, 4
 
@@ -32,7 +34,7 @@ def load(archives, cache):
     return call
 
 
-def same_rows(a, b):
+def check_same_rows(a, b):
     assert len(a) == len(b)
     for x, y in zip(a, b, strict=True):
         assert x.keys() == y.keys()
@@ -84,7 +86,7 @@ def test_volumes_are_the_publishers_voxels(
             assert compare(np.asarray(row[column]), array)
 
 
-def test_preview_is_a_picture(load):
+def test_previews_are_color_pictures(load):
     row = load("preview", split="train")[0]
     assert list(row) == ["volume", "z", "preview"]
     assert row["preview"].shape[2] == 3
@@ -112,12 +114,12 @@ def test_unknown_names_are_errors(load):
 
 
 def test_num_proc_and_streaming_give_the_same_rows(load, tmp_path):
-    plain = list(load(split="train"))
-    same_rows(plain, list(load(split="train", num_proc=2, cache_dir=tmp_path)))
-    same_rows(plain, list(load(split="train", streaming=True)))
+    rows = list(load(split="train"))
+    check_same_rows(rows, list(load(split="train", num_proc=2, cache_dir=tmp_path)))
+    check_same_rows(rows, list(load(split="train", streaming=True)))
 
 
-def test_streaming_has_shards_for_workers(load):
+def test_a_stream_has_eight_shards_in_order(load):
     stream = load(split="train", streaming=True)
     assert stream.num_shards == 8
     parts = [list(stream.shard(8, i)) for i in range(8)]
@@ -126,13 +128,13 @@ def test_streaming_has_shards_for_workers(load):
 
 def test_streaming_opens_a_volume_once(load, monkeypatch):
     opened = []
-    volume = dataset_module.ArchiveVolume
+    volume = builder_module.ArchiveVolume
 
     def count(*arguments):
         opened.append(arguments)
         return volume(*arguments)
 
-    monkeypatch.setattr(dataset_module, "ArchiveVolume", count)
+    monkeypatch.setattr(builder_module, "ArchiveVolume", count)
     stream = load(split="train", streaming=True)
     assert len(list(stream)) == len(list(stream)) == TRAIN
     assert len(opened) == 1
@@ -152,7 +154,7 @@ def test_shuffled_epochs_read_in_threads(load, check_row):
             assert sorted(seen) == list(range(TRAIN))
 
 
-def test_two_streams_side_by_side(load, check_row):
+def test_two_streams_are_read_alternately(load, check_row):
     loaded = load(streaming=True)
     pairs = list(zip(loaded["train"].take(4), loaded["validation"], strict=True))
     assert len(pairs) == VALIDATION
@@ -167,7 +169,7 @@ def test_second_call_is_a_cache_hit(load, monkeypatch):
     def fail(*arguments):
         raise AssertionError("the rows are made again")
 
-    monkeypatch.setattr(dataset_module, "ArchiveVolume", fail)
+    monkeypatch.setattr(builder_module, "ArchiveVolume", fail)
     second = load(split="train")
     assert second.cache_files == first.cache_files
 
@@ -178,7 +180,7 @@ def cache_folder(archives, tmp_path, **options):
 
 def test_cache_depends_on_code(archives, tmp_path, monkeypatch):
     before = cache_folder(archives, tmp_path)
-    monkeypatch.setattr(dataset_module, "code_digest", lambda: "another code")
+    monkeypatch.setattr(builder_module, "code_digest", lambda: "another code")
     assert cache_folder(archives, tmp_path) != before
 
 
@@ -192,7 +194,7 @@ def test_cache_depends_on_parameters(archives, tmp_path):
     assert cache_folder(archives, tmp_path, hash="x") not in folders
 
 
-def test_cache_depends_on_what_the_archives_hold(archives, tmp_path):
+def test_cache_depends_on_the_content_of_the_archives(archives, tmp_path):
     moved = tmp_path / "moved"
     shutil.copytree(archives, moved)
     before = cache_folder(archives, tmp_path)
@@ -201,7 +203,7 @@ def test_cache_depends_on_what_the_archives_hold(archives, tmp_path):
     assert cache_folder(moved, tmp_path) != before
 
 
-def test_another_archive_in_the_same_place_gives_its_own_rows(tmp_path):
+def test_another_archive_at_the_same_path_gives_its_own_rows(tmp_path):
     data, cache = tmp_path / "data", tmp_path / "cache"
     data.mkdir()
     for seed in (1, 2):
@@ -217,7 +219,7 @@ def test_extracted_folder(publication, tmp_path, check_row):
         check_row(row)
 
 
-def test_damaged_labels_are_one_clear_error(publication, tmp_path):
+def test_damaged_labels_are_an_error_of_this_package(publication, tmp_path):
     bad = publisher.Publication(publication.volumes)
     files = bad.folder(tmp_path / "bad", "json")
     target = files / "labels-instance" / "50-instance-cell.json"
@@ -230,7 +232,7 @@ def test_damaged_labels_are_one_clear_error(publication, tmp_path):
 
 
 @pytest.mark.parametrize("options", [{}, {"num_proc": 2}, {"streaming": True}])
-def test_the_reason_is_told_whoever_made_the_rows(publication, tmp_path, options):
+def test_a_label_error_reaches_the_caller_from_any_process(publication, tmp_path, options):
     files = publication.folder(tmp_path / "bad", "json")
     target = files / "labels-instance" / "24-instance-cell.json"
     target.write_text('{".info": {"shape": [4, 23, 31]}, "7": "1 +3"}')
@@ -240,8 +242,8 @@ def test_the_reason_is_told_whoever_made_the_rows(publication, tmp_path, options
         list(platelet_em.load_dataset(**options)["validation"])
 
 
-def test_a_downloaded_archive_is_known_by_what_it_holds(publication, tmp_path):
-    folder = fetch_module.download_folder(tmp_path)
+def test_a_downloaded_archive_is_identified_by_its_content(publication, tmp_path):
+    folder = cache_module.download_folder(tmp_path)
     folder.mkdir(parents=True)
     folders = set()
     for truth in (publication, publisher.publication(seed=3, depth=2)):
@@ -269,27 +271,27 @@ def test_a_forced_download_is_fetched_once_and_cached_as_itself(
         loaded = platelet_em.load_dataset(**options, streaming=streaming, download_mode=mode)
         return list(loaded)[1]["image"]
 
-    monkeypatch.setattr(fetch_module, "download", download)
+    monkeypatch.setattr(cache_module, "download", download)
     shapes = {name: volume.images.shape for name, volume in served[0].volumes.items()}
     volumes = tuple(replace(v, shape=shapes[v.name]) for v in PUBLISHED.volumes)
     spec = replace(PUBLISHED, volumes=volumes)
     monkeypatch.setattr(load_module, "PUBLISHED", spec)
-    monkeypatch.setattr(dataset_module.PlateletEM, "SPEC", spec)
-    # The published checksum is that of an archive which no test can have.
-    monkeypatch.setattr(fetch_module, "file_md5", lambda file: PUBLISHED.archives[0].md5)
+    monkeypatch.setattr(builder_module.PlateletEM, "SPEC", spec)
+    # No test has the archive whose checksum is published.
+    monkeypatch.setattr(cache_module, "file_md5", lambda file: PUBLISHED.archives[0].md5)
     assert np.array_equal(load(), served[0].volumes["50"].images[1])
     assert np.array_equal(load("force_redownload"), served[1].volumes["50"].images[1])
     if not streaming:
 
         def fail(*arguments):
-            raise AssertionError("the rows of the new archive lie in the old one's cache")
+            raise AssertionError("the rows of the new archive are in the old one's cache")
 
-        monkeypatch.setattr(dataset_module, "ArchiveVolume", fail)
+        monkeypatch.setattr(builder_module, "ArchiveVolume", fail)
     assert np.array_equal(load(), served[1].volumes["50"].images[1])
     assert len(fetched) == 2
 
 
-def test_no_network_says_how_to_give_the_archives(tmp_path, monkeypatch, waits):
+def test_without_network_the_error_explains_how_to_give_the_archives(tmp_path, monkeypatch, waits):
     def refuse(*arguments, **options):
         raise requests.ConnectionError("no route to host")
 
@@ -304,47 +306,20 @@ def test_no_network_says_how_to_give_the_archives(tmp_path, monkeypatch, waits):
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_writers_give_what_plain_datasets_loads(load, plain_packages, publication, tmp_path):
+def test_what_datasets_writes_loads_without_this_project(
+    load, plain_packages, publication, tmp_path
+):
     train = load(split="train")
     train.to_parquet(tmp_path / "out.parquet")
     train.with_format(None).save_to_disk(tmp_path / "saved")
-    np.save(tmp_path / "truth.npy", publication.volumes["50"].images)
-    publisher_cells = publication.volumes["50"].cell
-    np.save(tmp_path / "cells.npy", publisher_cells)
-    code = """
-import sys
-from pathlib import Path
-import datasets, numpy as np
-folder = Path(sys.argv[1])
-truth, cells = np.load(folder / "truth.npy"), np.load(folder / "cells.npy")
-loads = [
-    datasets.load_dataset("parquet", data_files=str(folder / "out.parquet"), split="train",
-                          cache_dir=str(folder / "cache")),
-    datasets.load_dataset("parquet", data_files=str(folder / "out.parquet"), split="train",
-                          streaming=True),
-    datasets.load_from_disk(str(folder / "saved")),
-]
-for ds in loads:
-    assert ds.features["image"] == datasets.Image(), ds.features
-    for z, row in enumerate(ds):
-        assert np.array_equal(np.asarray(row["image"]), truth[z])
-        mask = np.zeros(cells[z].size, np.int32)
-        for label, text in zip(row["cells"]["id"], row["cells"]["rle"]):
-            for start, length in np.array(text.split(), int).reshape(-1, 2):
-                mask[start - 1 : start - 1 + length] = label
-        assert np.array_equal(mask.reshape(row["cells"]["shape"]), cells[z])
-print("ok")
-"""
-    assert plain_run(plain_packages, code, tmp_path) == "ok"
+    truth = publication.volumes["50"]
+    np.save(tmp_path / "images.npy", truth.images)
+    np.save(tmp_path / "cells.npy", truth.cell)
+    out = plain.run(plain_packages, PROGRAMS / "load_written.py", tmp_path, **WITHOUT_TORCH)
+    assert out.split() == ["ok"]
 
 
-def plain_run(packages, code, *arguments):
-    from support import plain
-
-    return plain.run(packages, code, *arguments).strip().splitlines()[-1]
-
-
-def test_a_full_cache_is_said_as_such(archives, tmp_path, monkeypatch):
+def test_a_full_disk_is_an_output_error(archives, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -1,4 +1,4 @@
-"""Building a Hub repository: whole, repeatable, and loaded by people who do not have us."""
+"""Building a Hub repository: complete, repeatable, and loaded without this project."""
 
 import errno
 import json
@@ -15,11 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from support import plain, publisher
+from support.clients import WITHOUT_TORCH
 from support.folders import contents, front_matter
+from support.programs import PROGRAMS
 
 import platelet_em
 from _platelet_em.facts import PUBLISHED
-from _platelet_em.hub import build as repo_module
+from _platelet_em.hub import build as build_module
 from _platelet_em.hub.build import build
 from _platelet_em.hub.integrity import read_build
 from _platelet_em.hub.record import read_record
@@ -50,60 +52,19 @@ def test_files(repository):
     )
 
 
-PLAIN = """
-import sys
-import datasets, numpy as np
-repository, truth, cache = sys.argv[1:]
-truth = np.load(truth)
-for streaming in (False, True):
-    ds = datasets.load_dataset(repository, "slices", cache_dir=cache, streaming=streaming)
-    assert list(ds) == ["train", "validation"]
-    for split, name in (("train", "50"), ("validation", "24")):
-        rows = list(ds[split])
-        assert [row["z"] for row in rows] == list(range(len(truth[name + "_images"])))
-        for row in rows:
-            z = row["z"]
-            assert row["image"].mode == "I;16" and row["semantic"].mode == "P"
-            assert np.array_equal(np.asarray(row["image"]), truth[name + "_images"][z])
-            assert np.array_equal(np.asarray(row["semantic"]), truth[name + "_semantic"][z])
-            for column, kind in (("cells", "cell"), ("organelles", "organelle")):
-                labels = row[column]
-                mask = np.zeros(np.prod(labels["shape"]), np.int32)
-                for label, text in zip(labels["id"], labels["rle"]):
-                    for start, length in np.array(text.split(), int).reshape(-1, 2):
-                        mask[start - 1 : start - 1 + length] = label
-                expected = truth[f"{name}_{kind}"][z]
-                assert np.array_equal(mask.reshape(labels["shape"]), expected)
-                assert row[f"n_{column}"] == len(labels["id"]) == len(np.unique(expected)) - 1
-    volumes = datasets.load_dataset(repository, "volumes", cache_dir=cache, streaming=streaming)
-    row = next(iter(volumes["train"]))
-    pages = np.stack([np.asarray(page) for page in row["image"]])
-    assert np.array_equal(pages, truth["50_images"])
-    preview = datasets.load_dataset(repository, "preview", cache_dir=cache, streaming=streaming)
-    assert next(iter(preview["train"]))["preview"].mode == "RGB"
-assert datasets.get_dataset_config_names(repository) == ["slices", "volumes", "preview"]
-print("ok")
-"""
+def test_plain_datasets_loads_it_without_this_project(repository, truth, plain_packages, tmp_path):
+    environment = {"HF_HOME": str(tmp_path / "home"), **WITHOUT_TORCH}
+    program = PROGRAMS / "load_built.py"
+    assert plain.run(plain_packages, program, truth, repository, **environment).split() == ["ok"]
 
 
-def test_plain_datasets_loads_it_without_this_project(
-    repository, publication, plain_packages, tmp_path
+def test_same_input_same_bytes(flat_repository, flat_archives, tmp_path):
+    assert contents(build(tmp_path / "again", data_dir=flat_archives)) == contents(flat_repository)
+
+
+def test_tif_labels_are_the_same_up_to_a_change_of_ids(
+    archives, publication, same_partition, tmp_path
 ):
-    arrays = {
-        f"{name}_{kind}": getattr(volume, kind)
-        for name, volume in publication.volumes.items()
-        for kind in ("images", "semantic", "cell", "organelle")
-    }
-    np.savez(tmp_path / "truth.npz", **arrays)
-    out = plain.run(plain_packages, PLAIN, repository, tmp_path / "truth.npz", tmp_path / "cache")
-    assert out.strip().splitlines()[-1] == "ok"
-
-
-def test_same_input_same_bytes(repository, archives, tmp_path):
-    assert contents(build(tmp_path / "again", data_dir=archives)) == contents(repository)
-
-
-def test_tif_labels_differ_by_a_bijection_only(archives, publication, same_partition, tmp_path):
     folder = build(tmp_path / "repo", data_dir=archives, label_source="tif")
     loaded = datasets.load_dataset(str(folder), "slices", cache_dir=str(tmp_path / "cache"))
     for split, name in (("train", "50"), ("validation", "24")):
@@ -160,7 +121,7 @@ def test_card_shows_the_middle_slice_of_each_volume(repository, publication):
         assert f"](pictures/volume-{name}.png)" in card
 
 
-def test_card_is_what_the_hub_takes(repository):
+def test_the_hub_accepts_the_card(repository):
     card = huggingface_hub.DatasetCard.load(repository / "README.md")
     assert card.data.license == "other"
     assert card.data.license_details == "cleared for public release"
@@ -192,15 +153,15 @@ def test_provenance(repository, archives):
 
 
 class Interrupted(BaseException):
-    """Stands for a signal: nothing may catch it on the way."""
+    """Represents a signal: nothing may catch it on the way."""
 
 
 @pytest.mark.parametrize("stop_at", [0, 1, 5, 13])
-def test_interrupted_build_leaves_nothing_and_is_taken_up(
-    repository, archives, tmp_path, monkeypatch, stop_at
+def test_an_interrupted_build_leaves_nothing_and_is_continued(
+    flat_repository, flat_archives, tmp_path, monkeypatch, stop_at
 ):
     out = tmp_path / "repo"
-    write, written = repo_module._write_file, []
+    write, written = build_module._write_file, []
 
     def stop(path, *arguments):
         if len(written) == stop_at:
@@ -208,68 +169,70 @@ def test_interrupted_build_leaves_nothing_and_is_taken_up(
         written.append(path.name)
         write(path, *arguments)
 
-    monkeypatch.setattr(repo_module, "_write_file", stop)
+    monkeypatch.setattr(build_module, "_write_file", stop)
     with pytest.raises(Interrupted):
-        build(out, data_dir=archives)
+        build(out, data_dir=flat_archives)
     assert not [path for path in out.iterdir() if not path.name.startswith(".")]
     stop_at, first = -1, list(written)
-    build(out, data_dir=archives)
-    assert contents(out) == contents(repository)
-    data = [name for name in contents(repository) if name.endswith(".parquet")]
-    assert len(written) == len(data), "no finished file is made again"
+    build(out, data_dir=flat_archives)
+    assert contents(out) == contents(flat_repository)
+    data = [name for name in contents(flat_repository) if name.endswith(".parquet")]
+    assert len(written) == len(data), "no finished file is written again"
     assert written[: len(first)] == first
 
 
 def stop_moving(patch, after):
-    """Let builds be interrupted after they have moved so many files into place."""
-    publish = repo_module._publish
+    """Interrupt builds after they have moved a number of files into the repository."""
+    publish = build_module._publish
 
     def stop(folder, staging, files, spec):
         publish(folder, staging, files[:after], spec)
         raise Interrupted
 
-    patch.setattr(repo_module, "_publish", stop)
+    patch.setattr(build_module, "_publish", stop)
 
 
-def test_interrupted_while_moving_is_taken_up(repository, archives, tmp_path, monkeypatch):
+def test_a_build_interrupted_while_moving_files_is_continued(
+    flat_repository, flat_archives, tmp_path, monkeypatch
+):
     out = tmp_path / "repo"
     with monkeypatch.context() as patch:
         stop_moving(patch, after=5)
         with pytest.raises(Interrupted):
-            build(out, data_dir=archives)
-    build(out, data_dir=archives)
-    assert contents(out) == contents(repository)
+            build(out, data_dir=flat_archives)
+    build(out, data_dir=flat_archives)
+    assert contents(out) == contents(flat_repository)
 
 
-def test_another_archive_replaces_everything(repository, archives, tmp_path):
+def test_another_archive_replaces_everything(flat_repository, flat_archives, tmp_path):
     out, other = tmp_path / "repo", tmp_path / "other"
     other.mkdir()
     publisher.publication(seed=7, depth=3).zip(other / "images_and_labels_json.zip", "json")
     build(out, data_dir=other)
     assert len(list((out / "slices").glob("train-*"))) == 3
-    (out / "LICENSE").write_text("somebody's own file stays")
-    build(out, data_dir=archives)
+    (out / "LICENSE").write_text("a file of the user stays")
+    build(out, data_dir=flat_archives)
     found = contents(out)
     assert found.pop("LICENSE")
-    assert found == contents(repository)
+    assert found == contents(flat_repository)
 
 
-def test_foreign_files_are_never_overwritten(archives, tmp_path):
+def test_files_of_others_are_never_overwritten(flat_archives, tmp_path):
     out = tmp_path / "repo"
     out.mkdir()
     for name in ("README.md", "croissant.json"):
         (out / name).write_text("mine")
         with pytest.raises(platelet_em.OutputError, match=f"{name}: was not written by"):
-            build(out, data_dir=archives)
+            build(out, data_dir=flat_archives)
         assert contents(out) == {name: b"mine"}
         (out / name).unlink()
     (out / "slices").mkdir()
     (out / "slices" / "train-00000-of-00001.parquet").write_bytes(b"mine")
     with pytest.raises(platelet_em.OutputError, match=r"train-00000-of-00001\.parquet: was not"):
-        build(out, data_dir=archives)
+        build(out, data_dir=flat_archives)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(platelet_em.OutputError, match="expected a folder"):
-        build(tmp_path / "file", data_dir=archives)
+        build(tmp_path / "file", data_dir=flat_archives)
 
 
 def test_damaged_archive_leaves_no_data(publication, tmp_path):
@@ -281,24 +244,24 @@ def test_damaged_archive_leaves_no_data(publication, tmp_path):
     assert not [path for path in out.iterdir() if not path.name.startswith(".")]
 
 
-def test_damaged_files_are_made_again(repository, archives, tmp_path):
-    out = shutil.copytree(repository, tmp_path / "repo")
+def test_damaged_files_are_written_again(flat_repository, flat_archives, tmp_path):
+    out = shutil.copytree(flat_repository, tmp_path / "repo")
     shards = sorted(out.rglob("*.parquet"))
     content = bytearray(shards[0].read_bytes())
     content[300] ^= 255
     shards[0].write_bytes(content)
     shards[1].write_bytes(shards[1].read_bytes()[:500])
-    build(out, data_dir=archives)
-    assert contents(out) == contents(repository)
+    build(out, data_dir=flat_archives)
+    assert contents(out) == contents(flat_repository)
 
 
-def test_builds_of_two_archives_never_stand_side_by_side(
-    repository, archives, tmp_path, monkeypatch
+def test_files_of_two_builds_never_exist_side_by_side(
+    flat_repository, flat_archives, tmp_path, monkeypatch
 ):
-    out = shutil.copytree(repository, tmp_path / "repo")
+    out = shutil.copytree(flat_repository, tmp_path / "repo")
     stop_moving(monkeypatch, after=3)
     with pytest.raises(Interrupted):
-        build(out, data_dir=archives, label_source="tif")
+        build(out, data_dir=flat_archives, label_source="tif")
     records = [read_record(path) for path in out.rglob("*.parquet") if "." not in path.parent.name]
     assert {record["label_source"] for record in records} == {"tif"}
     assert not (out / "README.md").exists()
@@ -306,11 +269,11 @@ def test_builds_of_two_archives_never_stand_side_by_side(
 
 
 @pytest.mark.parametrize("last", ["croissant.json", "README.md"])
-def test_interrupted_before_the_last_files_is_taken_up(
-    last, repository, archives, tmp_path, monkeypatch
+def test_a_build_interrupted_before_the_last_files_is_continued(
+    last, flat_repository, flat_archives, tmp_path, monkeypatch
 ):
-    out = shutil.copytree(repository, tmp_path / "repo")
-    new_file = repo_module.new_file
+    out = shutil.copytree(flat_repository, tmp_path / "repo")
+    new_file = build_module.new_file
 
     def stop(path):
         if path.name == last:
@@ -318,18 +281,20 @@ def test_interrupted_before_the_last_files_is_taken_up(
         return new_file(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(repo_module, "new_file", stop)
+        patch.setattr(build_module, "new_file", stop)
         with pytest.raises(Interrupted):
-            build(out, data_dir=archives, label_source="tif")
-    beside = {path.name for path in out.iterdir() if path.is_file()}
-    assert beside == ({"croissant.json"} if last == "README.md" else set())
-    build(out, data_dir=archives)
-    assert contents(out) == contents(repository)
+            build(out, data_dir=flat_archives, label_source="tif")
+    at_the_top = {path.name for path in out.iterdir() if path.is_file()}
+    assert at_the_top == ({"croissant.json"} if last == "README.md" else set())
+    build(out, data_dir=flat_archives)
+    assert contents(out) == contents(flat_repository)
 
 
-def test_a_second_build_at_the_same_time_says_so(repository, archives, tmp_path, monkeypatch):
+def test_a_second_build_at_the_same_time_is_refused(
+    flat_repository, flat_archives, tmp_path, monkeypatch
+):
     out, tried = tmp_path / "repo", []
-    write = repo_module._write_file
+    write = build_module._write_file
 
     def build_again(*arguments):
         if not tried:
@@ -337,26 +302,26 @@ def test_a_second_build_at_the_same_time_says_so(repository, archives, tmp_path,
             with pytest.raises(
                 platelet_em.OutputError, match="another build or push is running there"
             ):
-                build(out, data_dir=archives)
+                build(out, data_dir=flat_archives)
         write(*arguments)
 
-    monkeypatch.setattr(repo_module, "_write_file", build_again)
-    build(out, data_dir=archives)
+    monkeypatch.setattr(build_module, "_write_file", build_again)
+    build(out, data_dir=flat_archives)
     assert tried
-    assert contents(out) == contents(repository)
+    assert contents(out) == contents(flat_repository)
 
 
 @pytest.mark.parametrize("obstacle", ["slices", "README.md", "croissant.json"])
-def test_obstacles_are_found_before_the_work(obstacle, archives, tmp_path):
+def test_obstacles_are_found_before_the_work(obstacle, flat_archives, tmp_path):
     out = tmp_path / "repo"
     out.mkdir()
     (out / obstacle).mkdir() if "." in obstacle else (out / obstacle).write_text("mine")
     with pytest.raises(platelet_em.OutputError, match=obstacle):
-        build(out, data_dir=archives)
+        build(out, data_dir=flat_archives)
     assert [path.name for path in out.rglob("*")] == [obstacle]
 
 
-def test_the_card_says_when_nothing_is_data(repository, tmp_path):
+def test_the_card_states_that_the_sample_is_synthetic(repository, tmp_path):
     platelet_em.write_sample(tmp_path / "sample", depth=2, size=32)
     out = build(tmp_path / "repo", data_dir=tmp_path / "sample", label_source="tif")
     card = (out / "README.md").read_text()
@@ -366,15 +331,9 @@ def test_the_card_says_when_nothing_is_data(repository, tmp_path):
     assert read_record(next(out.rglob("*.parquet")))["origin"] == "synthetic"
 
 
-def test_a_full_disk_is_said_as_such(archives, tmp_path):
-    code = (
-        "import resource, sys\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
-        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "from _platelet_em.commands.cli import main\n"
-        "sys.exit(main(sys.argv[1:]))\n"
-    )
-    command = [sys.executable, "-c", code, "build", tmp_path / "repo", "--data-dir", archives]
+def test_a_full_disk_is_an_error(flat_archives, tmp_path):
+    command = [sys.executable, PROGRAMS / "run_on_full_disk.py", "build", tmp_path / "repo"]
+    command += ["--data-dir", flat_archives]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     assert done.returncode == 1
@@ -382,15 +341,15 @@ def test_a_full_disk_is_said_as_such(archives, tmp_path):
     assert "TMPDIR" in done.stderr.splitlines()[-1]
 
 
-def test_a_cache_that_cannot_hold_the_lock_is_named(archives, tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_is_named(flat_archives, tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"")
-    monkeypatch.setattr(repo_module, "download_folder", lambda: tmp_path / "file" / "cache")
+    monkeypatch.setattr(build_module, "download_folder", lambda: tmp_path / "file" / "cache")
     with pytest.raises(platelet_em.OutputError, match=r"file/cache/build-.*\.lock: cannot be"):
-        build(tmp_path / "repo", data_dir=archives)
+        build(tmp_path / "repo", data_dir=flat_archives)
     assert not (tmp_path / "repo").exists()
 
 
-def test_a_place_that_cannot_be_moved_into_is_named(archives, tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_written_is_named(flat_archives, tmp_path, monkeypatch):
     replace = Path.replace
 
     def refuse(self, target):
@@ -402,6 +361,6 @@ def test_a_place_that_cannot_be_moved_into_is_named(archives, tmp_path, monkeypa
         patch.setattr(Path, "replace", refuse)
         words = r"repo/slices/train-0.*: cannot be written: Permission denied: make it writable"
         with pytest.raises(platelet_em.OutputError, match=words):
-            build(tmp_path / "repo", data_dir=archives)
-    build(tmp_path / "repo", data_dir=archives)
+            build(tmp_path / "repo", data_dir=flat_archives)
+    build(tmp_path / "repo", data_dir=flat_archives)
     assert read_build(tmp_path / "repo", PUBLISHED) is not None

@@ -1,4 +1,4 @@
-"""Files of every schema that there was are read, voxel for voxel: see golden/make.py."""
+"""Files of every schema so far are read, voxel for voxel: see golden/make.py."""
 
 import json
 
@@ -22,7 +22,7 @@ PICTURES = ("image", "semantic", "preview")
 
 
 class Golden:
-    """A golden repository, and what it holds."""
+    """A golden repository, its voxels, and properties of its instances."""
 
     def __init__(self, folder):
         self.repository = folder / "repository"
@@ -30,21 +30,21 @@ class Golden:
         self.properties = json.loads((folder / "properties.json").read_text("utf-8"))
 
     def array(self, volume, kind, z=None):
-        whole = self.arrays[f"{volume}_{kind}"]
-        return whole if z is None else whole[z]
+        array = self.arrays[f"{volume}_{kind}"]
+        return array if z is None else array[z]
 
     def check_labels(self, labels, volume, kind, z):
-        """Labels as plain Python values: voxels, and everything that is said of an instance."""
+        """Check labels as plain Python values: their voxels, and all fields of each instance."""
         truth = self.array(volume, kind, z)
-        texts = {str(i): t for i, t in zip(labels["id"], labels["rle"], strict=True)}
+        strings = {str(i): t for i, t in zip(labels["id"], labels["rle"], strict=True)}
         assert labels["shape"] == list(truth.shape)
-        dense = publisher.decode({".info": {"shape": labels["shape"]}, **texts})
+        dense = publisher.decode({".info": {"shape": labels["shape"]}, **strings})
         assert np.array_equal(dense, truth)
         assert labels["id"] == np.unique(truth[truth > 0]).tolist()
         for i, label in enumerate(labels["id"]):
-            places = np.nonzero(truth == label)
-            low, high = [p.min() for p in places], [p.max() + 1 for p in places]
-            assert labels["area"][i] == len(places[0])
+            indices = np.nonzero(truth == label)
+            low, high = [n.min() for n in indices], [n.max() + 1 for n in indices]
+            assert labels["area"][i] == len(indices[0])
             assert labels["bbox"][i] == [*low, *high]
             border = 0 in low or any(h == n for h, n in zip(high, truth.shape, strict=True))
             assert labels["touches_border"][i] == border
@@ -109,7 +109,7 @@ def test_plain_datasets_reads_previews(golden, split, streaming, cache):
 @pytest.mark.parametrize("streaming", [False, True])
 @pytest.mark.parametrize("config", ["slices", "volumes"])
 @pytest.mark.parametrize("split", SPLITS)
-def test_our_format_reads_it(golden, config, split, streaming, cache):
+def test_the_format_reads_it(golden, config, split, streaming, cache):
     name = SPLITS[split]
     for row in load(golden, config, split, streaming, cache).with_format("platelet_em"):
         z = row.get("z")
@@ -135,7 +135,7 @@ def test_info_and_show_read_it(golden, tmp_path, capsys):
     assert len(list(tmp_path.glob("*.png"))) == 2
 
 
-def test_what_is_easily_got_wrong_is_in_it(golden):
+def test_it_contains_the_difficult_cases(golden):
     organelles = [p for of in golden.properties.values() for p in of.values()]
     assert any(p["class_id"] == 0 for p in organelles)
     assert any(p["cell"] == 0 for p in organelles)
@@ -145,7 +145,7 @@ def test_what_is_easily_got_wrong_is_in_it(golden):
     assert golden.array("50", "organelle").max() == 2**31 - 1
 
 
-def test_each_folder_is_of_its_schema():
+def test_each_folder_has_files_of_its_schema():
     for folder in FOLDERS:
         files = sorted(folder.rglob("*.parquet"))
         check_readable(files)
@@ -153,7 +153,7 @@ def test_each_folder_is_of_its_schema():
         assert versions == {int(folder.name.removeprefix("schema-"))}
 
 
-def test_golden_files_are_never_made_again(tmp_path):
+def test_golden_files_are_never_overwritten(tmp_path):
     numbers = [int(folder.name.removeprefix("schema-")) for folder in FOLDERS]
     assert sorted(numbers) == list(range(1, SCHEMA_VERSION + 1)), "run golden/make.py"
     (tmp_path / PRESENT.name).mkdir()
@@ -169,7 +169,7 @@ def test_golden_files_are_small():
 
 @pytest.fixture(scope="module")
 def built_now(tmp_path_factory):
-    """What the present code builds of the very voxels that the golden files hold."""
+    """What the present code builds from the voxels of the golden files."""
     golden = Golden(PRESENT)
     arrays = {name: [golden.array(name, kind) for kind in make.KINDS] for name in SPLITS.values()}
     made = publisher.Publication({name: publisher.Volume(*of) for name, of in arrays.items()})
@@ -178,8 +178,8 @@ def built_now(tmp_path_factory):
     return build(folder / "repository", data_dir=folder)
 
 
-def spelled(path):
-    """The schema of a file, as far as readers see it: columns, types, metadata."""
+def describe_schema(path):
+    """What readers see of the schema of a file: columns, types, metadata."""
     schema = pq.read_schema(path)
     columns = [(field.name, str(field.type), field.nullable) for field in schema]
     metadata = schema.metadata
@@ -191,15 +191,17 @@ def tables(folder):
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*.parquet")}
 
 
-def test_no_schema_changes_without_a_new_number(built_now):
+def test_no_schema_changes_without_a_new_version(built_now):
     repository = PRESENT / "repository"
     assert tables(built_now) == tables(repository)
     for name in sorted(tables(repository)):
-        assert spelled(built_now / name) == spelled(repository / name), "raise SCHEMA_VERSION"
+        assert describe_schema(built_now / name) == describe_schema(repository / name), (
+            "raise SCHEMA_VERSION"
+        )
 
 
-def test_no_value_changes_without_a_new_number(built_now):
-    """Pictures may be encoded in another way one day; all else is the same."""
+def test_no_value_changes_without_a_new_version(built_now):
+    """Images may be encoded differently one day; everything else stays the same."""
     repository = PRESENT / "repository"
     for name in sorted(tables(repository)):
         old, new = (pq.read_table(folder / name) for folder in (repository, built_now))

@@ -1,4 +1,4 @@
-"""Whether a folder holds a complete build: what is damaged or changed is never taken for one."""
+"""Whether a folder is a complete build: no damaged or changed one is taken for it."""
 
 import json
 import shutil
@@ -6,6 +6,7 @@ import zipfile
 
 import pyarrow.parquet as pq
 import pytest
+from support.folders import contents
 
 import platelet_em
 from _platelet_em.facts import PUBLISHED
@@ -23,7 +24,7 @@ def flip_a_byte(folder):
     (folder / SHARD).write_bytes(content)
 
 
-def take_the_rows(folder):
+def remove_rows(folder):
     table = pq.read_table(folder / SHARD)
     pq.write_table(table.slice(0, 0), folder / SHARD)
 
@@ -54,33 +55,38 @@ def describe_another_file(folder):
     path.write_text(json.dumps(document))
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        pytest.param(describe_another_file, id="a description of other files"),
-        pytest.param(flip_a_byte, id="a byte"),
-        pytest.param(take_the_rows, id="no rows"),
-        pytest.param(drop_a_column, id="no images"),
-        pytest.param(swap_two_shards, id="two shards swapped"),
-        pytest.param(write("croissant.json", b"{}"), id="no description"),
-        pytest.param(write("croissant.json", b"\xff"), id="no text"),
-        pytest.param(write("pictures/volume-50.png", b""), id="no picture"),
-        pytest.param(write("README.md", b"---\nlicense: other\n---\nmy card"), id="another card"),
-        pytest.param(write("README.md", b""), id="no card"),
-    ],
-)
-def test_a_damaged_folder_is_no_build_and_is_made_again(damage, repository, archives, tmp_path):
-    folder = shutil.copytree(repository, tmp_path / "repo")
+DAMAGES = {
+    "description of other files": describe_another_file,
+    "changed byte": flip_a_byte,
+    "no rows": remove_rows,
+    "no images": drop_a_column,
+    "two shards swapped": swap_two_shards,
+    "empty description": write("croissant.json", b"{}"),
+    "description that is not text": write("croissant.json", b"\xff"),
+    "empty picture": write("pictures/volume-50.png", b""),
+    "another card": write("README.md", b"---\nlicense: other\n---\nmy card"),
+    "empty card": write("README.md", b""),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_folder_is_not_a_build(damage, flat_repository, tmp_path):
+    folder = shutil.copytree(flat_repository, tmp_path / "repo")
     assert read_build(folder, PUBLISHED)
-    damage(folder)
+    DAMAGES[damage](folder)
     assert read_build(folder, PUBLISHED) is None
-    assert read_build(build(folder, data_dir=archives), PUBLISHED) == read_build(
-        repository, PUBLISHED
-    )
 
 
-def test_a_record_that_says_too_little_is_no_build(repository, tmp_path):
-    folder = shutil.copytree(repository, tmp_path / "repo")
+def test_building_again_repairs_all_damages(flat_repository, flat_archives, tmp_path):
+    folder = shutil.copytree(flat_repository, tmp_path / "repo")
+    for damage in ("changed byte", "two shards swapped", "empty description", "another card"):
+        DAMAGES[damage](folder)
+    build(folder, data_dir=flat_archives)
+    assert contents(folder) == contents(flat_repository)
+
+
+def test_an_incomplete_record_is_not_that_of_a_build(flat_repository, tmp_path):
+    folder = shutil.copytree(flat_repository, tmp_path / "repo")
     for path in folder.rglob("*.parquet"):
         table = pq.read_table(path)
         metadata = {**table.schema.metadata, b"platelet_em": b'{"schema_version": 1}'}
@@ -88,7 +94,7 @@ def test_a_record_that_says_too_little_is_no_build(repository, tmp_path):
     assert read_build(folder, PUBLISHED) is None
 
 
-def test_the_sample_is_known_when_it_is_unpacked(tmp_path):
+def test_the_sample_is_recognized_when_it_is_extracted(tmp_path):
     platelet_em.write_sample(tmp_path / "sample", depth=2, size=32)
     with zipfile.ZipFile(tmp_path / "sample" / "images_and_labels_json.zip") as archive:
         archive.extractall(tmp_path / "extracted")
@@ -99,8 +105,8 @@ def test_the_sample_is_known_when_it_is_unpacked(tmp_path):
     assert "MD5 of the MD5s of its files" in card
 
 
-def test_a_file_that_cannot_be_read_is_named(repository, tmp_path, monkeypatch):
-    folder = shutil.copytree(repository, tmp_path / "repo")
+def test_a_file_that_cannot_be_read_is_named(flat_repository, tmp_path, monkeypatch):
+    folder = shutil.copytree(flat_repository, tmp_path / "repo")
     monkeypatch.setattr("os.access", lambda path, mode: path != folder / SHARD)
     # The Hub is asked first, and there is none here.
     monkeypatch.setattr("_platelet_em.hub.branch.HubBranch.read_state", lambda branch: None)
@@ -108,12 +114,12 @@ def test_a_file_that_cannot_be_read_is_named(repository, tmp_path, monkeypatch):
         push("user/platelet-em", folder, dry_run=True)
 
 
-def test_a_folder_in_the_place_of_a_shard_is_named(repository, archives, tmp_path):
-    folder = shutil.copytree(repository, tmp_path / "repo")
+def test_a_folder_with_the_name_of_a_shard_is_an_error(flat_repository, flat_archives, tmp_path):
+    folder = shutil.copytree(flat_repository, tmp_path / "repo")
     (folder / SHARD).unlink()
     (folder / SHARD).mkdir()
     with pytest.raises(platelet_em.OutputError, match=f"{SHARD}: expected a file"):
-        build(folder, data_dir=archives)
+        build(folder, data_dir=flat_archives)
     assert (folder / "README.md").is_file()
 
 

@@ -1,4 +1,4 @@
-"""Commands killed at random moments: no file is half written, and a repetition completes the rest.
+"""Commands killed at random moments: no file is incomplete, and running them again completes all.
 
 `platelet-em push` is killed in test_push.py.
 """
@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+from support import publisher
 from support.folders import contents
 from support.forked import ForkServer
 
 from _platelet_em.files import PARTIAL_SUFFIX
+from _platelet_em.hub.build import build
 
 CARD = "README.md"
 
@@ -28,12 +30,12 @@ def run(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def inputs(run, archives, tmp_path_factory):
-    """The archives, and a build of other archives."""
+def older(tmp_path_factory):
+    """A repository of other volumes, with fewer slices."""
     folder = tmp_path_factory.mktemp("older")
-    assert run("sample", folder / "archives", "--depth", "3", "--size", "40").code == 0
-    assert run("build", folder / "repo", "--data-dir", folder / "archives").code == 0
-    return archives, folder / "repo"
+    publication = publisher.publication(seed=7, depth=3, plane=(7, 61))
+    publication.zip(folder / "images_and_labels_json.zip", "json")
+    return build(folder / "repo", data_dir=folder)
 
 
 def files(folder):
@@ -62,12 +64,11 @@ def command_line(command, out, archives):
 
 @pytest.mark.parametrize("kills", [3, pytest.param(40, marks=pytest.mark.long)])
 @pytest.mark.parametrize("command", ["build", "rebuild", "sample", "prepare"])
-def test_a_killed_command_leaves_no_mixture_and_can_be_repeated(
-    command, kills, run, inputs, tmp_path
+def test_a_killed_command_leaves_no_mixture_and_can_be_run_again(
+    command, kills, run, flat_archives, older, tmp_path
 ):
-    archives, older = inputs
     undisturbed = tmp_path / "undisturbed"
-    code, duration = run_timed(run, command_line(command, undisturbed, archives))
+    code, duration = run_timed(run, command_line(command, undisturbed, flat_archives))
     assert code == 0
     expected = files(undisturbed)
     before = files(older) if command == "rebuild" else {}
@@ -78,21 +79,21 @@ def test_a_killed_command_leaves_no_mixture_and_can_be_repeated(
         out = tmp_path / "out"
         if before:
             shutil.copytree(older, out)
-        arguments = command_line(command, out, archives)
+        arguments = command_line(command, out, flat_archives)
         # One random moment in each of as many equal parts of the time that the command takes.
         moment = (killed + rng.random()) / kills * duration
         code, seconds = run_timed(run, arguments, kill_after=moment)
         assert code in (0, -9), "the command may end before it is killed"
         killed += code == -9
-        # It is slower or faster while the machine has other work.
+        # It is slower or faster while the machine is busy.
         duration = seconds if code == 0 else duration
         found = {name: content for name, content in files(out).items() if is_final(name)}
         for name, content in found.items():
-            assert content in (expected.get(name), before.get(name)), f"{name} was half written"
+            assert content in (expected.get(name), before.get(name)), f"{name} is incomplete"
         assert CARD not in found or found in (before, expected), "a mixture of two builds"
         code, _ = run_timed(run, arguments)
         assert code == 0
-        assert files(out) == expected, "something is missing, or was left behind"
+        assert files(out) == expected, "files are missing, or were left behind"
         shutil.rmtree(out)
     assert killed == kills
 

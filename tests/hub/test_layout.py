@@ -36,7 +36,7 @@ def test_files_of_shards_are_found_in_the_order_of_their_rows(tmp_path):
         "preview/validation-00000-of-00001.parquet",
     ],
 )
-def test_files_of_a_build_are_known_by_their_paths(name):
+def test_files_of_a_build_are_recognized_by_their_paths(name):
     assert is_repository_file(name, PUBLISHED)
 
 

@@ -1,36 +1,134 @@
-"""Volumes of a repository whose rows are not those of all slices, in z order."""
+"""Volumes of a built repository are those of the archive that it was built from."""
 
+import re
 import shutil
 
-import pyarrow as pa
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from support import verified
 
 import platelet_em
 from _platelet_em.facts import PUBLISHED
-from _platelet_em.hub.read import open_volume
+from _platelet_em.hub import read as read_module
+from _platelet_em.hub.layout import data_files
+from _platelet_em.hub.read import ParquetRows, open_volume
+from _platelet_em.publisher.archive import find_source
+from _platelet_em.publisher.volume import ArchiveVolume
+
+TRAIN = PUBLISHED.volume("50")
+COLUMNS = ["image", "semantic", "cells", "organelles"]
+SHARD = "slices/train-00003-of-00008.parquet"
 
 
-@pytest.mark.parametrize("z", [0, 2**31 - 1, -1, None])
-def test_rows_that_are_not_in_z_order_are_refused(z, repository, tmp_path):
-    folder = shutil.copytree(repository, tmp_path / "repo")
-    path = sorted((folder / "slices").glob("train-*"))[1]
-    table = pq.read_table(path)
-    *zs, row = table["z"].to_pylist()
-    index, field = table.schema.get_field_index("z"), table.schema.field("z")
-    pq.write_table(table.set_column(index, field, pa.array([*zs, z], pa.int32())), path)
-    with pytest.raises(platelet_em.MissingMemberError, match=f"found z = {z} instead of {row} in row {row} of"):
-        open_volume(folder, PUBLISHED.volumes[0], PUBLISHED)
+@pytest.fixture
+def copied(repository, tmp_path):
+    """A copy of the repository, to be changed."""
+    return shutil.copytree(repository, tmp_path / "repo")
 
 
-def test_missing_rows_are_named(repository, tmp_path):
-    folder = shutil.copytree(repository, tmp_path / "repo")
-    first, second, *others = sorted((folder / "slices").glob("train-*"))
-    second.unlink()
-    kept = pq.read_metadata(first).num_rows
-    with pytest.raises(platelet_em.MissingMemberError, match=f"in row {kept} of"):
-        open_volume(folder, PUBLISHED.volumes[0], PUBLISHED)
-    for path in (first, *others):
-        path.unlink()
-    with pytest.raises(platelet_em.MissingMemberError, match="of its slices, found none"):
-        open_volume(folder, PUBLISHED.volumes[0], PUBLISHED)
+@pytest.mark.parametrize("name", ["50", "24"])
+def test_it_equals_the_volume_of_the_archive(repository, archives, name):
+    spec = PUBLISHED.volume(name)
+    found = open_volume(repository, spec, PUBLISHED)
+    source = find_source(archives, "json", PUBLISHED)
+    with ArchiveVolume(source, spec, "json", PUBLISHED) as expected:
+        assert found.name == expected.name == name
+        assert found.shape == expected.shape
+        assert found.kinds == expected.kinds
+        for z in range(expected.shape[0]):
+            assert np.array_equal(found.image(z), expected.image(z))
+            assert np.array_equal(found.semantic(z), expected.semantic(z))
+        for kind in expected.kinds:
+            check_same_labels(found.labels(kind), expected.labels(kind))
+            for z in range(expected.shape[0]):
+                check_same_labels(found.labels(kind, z), expected.labels(kind, z))
+        box = np.s_[1:4, 2:9, 20:31]
+        for column in COLUMNS:
+            assert np.array_equal(found.window(column, box), expected.window(column, box))
+
+
+def check_same_labels(found, expected):
+    assert found.equals(expected)
+    assert found.ids.tolist() == expected.ids.tolist()
+    properties = {**found.properties, **expected.properties}
+    for name in properties.keys() - {"touches_border"}:
+        assert np.array_equal(found.properties[name], expected.properties[name]), name
+
+
+def test_one_row_group_is_in_memory_at_a_time(repository, monkeypatch):
+    opened = []
+    parquet_file = pq.ParquetFile
+
+    def note(path, **options):
+        opened.append(path.name)
+        return parquet_file(path, **options)
+
+    rows = ParquetRows(data_files(repository, "slices", "train"), COLUMNS)
+    assert len(rows) == 9
+    monkeypatch.setattr(read_module.pq, "ParquetFile", note)
+    shards = [f"train-{i:05}-of-00008.parquet" for i in range(8)]
+    assert [list(row) for row in rows] == [COLUMNS] * 9
+    assert opened == shards
+    opened.clear()
+    for index in (8, 7, 8, 0, 8):
+        assert isinstance(rows[index]["cells"], platelet_em.LazyLabels)
+    assert opened == [shards[0], shards[7]]
+
+
+# --- errors -----------------------------------------------------------------------------------
+
+
+def expect_error(folder, found):
+    message = f"{folder}: volume 50: expected rows of {found}"
+    with pytest.raises(platelet_em.MissingMemberError, match=re.escape(message)):
+        open_volume(folder, TRAIN, PUBLISHED)
+
+
+def expect_wrong_order(folder, found):
+    expect_error(folder, f"all its slices in z order, found {found}: build it again")
+
+
+def test_a_missing_shard_is_an_error(copied):
+    (copied / SHARD).unlink()
+    expect_wrong_order(copied, "z = 4 instead of 3 in row 3 of 8")
+
+
+def test_a_partial_volume_has_the_slices_that_exist(copied, publication):
+    (copied / SHARD).unlink()
+    found = open_volume(copied, TRAIN, PUBLISHED, partial=True)
+    assert found.zs == [0, 1, 2, 4, 5, 6, 7, 8]
+    for index, z in enumerate(found.zs):
+        assert np.array_equal(found.image(index), publication.volumes["50"].images[z])
+
+
+def test_a_volume_without_rows_is_an_error(copied):
+    shutil.rmtree(copied / "slices")
+    expect_error(copied, "its slices, found none: build it again")
+
+
+@pytest.mark.parametrize("z", [0, 2, 5, 2**31 - 1, -1, None])
+def test_a_row_of_another_slice_is_an_error(z, copied):
+    verified.change_rows(copied / SHARD, 0, verified.assign("z", z))
+    expect_wrong_order(copied, f"z = {z} instead of 3 in row 3 of 9")
+
+
+@pytest.mark.parametrize("z", [0, 2, -1, None])
+def test_slices_of_a_partial_volume_ascend(z, copied):
+    verified.change_rows(copied / SHARD, 0, verified.assign("z", z))
+    with pytest.raises(platelet_em.MissingMemberError, match=f"found z = {z} instead of 3"):
+        open_volume(copied, TRAIN, PUBLISHED, partial=True)
+
+
+def test_rows_in_another_order_are_an_error(copied):
+    first, second = copied / SHARD, copied / SHARD.replace("00003", "00004")
+    contents = first.read_bytes(), second.read_bytes()
+    first.write_bytes(contents[1])
+    second.write_bytes(contents[0])
+    expect_wrong_order(copied, "z = 4 instead of 3 in row 3 of 9")
+
+
+def test_a_newer_schema_is_an_error(copied):
+    verified.change_metadata(copied / SHARD, schema_version=2)
+    with pytest.raises(platelet_em.SchemaVersionError, match=f"{SHARD}: is of schema 2"):
+        open_volume(copied, TRAIN, PUBLISHED)

@@ -1,4 +1,4 @@
-"""The built files in pandas, Polars and DuckDB: the same rows in each, empty ones included."""
+"""The built files in pandas, Polars and DuckDB: the same rows in each, also without instances."""
 
 import io
 import json
@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 from PIL import Image
 from skimage.measure import regionprops
-from support import plain, publisher
-from support.hub import File, Hub, Repository
+from support import publisher
+from support.clients import publish
+from support.programs import PROGRAMS
 
 from _platelet_em.hub.build import build
 
@@ -70,7 +71,7 @@ def read(request):
 
 @pytest.fixture(scope="module")
 def hollow():
-    """A publication whose second volume has images and no object at all."""
+    """A publication whose second volume has images and no instances."""
     publication = publisher.publication(seed=3, depth=3)
     volume = publication.volumes["24"]
     for labels in (volume.semantic, volume.cell, volume.organelle):
@@ -130,7 +131,7 @@ def test_slices_are_the_truth(read, repository, publication, split):
 
 
 @pytest.mark.parametrize("split", VOLUMES)
-def test_a_volume_without_any_object(read, hollow_repository, hollow, split):
+def test_a_volume_without_instances(read, hollow_repository, hollow, split):
     volume = VOLUMES[split]
     rows = read(hollow_repository, "slices", split)
     check_slices(rows, hollow.volumes[volume], volume)
@@ -152,7 +153,7 @@ def test_volumes_and_previews(read, repository, publication, split):
     assert [preview["z"] for preview in previews] == list(range(len(truth.images)))
 
 
-def test_all_readers_give_the_same_rows_down_to_the_pictures(repository):
+def test_all_readers_give_the_same_rows_and_image_bytes(repository):
     for config in ("slices", "volumes", "preview"):
         for split in VOLUMES:
             pattern = f"{repository}/{config}/{split}-*.parquet"
@@ -161,7 +162,7 @@ def test_all_readers_give_the_same_rows_down_to_the_pictures(repository):
 
 
 @pytest.mark.parametrize("column", KINDS)
-def test_taken_apart_there_is_one_row_an_object(repository, publication, column):
+def test_exploded_rows_are_one_per_instance(repository, publication, column):
     kind = KINDS[column]
     expected = [
         (volume, z, region.label, region.area)
@@ -177,7 +178,7 @@ def test_taken_apart_there_is_one_row_an_object(repository, publication, column)
         assert sorted(found.fetchall()) == sorted(expected)
     names = ["id", "area"]
     rows = pl.scan_parquet(pattern).select("volume", "z", pl.col(column).struct.field(*names))
-    # Polars and pandas keep a row of nulls where there is no object.
+    # Polars and pandas keep a row of nulls where there is no instance.
     apart = rows.explode(names).drop_nulls().select("volume", "z", *names).collect()
     assert sorted(apart.rows()) == sorted(expected)
     frame = pd.read_parquet(
@@ -187,28 +188,12 @@ def test_taken_apart_there_is_one_row_an_object(repository, publication, column)
     assert sorted(apart.itertuples(index=False, name=None)) == sorted(expected)
 
 
-FROM_THE_HUB = """
-import json, os, sys
-import pandas as pd
-folder = "hf://datasets/user/platelet-em/slices"
-rows = pd.read_parquet(folder, columns=["volume", "z", "cells.area"])
-print(json.dumps([[volume, z, int(area.sum())] for volume, z, area in rows.to_numpy()]))
-sys.stdout.flush()
-os._exit(0)  # reading threads of pyarrow and fsspec now and then abort an ordinary exit
-"""
-
-
-def test_pandas_reads_from_the_hub(repository, publication, plain_packages, tmp_path):
-    with Hub({"hf_user": "user"}) as hub:
-        remote = hub.repositories["user/platelet-em"] = Repository("user/platelet-em", False)
-        paths = [path for path in repository.rglob("*") if path.is_file()]
-        names = {path: path.relative_to(repository).as_posix() for path in paths}
-        files = {n: File(p.read_bytes(), p.suffix == ".parquet") for p, n in names.items()}
-        remote.commit("main", "built", files)
-        out = plain.run(plain_packages, FROM_THE_HUB, **hub.environment(tmp_path))
+def test_pandas_reads_from_the_hub(hub, without_us, repository, publication):
+    publish(hub, "user/platelet-em", repository)
+    found = json.loads(" ".join(without_us(PROGRAMS / "read_with_pandas.py")))
     expected = [
         [volume, z, int((labels > 0).sum())]
         for volume, truth in publication.volumes.items()
         for z, labels in enumerate(truth.cell)
     ]
-    assert sorted(json.loads(out)) == sorted(expected)
+    assert sorted(found) == sorted(expected)

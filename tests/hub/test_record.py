@@ -1,4 +1,4 @@
-"""Our record in Parquet metadata: whatever reads files of a newer schema says so."""
+"""The record in Parquet metadata: every reader refuses files of a newer schema."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ NEWER = r"{}: is of schema 2, and .* knows schemas up to 1: upgrade it"
 
 
 def put_record(path, stored):
-    """Replace our record in a file, or remove it."""
+    """Replace the record in a file, or remove it."""
     table = pq.read_table(path)
     metadata = {k: v for k, v in table.schema.metadata.items() if k != b"platelet_em"}
     if stored is not None:
@@ -44,8 +44,8 @@ def with_version(path, version):
 
 
 @pytest.fixture
-def copied(repository, tmp_path):
-    return shutil.copytree(repository, tmp_path / "repo")
+def copied(flat_repository, tmp_path):
+    return shutil.copytree(flat_repository, tmp_path / "repo")
 
 
 @pytest.fixture(params=["slices/train-00000-of-00008", "slices/train-00007-of-00008"])
@@ -56,7 +56,7 @@ def newer(copied, request):
     return copied, path
 
 
-def test_info_says_that_a_repository_is_newer(newer, capsys):
+def test_info_refuses_a_newer_repository(newer, capsys):
     folder, path = newer
     with pytest.raises(platelet_em.SchemaVersionError, match=NEWER.format(path)):
         list(describe(folder))
@@ -67,7 +67,7 @@ def test_info_says_that_a_repository_is_newer(newer, capsys):
     assert "pip install -U platelet-em" in printed.err
 
 
-def test_show_says_that_a_repository_is_newer(newer, tmp_path):
+def test_show_refuses_a_newer_repository(newer, tmp_path):
     folder, path = newer
     with pytest.raises(platelet_em.SchemaVersionError, match=NEWER.format(path)):
         list(show(folder, tmp_path / "pictures", volume="50", slices=[3]))
@@ -75,36 +75,36 @@ def test_show_says_that_a_repository_is_newer(newer, tmp_path):
 
 
 @pytest.mark.parametrize("unfinished", [False, True])
-def test_build_never_overwrites_a_newer_repository(newer, archives, unfinished):
+def test_build_never_overwrites_a_newer_repository(newer, flat_archives, unfinished):
     folder, path = newer
     if unfinished:
         (folder / ".platelet-em-build" / "x").mkdir(parents=True)
         (folder / ".platelet-em-build" / "x" / "file").write_text("half done")
     before = contents(folder)
     with pytest.raises(platelet_em.SchemaVersionError, match=NEWER.format(path)):
-        build(folder, data_dir=archives)
+        build(folder, data_dir=flat_archives)
     assert contents(folder) == before
 
 
 @pytest.mark.parametrize("name", ["volumes/train", "preview/validation"])
-def test_build_looks_at_the_files_of_every_config(name, copied, archives):
+def test_build_reads_the_records_of_every_config(name, copied, flat_archives):
     path = copied / f"{name}-00000-of-00001.parquet"
     with_version(path, 10**30)
     before = contents(copied)
     with pytest.raises(platelet_em.SchemaVersionError, match=f"{path}: is of schema 10000"):
-        build(copied, data_dir=archives)
+        build(copied, data_dir=flat_archives)
     assert contents(copied) == before
 
 
-def test_a_newer_repository_is_told_though_another_file_is_damaged(newer, archives):
+def test_a_newer_repository_is_refused_even_if_another_file_is_damaged(newer, flat_archives):
     folder, path = newer
     put_record(folder / "preview" / "train-00000-of-00001.parquet", b"{")
     with pytest.raises(platelet_em.SchemaVersionError, match=NEWER.format(path)):
-        build(folder, data_dir=archives)
+        build(folder, data_dir=flat_archives)
 
 
 @pytest.mark.parametrize("stored", DAMAGED, ids=range(len(DAMAGED)))
-def test_a_damaged_record_is_one_clear_error_for_readers(stored, copied):
+def test_a_damaged_record_is_an_error_for_readers(stored, copied):
     path = copied / "slices" / "train-00002-of-00008.parquet"
     put_record(path, stored)
     assert read_record(path) is None
@@ -117,16 +117,16 @@ def test_a_damaged_record_is_one_clear_error_for_readers(stored, copied):
 
 
 @pytest.mark.parametrize("stored", [b"{", b'{"schema_version": -1}'])
-def test_a_damaged_record_is_made_again_in_a_repository_of_ours(
-    stored, copied, repository, archives
+def test_a_damaged_record_is_written_again_in_a_repository_of_ours(
+    stored, copied, flat_repository, flat_archives
 ):
     put_record(copied / "slices" / "train-00000-of-00008.parquet", stored)
     assert read_build(copied, PUBLISHED) is None
-    build(copied, data_dir=archives)
-    assert contents(copied) == contents(repository)
+    build(copied, data_dir=flat_archives)
+    assert contents(copied) == contents(flat_repository)
 
 
-def test_files_with_damaged_records_alone_are_not_ours(archives, copied, tmp_path):
+def test_files_with_damaged_records_alone_are_not_ours(flat_archives, copied, tmp_path):
     folder = tmp_path / "other"
     (folder / "slices").mkdir(parents=True)
     path = folder / "slices" / "train-00000-of-00001.parquet"
@@ -134,11 +134,11 @@ def test_files_with_damaged_records_alone_are_not_ours(archives, copied, tmp_pat
     put_record(path, b'{"schema_version": "1"}')
     before = contents(folder)
     with pytest.raises(platelet_em.OutputError, match="was not written by platelet-em build"):
-        build(folder, data_dir=archives)
+        build(folder, data_dir=flat_archives)
     assert contents(folder) == before
 
 
-def test_what_other_tools_wrote_from_our_rows_is_read(copied, tmp_path, capsys):
+def test_files_without_a_record_are_read(copied, tmp_path, capsys):
     for path in copied.rglob("*.parquet"):
         put_record(path, None)
     assert main(["info", str(copied)]) == 0
@@ -149,14 +149,14 @@ def test_what_other_tools_wrote_from_our_rows_is_read(copied, tmp_path, capsys):
     assert [path.is_file() for path in pictures] == [True]
 
 
-def test_records_with_further_keys_are_read(copied):
+def test_records_with_more_keys_are_read(copied):
     path = next(copied.rglob("*.parquet"))
     put_record(path, b'{"later": [1], "schema_version": 1}')
     assert read_record(path) == {"later": [1], "schema_version": 1}
     check_readable([path])
 
 
-def test_what_is_no_parquet_has_no_record(tmp_path):
+def test_other_files_have_no_record(tmp_path):
     (tmp_path / "text").write_text("PAR1")
     for path in (tmp_path / "text", tmp_path, tmp_path / "nowhere"):
         assert read_record(path) is None
@@ -171,7 +171,7 @@ LABELS = {
 @pytest.mark.parametrize("streaming", [False, True])
 @pytest.mark.parametrize("mapped", [False, True])
 @pytest.mark.parametrize(
-    ("further", "expected"),
+    ("added", "expected"),
     [
         ([0.5, 0.25], [0.5, 0.25]),
         (["a", "b"], ["a", "b"]),
@@ -182,9 +182,11 @@ LABELS = {
         ({"x": 1}, None),
     ],
 )
-def test_the_format_takes_what_a_newer_struct_adds(streaming, mapped, further, expected, tmp_path):
-    """`datasets` drops our record, so columns are read by what they are."""
-    table = pa.Table.from_pylist([{"z": 0, "cells": {**LABELS, "added": further}, "new": 7}])
+def test_the_format_reads_fields_that_a_newer_schema_adds(
+    streaming, mapped, added, expected, tmp_path
+):
+    """`datasets` drops the record, so columns are recognized by their fields."""
+    table = pa.Table.from_pylist([{"z": 0, "cells": {**LABELS, "added": added}, "new": 7}])
     record = {b"platelet_em": b'{"schema_version": 2}'}
     pq.write_table(table.replace_schema_metadata(record), tmp_path / "newer.parquet")
     loaded = datasets.load_dataset(
@@ -205,7 +207,7 @@ def test_the_format_takes_what_a_newer_struct_adds(streaming, mapped, further, e
         assert [np.asarray(value).tolist() for value in found["added"]] == expected
 
 
-def test_a_struct_that_says_labels_in_another_way_stays_what_it_is(tmp_path):
+def test_labels_of_another_form_stay_a_struct(tmp_path):
     table = pa.Table.from_pylist([{"cells": {"shape": [2], "id": [1], "runs": ["1 1"]}}])
     pq.write_table(table, tmp_path / "newer.parquet")
     loaded = datasets.Dataset.from_parquet(

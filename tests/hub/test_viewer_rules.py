@@ -1,15 +1,13 @@
-"""The files of a built repository, rule by rule, as the project's notes on the Hub count them.
+"""The files of a built repository, against the rules of `datasets` and of the Hub's viewer.
 
-A test is named for the section and the number of its rule. Two repositories are looked at: one
-of small odd volumes, and one of slices of the published size.
+Tests are named after the numbers of the rules in the project's notes on the Hub. They check two
+repositories: one of small irregular volumes, and one of slices of the published size.
 
-Rules of the section on `datasets` that are about code, and where they are tested: 2, the cache of
-the builder, in test_dataset; 3 and 11, finding the builder by name and the script for 3.x, in
-test_register and test_oldest; 4, the format, in test_formatting. Of rule 6, what lazy values do
-under other formats is in test_lazy; of rule 8, how the builder streams is in test_dataset; of rule
-10, that 3.6 reads the files is tested in test_oldest; of rule 12, what moves over HTTP is measured
-in test_stream. Every rule of the section on the viewer is about files. The section on uploading is
-tested in test_push.
+Rules about code are tested elsewhere. Of those on `datasets`: the cache of the builder (2) and
+how it streams (8) in test_builder; finding the builder by name (3) and the script for 3.x (11) in
+test_register and test_oldest; the format (4) in test_formatter; lazy values under other formats
+(6) in test_lazy; reading the files with 3.6 (10) in test_oldest; the bytes that move over HTTP
+(12) in test_stream. Rules on uploading are tested in test_push.
 """
 
 import io
@@ -61,8 +59,8 @@ def row_groups(path):
         yield group, [group.column(i) for i in range(group.num_columns)]
 
 
-def begin(column):
-    """Where a column chunk begins in its file."""
+def offset(column):
+    """Position of a column chunk in its file."""
     return min(filter(None, (column.dictionary_page_offset, column.data_page_offset)))
 
 
@@ -71,12 +69,12 @@ def read(folder, config, split):
     return pa.concat_tables(tables).to_pylist()
 
 
-def in_parquet(path):
+def parquet_features(path):
     """The features that `datasets` finds in a file."""
     return datasets.Features.from_arrow_schema(pq.read_schema(path))
 
 
-def in_card(folder, config):
+def card_features(folder, config):
     """The features that `datasets` and the viewer find in the card."""
     card = DatasetCard.load(folder / "README.md")
     return DatasetInfosDict.from_dataset_card_data(card.data)[config].features
@@ -92,18 +90,18 @@ def leaves(feature):
             yield from leaves(feature.feature)
 
 
-def spelled(value):
-    """Every `_type` in a JSON form of features."""
+def type_names(value):
+    """Every `_type` in the JSON form of features."""
     if isinstance(value, dict):
         if isinstance(value.get("_type"), str):
             yield value["_type"]
         for part in value.values():
-            yield from spelled(part)
+            yield from type_names(part)
 
 
-def spelled_in_parquet(path):
+def types_in_parquet(path):
     metadata = pq.read_schema(path).metadata[b"huggingface"]
-    return set(spelled(json.loads(metadata)["info"]["features"]))
+    return set(type_names(json.loads(metadata)["info"]["features"]))
 
 
 # --- datasets ---------------------------------------------------------------------------------
@@ -115,9 +113,9 @@ def test_datasets_1_no_script_that_load_dataset_would_refuse(built):
 
 def test_datasets_5_features_are_plain_in_metadata_and_card(built):
     for path in shards(built):
-        assert spelled_in_parquet(path) <= {"Value", "Image", "ClassLabel", "Sequence"}
+        assert types_in_parquet(path) <= {"Value", "Image", "ClassLabel", "Sequence"}
     for config in CONFIGS:
-        assert {type(leaf) for leaf in leaves(in_card(built, config))} <= set(PLAIN)
+        assert {type(leaf) for leaf in leaves(card_features(built, config))} <= set(PLAIN)
 
 
 def test_datasets_6_formats_give_16_bit_images(built):
@@ -132,13 +130,13 @@ def test_datasets_6_formats_give_16_bit_images(built):
 
 
 @each_config
-def test_datasets_7_pictures_are_encoded_by_us(built, config):
+def test_datasets_7_images_are_encoded_by_this_project(built, config):
     for split in SPLITS:
         for row in read(built, config, split):
             cells = [row[name] for name in ("image", "semantic", "preview") if name in row]
             for page in itertools.chain(*(c if isinstance(c, list) else [c] for c in cells)):
                 name = PurePosixPath(page["path"])
-                assert name.name == page["path"], "a name, not a path of the machine that built"
+                assert name.name == page["path"], "a name, not a path"
                 with Image.open(io.BytesIO(page["bytes"])) as picture:
                     assert picture.format == {".tif": "TIFF", ".png": "PNG"}[name.suffix]
 
@@ -156,8 +154,8 @@ def test_datasets_9_shards_for_eight_workers(built):
 
 def test_datasets_10_lists_are_spelled_for_3_and_5_and_empty_ones_are_lists(repository):
     for path in shards(repository):
-        assert "List" not in spelled_in_parquet(path)
-        assert path.parent.name == "preview" or "Sequence" in spelled_in_parquet(path)
+        assert "List" not in types_in_parquet(path)
+        assert path.parent.name == "preview" or "Sequence" in types_in_parquet(path)
     head = yaml.safe_dump(front_matter(repository)["dataset_info"])
     assert "list:" in head
     assert "sequence" not in head
@@ -171,7 +169,7 @@ def test_datasets_10_lists_are_spelled_for_3_and_5_and_empty_ones_are_lists(repo
 
 
 @each_split
-def test_datasets_12_images_lie_first_and_labels_last(full_size, split):
+def test_datasets_12_images_are_first_and_labels_last(full_size, split):
     for path in shards(full_size, "slices", split):
         names = [column.path_in_schema.split(".")[0] for _, c in row_groups(path) for column in c]
         assert list(dict.fromkeys(names)) == [
@@ -179,10 +177,10 @@ def test_datasets_12_images_lie_first_and_labels_last(full_size, split):
             *("n_cells", "n_organelles", "cells", "organelles"),
         ]
         for _, columns in row_groups(path):
-            places = [begin(column) for column in columns]
-            assert places == sorted(places)
+            offsets = [offset(column) for column in columns]
+            assert offsets == sorted(offsets)
         *_, (_, columns) = row_groups(path)
-        tail = min(begin(c) for c in columns if c.path_in_schema.startswith(("z", "cells")))
+        tail = min(offset(c) for c in columns if c.path_in_schema.startswith(("z", "cells")))
         assert path.stat().st_size - tail < 0.05 * path.stat().st_size
 
 
@@ -208,26 +206,26 @@ def test_datasets_13_nothing_is_loaded_by_an_https_address(built):
 
 
 def test_viewer_1_ten_slices_fit_with_their_pictures(full_size):
-    features = in_card(full_size, "slices")
+    features = card_features(full_size, "slices")
     rows = read(full_size, "slices", "train")
     answer = viewer.first_rows(rows, features, "slices", "train")
     assert viewer.size(answer) < viewer.FIRST_BYTES
     items = answer["rows"]
     assert len(items) == viewer.FIRST_ROWS
-    # Labels of two rows are shown whole; of the others, the start of their text.
+    # Labels of two rows are shown in full; of the others, the start of their JSON.
     assert [item["truncated_cells"] for item in items] == [
         *([], []),
         *([["cells", "organelles"]] * 8),
     ]
     for item in items:
         assert all(item["row"][name]["width"] == 800 for name in ("image", "semantic"))
-    # However long labels are, cut rows leave room.
+    # However long labels are, truncated rows are short.
     assert max(viewer.size(item) for item in items if item["truncated_cells"]) < 4000
 
 
 @each_split
 def test_viewer_1_volumes_keep_their_preview(full_size, split):
-    features, rows = in_card(full_size, "volumes"), read(full_size, "volumes", split)
+    features, rows = card_features(full_size, "volumes"), read(full_size, "volumes", split)
     answer = viewer.first_rows(rows, features, "volumes", split)
     [item] = answer["rows"]
     assert viewer.size(answer) < viewer.FIRST_BYTES
@@ -237,9 +235,9 @@ def test_viewer_1_volumes_keep_their_preview(full_size, split):
 
 @each_split
 @pytest.mark.parametrize(("built", "config"), [("repository", "slices"), ("full_size", "preview")])
-def test_viewer_1_small_rows_are_shown_whole(built, config, split, request):
+def test_viewer_1_small_rows_are_not_truncated(built, config, split, request):
     folder = request.getfixturevalue(built)
-    features, rows = in_card(folder, config), read(folder, config, split)
+    features, rows = card_features(folder, config), read(folder, config, split)
     answer = viewer.first_rows(rows, features, config, split)
     assert len(answer["rows"]) == len(rows)
     assert not any(item["truncated_cells"] for item in answer["rows"])
@@ -250,15 +248,15 @@ def test_viewer_1_small_rows_are_shown_whole(built, config, split, request):
 def test_viewer_2_pages_of_the_published_depth_stay_below_the_limit(full_size, config, split):
     rows = read(full_size, config, split)
     slices = len(read(full_size, "slices", split))
-    answer = viewer.page(rows, in_card(full_size, config), config, split)
-    # Of configurations with a row a slice, no page holds more slices than the volume.
+    answer = viewer.page(rows, card_features(full_size, config), config, split)
+    # A page of a configuration with one row per slice has all slices of the volume.
     assert DEPTH[split] <= viewer.PAGE_ROWS
     assert viewer.size(answer) / slices * DEPTH[split] < viewer.ANSWER_BYTES
 
 
 @each_config
 def test_viewer_2_statistics_count_instances_and_have_short_names(built, config):
-    features = in_card(built, config)
+    features = card_features(built, config)
     numbers = {"n_cells", "n_organelles"} if config != "preview" else {"z"}
     assert {name for name in numbers if features[name] == datasets.Value("int32")} == numbers
     texts = [name for name, feature in features.items() if feature == datasets.Value("string")]
@@ -270,10 +268,10 @@ def test_viewer_2_statistics_count_instances_and_have_short_names(built, config)
 
 
 @pytest.mark.parametrize("column", ["image", "semantic"])
-def test_viewer_3_pictures_reach_the_visitor_bit_for_bit(built, column):
+def test_viewer_3_images_reach_the_visitor_bit_for_bit(built, column):
     mode = {"image": "I;16", "semantic": "P"}[column]
     for row in [read(built, "slices", split)[1] for split in SPLITS]:
-        form, data = viewer.picture(row[column]["bytes"])
+        form, data = viewer.encode_for_browser(row[column]["bytes"])
         assert form == "PNG", "JPEG would change the values"
         with (
             Image.open(io.BytesIO(row[column]["bytes"])) as stored,
@@ -303,14 +301,14 @@ def test_viewer_4_row_groups_have_ten_rows_an_index_and_no_dictionary(built):
                 assert not column.has_dictionary_page
                 assert not any("DICTIONARY" in encoding for encoding in column.encodings)
                 assert column.has_offset_index
-                # Which page has which values; Arrow leaves it out where texts or bytes are long.
+                # Arrow leaves it out where strings or bytes are long.
                 assert column.has_column_index or column.physical_type == "BYTE_ARRAY"
 
 
 @each_split
 @each_config
 def test_viewer_4_a_page_of_the_published_depth_can_be_read(full_size, config, split):
-    # One way of reading counts all row groups of a page, uncompressed; the other one counts less.
+    # One of the viewer's two ways of reading counts all row groups of a page, uncompressed.
     read_together = sum(
         group.total_byte_size for path in shards(full_size, config, split)
         for group, _ in row_groups(path)
@@ -320,18 +318,18 @@ def test_viewer_4_a_page_of_the_published_depth_can_be_read(full_size, config, s
 
 
 @each_config
-def test_viewer_5_card_and_metadata_say_the_same(built, config, tmp_path):
-    card = in_card(built, config)
+def test_viewer_5_card_and_metadata_have_the_same_features(built, config, tmp_path):
+    card = card_features(built, config)
     cache = str(tmp_path)
     builder = datasets.load_dataset_builder(str(built), config, cache_dir=cache)
     assert builder.info.features == card
     for path in shards(built, config):
-        assert in_parquet(path) == card
-        assert list(in_parquet(path)) == list(card) == pq.read_schema(path).names
+        assert parquet_features(path) == card
+        assert list(parquet_features(path)) == list(card) == pq.read_schema(path).names
         assert card.arrow_schema.equals(pq.read_schema(path).remove_metadata())
 
 
-def test_viewer_6_splits_patterns_and_shards_fit(built):
+def test_viewer_6_patterns_of_splits_match_their_shards(built):
     found = []
     for config in front_matter(built)["configs"]:
         schemas = set()
@@ -343,7 +341,7 @@ def test_viewer_6_splits_patterns_and_shards_fit(built):
             schemas |= {pq.read_schema(path).to_string() for path in expected}
             found += expected
         assert len(schemas) == 1, "all shards of a configuration have the same columns"
-    assert sorted(found) == shards(built), "and every file belongs to one"
+    assert sorted(found) == shards(built), "every file belongs to one configuration"
 
 
 @each_config

@@ -3,13 +3,14 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from support import plain
 from support.hub import LFS_SUFFIXES, File, Hub, Repository
-from support.plain import CHECK
+
+WITHOUT_TORCH = {"USE_TORCH": "0"}
+"""Environment in which `datasets` does not import PyTorch to stream, which takes seconds."""
 
 
 @pytest.fixture
@@ -20,30 +21,32 @@ def hub():
 
 @pytest.fixture
 def with_us(hub, tmp_path):
-    """Run a program, or code in a string, that has this project; returns the words it printed."""
+    """Run a program that may import this project; returns the words it printed."""
 
     def run(program, *arguments):
-        environment = {**os.environ, **hub.environment(tmp_path / "home-with-us")}
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-        start = [program] if isinstance(program, Path) else ["-c", program]
-        command = [sys.executable, *start, *map(str, arguments)]
-        done = subprocess.run(
-            command, check=False, capture_output=True, text=True, env=environment
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.split()
+        environment = {**hub.environment(tmp_path / "home-with-us"), **WITHOUT_TORCH}
+        return run_with_us(program, *arguments, **environment).split()
 
     return run
 
 
+def run_with_us(program, *arguments, **environment):
+    """Run a program that may import this project; returns what it printed."""
+    path = os.pathsep.join(filter(None, sys.path))
+    environment = {**os.environ, **environment, "PYTHONPATH": path}
+    command = [sys.executable, program, *map(str, arguments)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.fixture
 def without_us(hub, plain_packages, tmp_path):
-    """Run a program, or code in a string, that does not have this project; returns the words."""
+    """Run a program that cannot import this project; returns the words it printed."""
 
-    def run(program, *arguments, token="hf_user"):
+    def run(program, *arguments, token="hf_user", torch=False):
         environment = hub.environment(tmp_path / "home-without-us", token)
-        if isinstance(program, str):
-            program = CHECK + program
+        environment |= {} if torch else WITHOUT_TORCH
         return plain.run(plain_packages, program, *arguments, **environment).split()
 
     return run

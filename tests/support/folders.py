@@ -1,4 +1,4 @@
-"""What lies in a folder that was built."""
+"""The content of a built repository."""
 
 import yaml
 
@@ -10,5 +10,5 @@ def contents(folder):
 
 
 def front_matter(folder):
-    """The YAML at the head of the card."""
+    """The YAML metadata of the card."""
     return yaml.safe_load((folder / "README.md").read_text().split("---\n")[1])

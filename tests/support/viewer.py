@@ -1,7 +1,7 @@
-"""The Hub's viewer, written from its description: what it shows of rows, and what it cannot.
+"""A model of the Hub's dataset viewer, written from its description: what it shows of rows.
 
-A model that shares no code with the viewer. Figures are those of production. Where a size is not
-known from here, such as that of a signed address, it is taken to be large.
+Limits are those of production. Sizes that are not known, such as that of a signed URL, are
+assumed to be large.
 """
 
 import io
@@ -11,22 +11,22 @@ import datasets
 from PIL import Image
 
 ANSWER_BYTES = 10_000_000
-"""An answer of the viewer is at most this large."""
+"""Largest answer of the viewer."""
 
 PAGE_ROWS = 100
-"""Rows of a page, which is sent whole."""
+"""Rows of a page, of which nothing is truncated."""
 
 SCAN_BYTES = 300_000_000
-"""What the row groups of a page may take up in memory together."""
+"""Limit of all row groups of a page in memory."""
 
 FIRST_BYTES = 200_000
 FIRST_ROWS = 10
-"""First rows that are shown whatever they take up, and the bytes that they should."""
+"""Limit of the first rows, of which ten are shown in any case."""
 
 _CELL_BYTES = 100
-"""What is left of a cell in a row that is cut."""
+"""Bytes that remain of a longer cell in a truncated row."""
 
-_ADDRESS = (
+_URL = (
     "https://datasets-server.huggingface.co/cached-assets/an-organization-with-a-long-name/"
     "platelet-em/--/{revision}/--/{config}/{split}/{row}/{column}/image{suffix}.png?{signature}"
 )
@@ -37,8 +37,8 @@ def size(value):
     return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
 
 
-def picture(data):
-    """The file that a visitor's browser gets for an encoded picture: its form and its bytes."""
+def encode_for_browser(data):
+    """The file that a browser gets for an encoded image: its format and bytes."""
     with Image.open(io.BytesIO(data)) as image:
         for form in ("JPEG", "PNG"):
             out = io.BytesIO()
@@ -47,21 +47,19 @@ def picture(data):
             except OSError:
                 continue
             return form, out.getvalue()
-    raise ValueError("neither JPEG nor PNG can hold the picture")
+    raise ValueError("neither JPEG nor PNG has the mode of the image")
 
 
-def shown(row, index, features, config, split):
-    """A row as it goes into an answer: pictures become addresses, the rest stays."""
+def row_item(row, index, features, config, split):
+    """A row as it is in an answer: images become URLs, the rest stays."""
 
     def cell(value, feature, column, suffix):
         if isinstance(feature, datasets.Image):
             with Image.open(io.BytesIO(value["bytes"])) as image:
                 width, height = image.size
-            place = {"config": config, "split": split, "row": index, "column": column}
-            address = _ADDRESS.format(
-                **place, revision="0" * 40, suffix=suffix, signature="x" * 500
-            )
-            return {"src": address, "height": height, "width": width}
+            cell_of = {"config": config, "split": split, "row": index, "column": column}
+            url = _URL.format(**cell_of, revision="0" * 40, suffix=suffix, signature="x" * 500)
+            return {"src": url, "height": height, "width": width}
         if isinstance(feature, datasets.List):
             return [cell(v, feature.feature, column, f"-{i:08x}") for i, v in enumerate(value)]
         if isinstance(feature, dict):
@@ -73,16 +71,16 @@ def shown(row, index, features, config, split):
 
 
 def page(rows, features, config, split):
-    """The answer for a page of rows: nothing is cut."""
-    items = [shown(r, i, features, config, split) for i, r in enumerate(rows[:PAGE_ROWS])]
-    return {**_surroundings(features, config, split), "rows": items}
+    """The answer for a page of rows."""
+    items = [row_item(r, i, features, config, split) for i, r in enumerate(rows[:PAGE_ROWS])]
+    return {**_header(features, config, split), "rows": items}
 
 
 def first_rows(rows, features, config, split):
-    """The answer that the dataset's page opens with: as many rows as fit, at least ten.
+    """The answer for the dataset's page: as many rows as fit, at least ten.
 
-    If ten do not fit, they are cut from the last one up: every cell over 100 bytes becomes the
-    start of its JSON, but for the pictures that are columns themselves.
+    If ten do not fit, they are truncated from the last one up: every cell over 100 bytes becomes
+    the start of its JSON, except for images that are columns themselves.
     """
     answer = page(rows, features, config, split)
     items = answer["rows"]
@@ -99,6 +97,6 @@ def first_rows(rows, features, config, split):
     return answer
 
 
-def _surroundings(features, config, split):
+def _header(features, config, split):
     columns = [{"name": name, "type": kind} for name, kind in features.to_dict().items()]
     return {"dataset": "x" * 60, "config": config, "split": split, "features": columns}

@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from datasets.distributed import split_dataset_by_node
-from support import ends
+from support import versions
 from support.windows import DTYPES, check_window, position, positions
 
 from platelet_em import ArgumentError, GridWindows, LazyStack, RandomWindows, windows
 
-PROGRAMS = Path(ends.__file__).parent / "programs"
+PROGRAMS = Path(versions.__file__).parent / "programs"
 COUNT = 7
 SAMPLERS = (GridWindows((3, 12, 12)), RandomWindows((3, 5, 5), 13))
 
@@ -255,7 +255,7 @@ def test_a_shuffle_permutes_all_windows(volume):
 
 
 def test_the_oldest_datasets_has_the_same_streams(oldest, tmp_path):
-    ends.run(oldest, PROGRAMS / "windows_of_oldest_datasets.py", cwd=tmp_path)
+    versions.run(oldest, PROGRAMS / "windows_of_oldest_datasets.py", cwd=tmp_path)
 
 
 # --- workers and nodes ------------------------------------------------------------------------

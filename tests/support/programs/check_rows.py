@@ -1,7 +1,7 @@
 """Checks of rows as plain `datasets` gives them, against the voxels in a file of arrays.
 
-`truth` is that file, opened: "50_images", "50_semantic", "50_cell", "50_organelle", and the same
-for volume 24, each of the axes (z, y, x).
+`truth` maps "50_images", "50_semantic", "50_cell" and "50_organelle", and the same for volume 24,
+to arrays (z, y, x).
 """
 
 import datasets
@@ -13,6 +13,12 @@ datasets.config.USE_PARQUET_EXPORT = False  # the test Hub has no datasets-serve
 KINDS = ("images", "semantic", "cell", "organelle")
 PLAIN_FEATURES = ("Value", "Image", "List", "Sequence", "ClassLabel")
 SPLITS = (("train", "50"), ("validation", "24"))
+
+
+def read_truth(path):
+    """The arrays of a file of voxels."""
+    with np.load(path) as arrays:
+        return dict(arrays)
 
 
 def check_split(ds, truth, volume):
@@ -56,13 +62,18 @@ def check(row, truth):
         assert np.array_equal(array.reshape(truth[kind].shape), truth[kind])
     for column, kind in (("cells", "cell"), ("organelles", "organelle")):
         labels = row[column]
-        shape = tuple(map(int, labels["shape"]))
-        mask = np.zeros(np.prod(shape), np.int32)
-        for label, rle in zip(labels["id"], labels["rle"], strict=True):
-            for start, length in np.array(rle.split(), int).reshape(-1, 2):
-                mask[start - 1 : start - 1 + length] = int(label)
-        assert np.array_equal(mask.reshape(shape), truth[kind])
+        assert np.array_equal(decode(labels), truth[kind])
         assert row["n_" + column] == len(labels["id"]) == len(np.unique(truth[kind])) - 1
+
+
+def decode(labels):
+    """The voxels of a struct of labels."""
+    shape = tuple(map(int, labels["shape"]))
+    mask = np.zeros(np.prod(shape), np.int32)
+    for label, rle in zip(labels["id"], labels["rle"], strict=True):
+        for start, length in np.array(rle.split(), int).reshape(-1, 2):
+            mask[start - 1 : start - 1 + length] = int(label)
+    return mask.reshape(shape)
 
 
 def check_features(feature):

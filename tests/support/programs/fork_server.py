@@ -8,13 +8,22 @@ Each order is a line of JSON on stdin:
   input it answers with the exit code. Until then no other process gets the same id.
 """
 
+import gc
 import json
 import os
 import runpy
 import sys
 import traceback
+from pathlib import Path
+
+from PIL import Image
 
 from _platelet_em.commands.cli import main
+
+Image.init()  # imports the parts of Pillow that are imported when they are needed
+# Clients read the certificates of all authorities, and the test Hub needs none.
+os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
+gc.freeze()
 
 
 def run(order):

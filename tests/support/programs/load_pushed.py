@@ -3,10 +3,9 @@
 import sys
 
 import datasets
-import numpy as np
-from check_rows import SPLITS, check_split, check_volume
+from check_rows import SPLITS, check_split, check_volume, read_truth
 
-truth = np.load(sys.argv[1])
+truth = read_truth(sys.argv[1])
 for streaming in (False, True):
     load = {"streaming": streaming}
     for name in ("slices", "mapped", "stream"):

@@ -1,4 +1,7 @@
-"""Push loaded datasets with the client's own `push_to_hub`; argument: the archives."""
+"""Push loaded datasets with the client's own `push_to_hub`, one of them twice.
+
+Argument: the archives. Prints ok at the end.
+"""
 
 import sys
 
@@ -13,4 +16,7 @@ slices.map(lambda row: {"area": int(row["cells"].areas.sum())}).push_to_hub("use
 platelet_em.load_dataset(streaming=True, **archives).push_to_hub("user/stream")
 platelet_em.load_dataset("volumes", **archives).push_to_hub("user/slices", "volumes")
 slices["validation"].push_to_hub("user/private", split="validation", private=True)
+for num_shards in (3, 2):
+    slices["train"].push_to_hub("user/twice", num_shards=num_shards)
+slices["train"].select([1, 2]).push_to_hub("user/twice", split="validation")
 print("ok")

@@ -1,7 +1,7 @@
-"""What a client does with a stream from the test Hub, in a process of its own.
+"""Read a stream from the test Hub in many ways, comparing all voxels.
 
-Run as `python stream.py TRUTH FUNCTION`, where TRUTH is a file with the voxels of `train`; prints
-what the function returns as JSON.
+Arguments: a file with the voxels of `train`, names of functions. Prints, as JSON, what each of
+them returns, by name.
 """
 
 import itertools
@@ -14,7 +14,7 @@ import numpy as np
 from datasets.distributed import split_dataset_by_node
 
 import platelet_em
-from support.plain import KINDS
+from support.programs.check_rows import KINDS
 
 PLACES = ("plain", "format first", "format last")
 ARRAYS = ("image", "semantic", "cells", "organelles")
@@ -23,13 +23,13 @@ ARRAYS = ("image", "semantic", "cells", "organelles")
 @cache
 def _load():
     datasets.config.USE_PARQUET_EXPORT = False  # there is no datasets-server on loopback
-    # Newer Arrow needs no rest of 5 s after each pass of a shuffled stream.
+    # Newer Arrow does not need the 5 s that datasets waits after each pass of a shuffled stream.
     datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0
     return datasets.load_dataset("user/deep", "slices", split="train", streaming=True)
 
 
 def _stream(change, place):
-    """A new stream, changed, in our format before or after that, or without it."""
+    """A new stream, changed; in the format before or after that, or without it."""
     ds = change(_load().with_format("platelet_em" if place == "format first" else None))
     return ds.with_format("platelet_em") if place == "format last" else ds
 
@@ -40,11 +40,11 @@ def _truth():
         return dict(arrays)
 
 
-def _look(row, place):
-    """The z of a row, or of each row of a batch, whose voxels were compared with the truth."""
+def _check(row, place):
+    """Compare the voxels of a row, or of a batch; returns its z, or that of each of its rows."""
     if isinstance(row["z"], list):
         rows = [dict(zip(row, values, strict=True)) for values in zip(*row.values(), strict=True)]
-        return [_look(row, place) for row in rows]
+        return [_check(row, place) for row in rows]
     for column, kind in zip(ARRAYS, KINDS, strict=True):
         value = row[column]
         if column in ("cells", "organelles"):
@@ -76,30 +76,44 @@ CHANGES = {
 }
 
 
-def read_in_one_and_in_many():
-    """For each place and change the rows read at once, and one by one, each by a new stream."""
+def resume():
+    """For each change and place of the format its name, all rows, and those of resumed streams.
+
+    Each of these reads three rows, from the state of the one before: inside and between shards.
+    """
+    return _resume(after=3)
+
+
+def resume_at_each_row():
+    """The same, with a new stream for every row."""
+    return _resume(after=1)
+
+
+def _resume(after):
     results = []
     for place, (name, change) in itertools.product(PLACES, CHANGES.items()):
-        whole = [_look(row, place) for row in _stream(change, place)]
-        results.append([f"{name}, {place}", name, whole, list(_one_by_one(change, place))])
+        whole = [_check(row, place) for row in _stream(change, place)]
+        resumed = list(_read_by_new_streams(change, place, after))
+        results.append([f"{name}, {place}", name, whole, resumed])
     return results
 
 
-def _one_by_one(change, place):
-    state = None
-    while True:
+def _read_by_new_streams(change, place, after):
+    state, rows = None, [None] * after
+    while len(rows) == after:
         ds = _stream(change, place)
         if state is not None:
             ds.load_state_dict(json.loads(state))  # as from a file
-        row = next(iter(ds), None)
-        if row is None:
-            return
-        yield _look(row, place)
+        rows = [_check(row, place) for row in itertools.islice(ds, after)]
         state = json.dumps(ds.state_dict())
+        yield from rows
 
 
 def lose_a_buffer():
-    """Rows after a resumption in a buffer that holds some of the rows, by state and by count."""
+    """The rows after 6 of a shuffled stream: all that are left, by its state, and by skipping 6.
+
+    The buffer of the shuffle has fewer rows than the stream, and is not part of the state.
+    """
     results = []
     for change in (
         lambda ds: ds.shuffle(seed=3, buffer_size=4),
@@ -118,7 +132,7 @@ def lose_a_buffer():
 
 
 def shuffle():
-    """Place -> seed and epoch -> the orders that were read so."""
+    """Place of the format -> seed and epoch -> the orders of the rows, one per pass."""
     orders = {place: {} for place in PLACES}
     for place, seed in itertools.product(PLACES, (3, 3, 4)):
         ds = _stream(lambda ds, seed=seed: ds.shuffle(seed=seed), place)
@@ -129,7 +143,7 @@ def shuffle():
 
 
 def share_out():
-    """Rows with the worker that read them: of eight workers, and of two on each of two nodes."""
+    """For each place of the format, rows with the worker that read each of them."""
     return [_share_out(place) for place in PLACES]
 
 
@@ -138,7 +152,7 @@ def _share_out(place):
 
     def read(ds, workers):
         loader = DataLoader(ds, batch_size=None, num_workers=workers, collate_fn=_same)
-        return [[_look(row, place), row.get("worker")] for row in loader]
+        return [[_check(row, place), row.get("worker")] for row in loader]
 
     ds = _stream(lambda ds: ds.map(_add_worker), place)
     orders = {"in order": ds, "shuffled": ds.shuffle(seed=3)}
@@ -147,7 +161,7 @@ def _share_out(place):
         for name, ordered in orders.items()
     }
     unchanged = _stream(CHANGES["none"], place)
-    return {"unchanged": read(unchanged, 8), "mapped": read(ds, 8), "nodes": nodes}
+    return {"two workers": read(unchanged, 2), "eight workers": read(ds, 8), "nodes": nodes}
 
 
 def _same(row):
@@ -161,4 +175,4 @@ def _add_worker(row):
 
 
 if __name__ == "__main__":
-    print(json.dumps(globals()[sys.argv[2]]()))
+    print(json.dumps({name: globals()[name]() for name in sys.argv[2:]}))
