@@ -89,7 +89,7 @@ def test_map_that_returns_lazy_values_keeps_the_columns(train, check_row):
 
 
 @pytest.mark.filterwarnings("ignore:Downcasting array dtype:UserWarning")
-def test_map_that_returns_the_whole_row_keeps_the_voxels(train, check_row):
+def test_map_that_returns_the_row_keeps_the_voxels(train, check_row):
     for row in train.map(lambda row: {**row}):
         check_row(row)
 
@@ -216,7 +216,7 @@ def test_dataloader_workers(train, check_row):
     assert seen == list(range(TRAIN))
 
 
-# PyTorch says once that it cannot keep a read-only array read-only.
+# PyTorch warns once that its tensors of read-only arrays are not read-only.
 @pytest.mark.filterwarnings("ignore:.*not writable:UserWarning")
 def test_dataloader_workers_share_a_stream(stream, check_row):
     from torch.utils.data import DataLoader
@@ -229,7 +229,7 @@ def test_dataloader_workers_share_a_stream(stream, check_row):
 
 
 @pytest.mark.filterwarnings("ignore:.*not writable:UserWarning")
-def test_default_collate_says_what_it_cannot_do(train):
+def test_the_error_of_default_collate_names_the_type(train):
     from torch.utils.data import default_collate
 
     with pytest.raises(TypeError, match="LazyLabels"):
@@ -259,7 +259,7 @@ def test_nulls_stay_none(loaded):
     assert formatter.format_column(row.select(["cells"])) == [None]
 
 
-def test_renamed_columns_are_known_by_what_they_are(train, publication):
+def test_renamed_columns_are_recognized_by_their_fields(train, publication):
     renamed = train.rename_column("cells", "platelets")
     assert np.array_equal(np.asarray(renamed[4]["platelets"]), publication.volumes["50"].cell[4])
 
@@ -277,18 +277,18 @@ def test_batches_of_pictures_and_of_volumes(repository, cache, publication, stre
     assert np.array_equal(np.asarray(batch["cells"][0]), publication.volumes["50"].cell)
 
 
-def test_a_mode_that_is_asked_for_is_given(loaded):
+def test_images_have_the_mode_of_the_feature(loaded):
     cast = loaded["train"].cast_column("semantic", datasets.Image(mode="RGB"))
     assert cast.with_format("platelet_em")[3]["semantic"].shape[2] == 3
 
 
-def test_undecoded_images_stay_as_they_are(loaded):
+def test_images_without_decoding_stay_encoded(loaded):
     raw = loaded["train"].cast_column("image", datasets.Image(decode=False))
     assert set(raw.with_format("platelet_em")[0]["image"]) == {"bytes", "path"}
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc needs to be told")
-def test_the_memory_of_a_freed_sample_serves_the_next():
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="freed memory is kept on glibc only")
+def test_a_sample_reuses_the_memory_of_the_last_one():
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     command = [sys.executable, PROGRAMS / "count_page_faults.py"]

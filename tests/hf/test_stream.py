@@ -13,7 +13,7 @@ from support.hub import Hub
 from support.programs import PROGRAMS
 from support.programs.check_rows import KINDS
 from support.programs.read_queries import QUERIES
-from support.programs.stream import CHANGES, PLACES
+from support.programs.stream import CHANGES, WHEN
 
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub.build import build
@@ -91,7 +91,7 @@ EXPECTED = {
 
 
 def check_resumed(results):
-    assert len(results) == len(PLACES) * len(CHANGES)
+    assert len(results) == len(WHEN) * len(CHANGES)
     for case, name, rows, resumed in results:
         assert resumed == rows, case
         if name in EXPECTED:
@@ -121,8 +121,8 @@ def test_a_partial_shuffle_buffer_resumes_by_count_only(results):
 
 
 def test_shuffles_repeat_by_seed_and_epoch(results):
-    orders, *of_other_places = results["shuffle"].values()
-    assert of_other_places == [orders, orders]
+    orders, *others = results["shuffle"].values()
+    assert others == [orders, orders]
     assert [len(orders[key]) for key in ("3, 0", "3, 1")] == [2, 2]
     different = [ORDER]
     for first, *again in orders.values():
@@ -137,9 +137,9 @@ def test_shuffles_repeat_by_seed_and_epoch(results):
 
 def test_workers_and_nodes_share_out_the_rows(results):
     for read in results["share_out"]:
-        assert sorted(z for z, _ in read["two workers"]) == ORDER
-        assert sorted(z for z, _ in read["eight workers"]) == ORDER
-        assert {worker for _, worker in read["eight workers"]} == set(range(8))
+        assert sorted(z for z, _ in read["unchanged"]) == ORDER
+        assert sorted(z for z, _ in read["mapped"]) == ORDER
+        assert {worker for _, worker in read["mapped"]} == set(range(read["workers"]))
         for name, nodes in read["nodes"].items():
             assert sorted(z for node in nodes for z, _ in node) == ORDER, name
             for node in nodes:

@@ -87,8 +87,8 @@ def hollow_repository(hollow, tmp_path_factory):
 
 def decode(labels):
     mask = np.zeros(np.prod(labels["shape"]), int)
-    for label, text in zip(labels["id"], labels["rle"], strict=True):
-        for start, length in np.array(text.split(), int).reshape(-1, 2):
+    for label, rle in zip(labels["id"], labels["rle"], strict=True):
+        for start, length in np.array(rle.split(), int).reshape(-1, 2):
             mask[start - 1 : start - 1 + length] = label
     return mask.reshape(labels["shape"])
 
@@ -135,9 +135,9 @@ def test_a_volume_without_instances(read, hollow_repository, hollow, split):
     volume = VOLUMES[split]
     rows = read(hollow_repository, "slices", split)
     check_slices(rows, hollow.volumes[volume], volume)
-    [whole] = read(hollow_repository, "volumes", split)
+    [row] = read(hollow_repository, "volumes", split)
     for column, kind in KINDS.items():
-        check_labels(whole[column], getattr(hollow.volumes[volume], kind))
+        check_labels(row[column], getattr(hollow.volumes[volume], kind))
 
 
 @pytest.mark.parametrize("split", VOLUMES)

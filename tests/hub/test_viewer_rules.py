@@ -259,8 +259,8 @@ def test_viewer_2_statistics_count_instances_and_have_short_names(built, config)
     features = card_features(built, config)
     numbers = {"n_cells", "n_organelles"} if config != "preview" else {"z"}
     assert {name for name in numbers if features[name] == datasets.Value("int32")} == numbers
-    texts = [name for name, feature in features.items() if feature == datasets.Value("string")]
-    assert texts == ["volume"]
+    strings = [name for name, feature in features.items() if feature == datasets.Value("string")]
+    assert strings == ["volume"]
     for split in SPLITS:
         rows = read(built, config, split)
         assert {type(row[name]) for row in rows for name in numbers} == {int}

@@ -33,13 +33,14 @@ def oldest():
     return python
 
 
-def run(python, program, *arguments, cwd):
+def run(python, program, *arguments, cwd, **environment):
     """Run a program with this project, installed or on PYTHONPATH; it prints ok at its end."""
     paths = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(os.path.abspath, paths)),
         "HF_HOME": str(Path(cwd, "home")),
+        **environment,
     }
     command = [python, program, *map(str, arguments)]
     done = subprocess.run(

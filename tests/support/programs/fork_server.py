@@ -20,10 +20,12 @@ from PIL import Image
 
 from _platelet_em.commands.cli import main
 
-Image.init()  # imports the parts of Pillow that are imported when they are needed
-# Clients read the certificates of all authorities, and the test Hub needs none.
-os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
-gc.freeze()
+Image.init()  # imports the parts of Pillow that each process would import otherwise
+if os.environ.get("HF_HUB_DISABLE_XET") == "1":
+    # Each process would read the certificates of all authorities, which only Xet's client needs.
+    os.environ.pop("SSL_CERT_FILE", None)
+    os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
+gc.freeze()  # so that a collection does not copy the memory that processes share
 
 
 def run(order):

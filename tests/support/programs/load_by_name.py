@@ -28,7 +28,7 @@ def raised(call, *arguments, **options):
 
 
 def load_others():
-    """What `datasets` finds under other names, beside a folder that is called platelet_em."""
+    """What `datasets` finds under other names, where a folder is called platelet_em."""
     return [
         datasets.load_dataset("csv", data_files="platelet_em/a.csv")["train"].to_dict(),
         datasets.load_dataset(path="./platelet_em")["train"].to_dict(),

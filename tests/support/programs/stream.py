@@ -16,7 +16,8 @@ from datasets.distributed import split_dataset_by_node
 import platelet_em
 from support.programs.check_rows import KINDS
 
-PLACES = ("plain", "format first", "format last")
+WHEN = ("plain", "format first", "format last")
+"""When the format is set: not at all, before a change of the stream, or after it."""
 ARRAYS = ("image", "semantic", "cells", "organelles")
 
 
@@ -28,10 +29,10 @@ def _load():
     return datasets.load_dataset("user/deep", "slices", split="train", streaming=True)
 
 
-def _stream(change, place):
+def _stream(change, when):
     """A new stream, changed; in the format before or after that, or without it."""
-    ds = change(_load().with_format("platelet_em" if place == "format first" else None))
-    return ds.with_format("platelet_em") if place == "format last" else ds
+    ds = change(_load().with_format("platelet_em" if when == "format first" else None))
+    return ds.with_format("platelet_em") if when == "format last" else ds
 
 
 @cache
@@ -40,18 +41,18 @@ def _truth():
         return dict(arrays)
 
 
-def _check(row, place):
+def _check(row, when):
     """Compare the voxels of a row, or of a batch; returns its z, or that of each of its rows."""
     if isinstance(row["z"], list):
         rows = [dict(zip(row, values, strict=True)) for values in zip(*row.values(), strict=True)]
-        return [_check(row, place) for row in rows]
+        return [_check(row, when) for row in rows]
     for column, kind in zip(ARRAYS, KINDS, strict=True):
         value = row[column]
         if column in ("cells", "organelles"):
-            assert isinstance(value, dict if place == "plain" else platelet_em.LazyLabels)
-            value = platelet_em.LazyLabels.from_struct(value) if place == "plain" else value
+            assert isinstance(value, dict if when == "plain" else platelet_em.LazyLabels)
+            value = platelet_em.LazyLabels.from_struct(value) if when == "plain" else value
         else:
-            assert isinstance(value, np.ndarray) == (place != "plain")
+            assert isinstance(value, np.ndarray) == (when != "plain")
         assert np.array_equal(np.asarray(value), _truth()[kind][row["z"]]), (column, row["z"])
     return row["z"]
 
@@ -77,7 +78,7 @@ CHANGES = {
 
 
 def resume():
-    """For each change and place of the format its name, all rows, and those of resumed streams.
+    """For each change and each of WHEN: both, the change, all rows, and rows of resumed streams.
 
     Each of these reads three rows, from the state of the one before: inside and between shards.
     """
@@ -91,20 +92,20 @@ def resume_at_each_row():
 
 def _resume(after):
     results = []
-    for place, (name, change) in itertools.product(PLACES, CHANGES.items()):
-        whole = [_check(row, place) for row in _stream(change, place)]
-        resumed = list(_read_by_new_streams(change, place, after))
-        results.append([f"{name}, {place}", name, whole, resumed])
+    for when, (name, change) in itertools.product(WHEN, CHANGES.items()):
+        whole = [_check(row, when) for row in _stream(change, when)]
+        resumed = list(_read_by_new_streams(change, when, after))
+        results.append([f"{name}, {when}", name, whole, resumed])
     return results
 
 
-def _read_by_new_streams(change, place, after):
+def _read_by_new_streams(change, when, after):
     state, rows = None, [None] * after
     while len(rows) == after:
-        ds = _stream(change, place)
+        ds = _stream(change, when)
         if state is not None:
             ds.load_state_dict(json.loads(state))  # as from a file
-        rows = [_check(row, place) for row in itertools.islice(ds, after)]
+        rows = [_check(row, when) for row in itertools.islice(ds, after)]
         state = json.dumps(ds.state_dict())
         yield from rows
 
@@ -132,36 +133,42 @@ def lose_a_buffer():
 
 
 def shuffle():
-    """Place of the format -> seed and epoch -> the orders of the rows, one per pass."""
-    orders = {place: {} for place in PLACES}
-    for place, seed in itertools.product(PLACES, (3, 3, 4)):
-        ds = _stream(lambda ds, seed=seed: ds.shuffle(seed=seed), place)
+    """Each of WHEN -> seed and epoch -> the orders of the rows, one per pass."""
+    orders = {when: {} for when in WHEN}
+    for when, seed in itertools.product(WHEN, (3, 3, 4)):
+        ds = _stream(lambda ds, seed=seed: ds.shuffle(seed=seed), when)
         for epoch in (0, 1):
             ds.set_epoch(epoch)
-            orders[place].setdefault(f"{seed}, {epoch}", []).append([row["z"] for row in ds])
+            orders[when].setdefault(f"{seed}, {epoch}", []).append([row["z"] for row in ds])
     return orders
 
 
 def share_out():
-    """For each place of the format, rows with the worker that read each of them."""
-    return [_share_out(place) for place in PLACES]
+    """For each of WHEN, rows with the worker that read each of them."""
+    return [_share_out(when) for when in WHEN]
 
 
-def _share_out(place):
+def _share_out(when):
     from torch.utils.data import DataLoader
 
     def read(ds, workers):
         loader = DataLoader(ds, batch_size=None, num_workers=workers, collate_fn=_same)
-        return [[_check(row, place), row.get("worker")] for row in loader]
+        return [[_check(row, when), row.get("worker")] for row in loader]
 
-    ds = _stream(lambda ds: ds.map(_add_worker), place)
+    ds = _stream(lambda ds: ds.map(_add_worker), when)
     orders = {"in order": ds, "shuffled": ds.shuffle(seed=3)}
     nodes = {
         name: [read(split_dataset_by_node(ordered, rank, 2), 2) for rank in range(2)]
         for name, ordered in orders.items()
     }
-    unchanged = _stream(CHANGES["none"], place)
-    return {"two workers": read(unchanged, 2), "eight workers": read(ds, 8), "nodes": nodes}
+    unchanged = read(_stream(CHANGES["none"], when), 2)
+    workers = 8 if when == "format first" else 2
+    return {
+        "unchanged": unchanged,
+        "workers": workers,
+        "mapped": read(ds, workers),
+        "nodes": nodes,
+    }
 
 
 def _same(row):
