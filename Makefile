@@ -27,7 +27,7 @@ test-long: $(VENV)/test.stamp install install-oldest fuzz test-pythons
 # Tests that need no compiled extras, on other Pythons.
 test-pythons:
 	for python in $(PYTHONS); do \
-	  if command -v $$python > /dev/null; then \
+	  if $$python --version > /dev/null 2>&1; then \
 	    $$python -m venv $(VENV)/$$python && \
 	    $(VENV)/$$python/bin/python -m pip install --quiet --disable-pip-version-check \
 	      . pytest pytest-xdist hypothesis scikit-image imagecodecs && \
