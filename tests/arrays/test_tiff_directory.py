@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from _platelet_em.arrays.page import encode_page
-from _platelet_em.arrays.tiff_directory import count_pages, read_first_tags
+from _platelet_em.arrays.tiff_directory import list_pages, read_first_tags
 from _platelet_em.limits import MAX_PAGES
 
 PAGE = np.arange(6, dtype=np.uint16).reshape(2, 3)
@@ -34,7 +34,7 @@ def chain(*links):
     return b"II*\0" + struct.pack("<I", 8) + b"".join(directory([], link) for link in links)
 
 
-# --- count_pages ------------------------------------------------------------------------------
+# --- list_pages ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("byteorder", ["<", ">"])
@@ -43,16 +43,16 @@ def chain(*links):
 def test_pages_are_counted_in_every_layout(pages, byteorder, bigtiff):
     file = io.BytesIO(tiff(pages, byteorder=byteorder, bigtiff=bigtiff))
     file.seek(3)
-    assert count_pages(file) == pages
+    assert list_pages(file) == [0] * pages
     assert file.tell() == 0
 
 
 def test_as_many_pages_as_the_limit_are_counted_and_no_more():
     links = [8 + 6 * (i + 1) for i in range(MAX_PAGES - 1)]
-    assert count_pages(io.BytesIO(chain(*links, 0))) == MAX_PAGES
+    assert list_pages(io.BytesIO(chain(*links, 0))) == [0] * MAX_PAGES
     more = chain(*links, 8 + 6 * MAX_PAGES, 0)
     with pytest.raises(ValueError, match=f"^more than {MAX_PAGES} pages$"):
-        count_pages(io.BytesIO(more))
+        list_pages(io.BytesIO(more))
 
 
 @pytest.mark.parametrize(
@@ -82,15 +82,15 @@ def test_as_many_pages_as_the_limit_are_counted_and_no_more():
 )
 def test_a_file_that_would_mislead_a_reader_is_refused(data, message):
     with pytest.raises(ValueError, match=message):
-        count_pages(io.BytesIO(data))
+        list_pages(io.BytesIO(data))
 
 
 @pytest.mark.parametrize("length", [6, 9, 20, -1])
 def test_a_file_that_ends_too_early_is_refused(length):
     data = b"II*\0\x08\0\0\0" + directory([(256, 3, 1, 1)], 0)
-    assert count_pages(io.BytesIO(data)) == 1
+    assert list_pages(io.BytesIO(data)) == [0]
     with pytest.raises(struct.error):  # its message is Python's
-        count_pages(io.BytesIO(data[:length]))
+        list_pages(io.BytesIO(data[:length]))
 
 
 @given(data=st.data())
@@ -99,7 +99,7 @@ def test_damaged_bytes_give_a_count_or_one_of_the_two_errors(data):
     for _ in range(data.draw(st.integers(1, 4))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(ValueError, struct.error):
-        assert count_pages(io.BytesIO(bytes(damaged))) >= 0
+        assert list_pages(io.BytesIO(bytes(damaged))) is not None
 
 
 # --- read_first_tags --------------------------------------------------------------------------
@@ -111,7 +111,8 @@ def test_the_tags_of_a_page_are_those_that_tifffile_reads(kind):
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         expected = {tag.code: tag.value for tag in file.pages[0].tags if tag.dtype in (3, 4)}
     expected = {code: v[0] if isinstance(v, tuple) else v for code, v in expected.items()}
-    assert read_first_tags(kind(data)) == {code: int(value) for code, value in expected.items()}
+    found = {code: value for code, value in read_first_tags(kind(data)).items() if value >= 0}
+    assert found == {code: int(value) for code, value in expected.items()}
 
 
 @pytest.mark.parametrize("pages", [1, 3])
@@ -138,7 +139,7 @@ def test_other_bytes_have_no_tags(data):
     assert read_first_tags(data) is None
 
 
-def test_tags_of_other_types_or_several_values_are_left_out():
+def test_tags_of_other_types_or_several_values_are_no_integers():
     entries = [(256, 3, 1, 0xABCD0007), (257, 4, 1, 0xABCD0007), (258, 3, 2, 1), (259, 12, 1, 1)]
     data = b"II*\0\x08\0\0\0" + directory(entries, 0)
-    assert read_first_tags(data) == {256: 7, 257: 0xABCD0007}
+    assert read_first_tags(data) == {256: 7, 257: 0xABCD0007, 258: -1, 259: -1}

@@ -5,14 +5,20 @@ import io
 import numpy as np
 import pytest
 import tifffile
-from support import publisher
+from PIL import Image, ImageSequence
+from support import publisher, tiff_writer
 from support.label_files import TIF, read, read_tif
 
+from _platelet_em.arrays.page import encode_page
 from _platelet_em.errors import ImageFormatError, LabelFormatError
+from _platelet_em.facts import PUBLISHED
 from _platelet_em.limits import MAX_ID
 from _platelet_em.publisher import label_file, label_tif
+from _platelet_em.publisher.label_files import read_labels
+from _platelet_em.publisher.palettes import class_palettes
 
 SHAPE = (4, 7, 9)
+RNG = np.random.default_rng(0)
 
 
 def numbered(array):
@@ -330,3 +336,50 @@ def test_a_volume_of_too_many_slices_is_refused(monkeypatch):
         LabelFormatError, match=rf"^{TIF}: expected at most 3 slices, .* got shape"
     ):
         read_tif(publisher.tif(random_classes()))
+
+
+# Palettes
+
+
+def palette_tif(indices, colors):
+    """A TIF of indices whose color map holds these colors, in 16 bits."""
+    table = np.zeros((256, 3), np.int64)
+    table[: len(colors)] = colors
+    return tiff_writer.write(indices, {262: 3, 320: (table.T.reshape(-1) * 257).tolist()})
+
+
+@pytest.mark.parametrize("palette", ["A", "B"])
+def test_the_colors_of_a_color_map_are_classes_whatever_the_indices(palette):
+    colors = class_palettes(PUBLISHED)[palette]
+    order = np.array([3, 6, 0, 2, 5, 1, 4])
+    indices = RNG.integers(0, 7, (2, 6, 8)).astype(np.uint8)
+    data = palette_tif(indices, colors[order])
+    found = read_labels(io.BytesIO(data), "a.tif", classes_of=PUBLISHED)
+    np.testing.assert_array_equal(np.asarray(found.labels), order[indices])
+    by_pillow = [np.asarray(page.convert("RGB")) for page in pillow_pages(data)]
+    np.testing.assert_array_equal(colors[np.asarray(found.labels)], np.stack(by_pillow))
+    assert found.form == f"TIF, color indices uint8, palette {palette}"
+
+
+def pillow_pages(data):
+    with Image.open(io.BytesIO(data)) as picture:
+        yield from ImageSequence.Iterator(picture)
+
+
+def test_a_color_map_of_other_colors_is_no_classes():
+    data = palette_tif(np.ones((1, 2, 2), np.uint8), [[0, 0, 0], [9, 8, 7]])
+    with pytest.raises(LabelFormatError, match=r"color \(9, 8, 7\) at 4 voxels"):
+        read_labels(io.BytesIO(data), "a.tif", classes_of=PUBLISHED)
+
+
+def test_ids_behind_a_color_map_are_refused():
+    data = palette_tif(np.ones((1, 2, 2), np.uint8), [[0, 0, 0], [9, 8, 7]])
+    with pytest.raises(LabelFormatError, match=r"^a.tif: its tag PhotometricInterpretation says"):
+        read_labels(io.BytesIO(data), "a.tif")
+
+
+def test_the_masks_that_this_package_writes_are_label_files_too():
+    mask = RNG.integers(0, 7, (6, 8)).astype(np.uint8)
+    data = encode_page(mask, class_palettes(PUBLISHED)["A"])
+    found = read_labels(io.BytesIO(data), "a.tif", classes_of=PUBLISHED)
+    np.testing.assert_array_equal(np.asarray(found.labels), mask[None])

@@ -10,21 +10,25 @@ from typing import Any
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
-from _platelet_em.arrays.tiff_directory import read_first_tags
-from _platelet_em.errors import ImageFormatError, quote
+from _platelet_em.arrays.tiff_directory import list_pages, read_first_tags
+from _platelet_em.arrays.tiff_page import read_pixels
+from _platelet_em.errors import ImageFormatError, PlateletEMError, quote
 from _platelet_em.limits import MAX_PAGE
 
 __all__ = ["decode_page", "encode_page", "view_page"]
 
 Page = NDArray[Any]
 
-_FORMATS = ("TIFF", "PNG", "JPEG", "BMP", "GIF", "PPM", "WEBP")
-"""Formats that are read. Pillow knows others, some of which it passes to other programs."""
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "WEBP")
+"""Formats that Pillow reads here. It knows others, some of which it passes to other programs."""
+
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
-_STRIP_OFFSETS, _SAMPLES, _STRIP_BYTES, _SAMPLE_FORMAT = 273, 277, 279, 339
+_FILL_ORDER, _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _STRIP_BYTES = 266, 273, 274, 277, 279
+_SAMPLE_FORMAT = 339
 _BLACK_IS_ZERO, _PALETTE, _UNSIGNED = 1, 3, 1
 
 
@@ -63,18 +67,20 @@ def encode_page(page: Page, palette: NDArray[np.uint8] | None = None) -> bytes:
 
 
 def decode_page(data: Any, name: str = "page") -> Page:
-    """Decode a picture: a view of its bytes where they allow it, else what Pillow decodes.
+    """Decode a picture: a view of its bytes where they allow it, else a copy.
 
     Args:
         data: Bytes, or anything with the buffer protocol.
         name: What to call the picture in a message.
 
     Returns:
-        Array (y, x), or (y, x, channels) of a color picture; palette pictures give indices.
-        Views are read-only.
+        Array (y, x), or (y, x, channels) of a color picture, turned as its orientation says;
+        palette pictures give indices. Views are read-only. Of a TIFF, the first page.
 
     Raises:
-        ImageFormatError: for bytes that are not a picture, or more than `limits.MAX_PAGE` pixels.
+        ImageFormatError: for bytes that are not a picture, more than `limits.MAX_PAGE` pixels, or
+            a TIFF that `tiff_page.read_pixels` refuses.
+        MissingExtraError: for a TIFF whose codec is not installed.
     """
     if isinstance(data, str):
         raise ImageFormatError(
@@ -82,17 +88,36 @@ def decode_page(data: Any, name: str = "page") -> Page:
         )
     if (view := view_page(data)) is not None:
         return view
-    cause: Exception | None = None
+    decode = _decode_tiff if bytes(data[:4]) in _TIFF else _decode_with_pillow
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
-            if picture.width * picture.height <= MAX_PAGE:
-                return np.asarray(picture)
-            found = f"{picture.width} x {picture.height} pixels, at most {MAX_PAGE} are read"
-    except Exception as error:  # noqa: BLE001  # damaged bytes make Pillow raise anything
-        found, cause = str(error), error
-    raise ImageFormatError(
-        f"{name}: expected an encoded picture, got {quote(bytes(data[:16]))}: {found}"
-    ) from cause
+        return decode(io.BytesIO(data), name)
+    except PlateletEMError:
+        raise
+    except Exception as error:  # damaged bytes make tifffile and Pillow raise anything
+        raise ImageFormatError(
+            f"{name}: expected an encoded picture, got {quote(bytes(data[:16]))}: "
+            f"{str(error) or type(error).__name__}"
+        ) from error
+
+
+def _decode_tiff(file: io.BytesIO, name: str) -> Page:
+    list_pages(file)
+    with tifffile.TiffFile(file, is_ome=False) as tif:
+        page: Any = tif.pages[0]
+        _check_size(page.imagewidth, page.imagelength)
+        return read_pixels(page, name)
+
+
+def _decode_with_pillow(file: io.BytesIO, _: str) -> Page:
+    with Image.open(file, formats=_FORMATS) as picture:
+        _check_size(picture.width, picture.height)
+        # `datasets` turns pictures too.
+        return np.asarray(ImageOps.exif_transpose(picture))
+
+
+def _check_size(width: int, height: int) -> None:
+    if not 0 < width * height <= MAX_PAGE:
+        raise ValueError(f"{width} x {height} pixels, expected 1 to {MAX_PAGE}")
 
 
 def view_page(data: Any) -> Page | None:
@@ -109,12 +134,14 @@ def view_page(data: Any) -> Page | None:
         return None
     width, height, bits = tags.get(_WIDTH, 0), tags.get(_HEIGHT, 0), tags.get(_BITS, 1)
     dtype: np.dtype[Any] = np.dtype("<u2" if bits == 16 else "<u1")
-    offset = tags.get(_STRIP_OFFSETS, 0)
+    offset = tags.get(_STRIP_OFFSETS, -1)
     if (
         bits not in (8, 16)
-        or _STRIP_OFFSETS not in tags
+        or offset < 0
         or tags.get(_COMPRESSION, 1) != 1
         or tags.get(_SAMPLES, 1) != 1
+        or tags.get(_ORIENTATION, 1) != 1
+        or tags.get(_FILL_ORDER, 1) != 1
         or tags.get(_SAMPLE_FORMAT, _UNSIGNED) != _UNSIGNED
         or tags.get(_PHOTOMETRIC) not in (_BLACK_IS_ZERO, _PALETTE)
         or tags.get(_STRIP_BYTES) != width * height * dtype.itemsize

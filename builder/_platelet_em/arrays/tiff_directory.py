@@ -1,7 +1,7 @@
 """The directories of a TIFF file: one per page, each a list of tags.
 
-tifffile and Pillow read pages; this parser is for what they do not do. `count_pages` checks a file
-before they see it: a reader that follows a circular chain of directories never ends, and one that
+tifffile reads pages; this parser is for what it does not do. `list_pages` checks a file before
+tifffile sees it: a reader that follows a circular chain of directories never ends, and one that
 allocates what a tag promises takes memory that a file of that size cannot fill. `read_first_tags`
 finds the pixels of a page in a buffer in microseconds.
 
@@ -17,13 +17,19 @@ from typing import IO, Any
 
 from _platelet_em.limits import MAX_PAGES
 
-__all__ = ["count_pages", "read_first_tags"]
+__all__ = ["MASK", "REDUCED", "list_pages", "read_first_tags"]
 
 _VALUE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8,
                 13: 4, 16: 8, 17: 8, 18: 8}  # fmt: skip
 """Bytes of a value of each type."""
 
 _SHORT, _LONG = 3, 4
+
+REDUCED, MASK = 1, 4
+"""Bits of NewSubfileType: a smaller copy of another page, and a transparency mask of one."""
+
+_NEW_SUBFILE_TYPE, _SUBFILE_TYPE = 254, 255
+_OLD_REDUCED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,8 @@ def read_first_tags(data: Any) -> dict[int, int] | None:
         data: Anything with the buffer protocol.
 
     Returns:
-        Tag to value; None for anything but a little-endian TIFF with 32-bit offsets.
+        Tag to value, -1 for a tag whose value is anything else; None for anything but a
+        little-endian TIFF with 32-bit offsets.
     """
     try:
         layout, offset = _parse_header(data)
@@ -87,19 +94,28 @@ def read_first_tags(data: Any) -> dict[int, int] | None:
     end = begin + count * layout.entry.size
     if end > len(data):
         return None
-    # A short is in the lower half of its field.
     return {
-        tag: value if kind == _LONG else value & 0xFFFF
+        tag: _integer(kind, values, value)
         for tag, kind, values, value in layout.entry.iter_unpack(memoryview(data)[begin:end])
-        if values == 1 and kind in (_SHORT, _LONG)
     }
 
 
-def count_pages(file: IO[bytes]) -> int:
-    """The number of pages of a TIFF, classic or BigTIFF, of either byte order.
+def _integer(kind: int, values: int, field: int) -> int:
+    """The value of a little-endian entry that is one integer, a short in the lower half; or -1."""
+    if values != 1 or kind not in (_SHORT, _LONG):
+        return -1
+    return field if kind == _LONG else field & 0xFFFF
+
+
+def list_pages(file: IO[bytes]) -> list[int]:
+    """NewSubfileType of each page of a TIFF, classic or BigTIFF, of either byte order.
 
     Args:
         file: Open for reading; it can seek. It is left at its beginning.
+
+    Returns:
+        One number per page, 0 for a page without the tag. The older SubfileType counts as the
+        newer one.
 
     Raises:
         ValueError: for a file that is not a TIFF; for a chain of directories that is circular,
@@ -110,27 +126,40 @@ def count_pages(file: IO[bytes]) -> int:
     size = file.seek(0, 2)
     file.seek(0)
     layout, offset = _parse_header(file.read(16))
-    seen: set[int] = set()
+    types: dict[int, int] = {}
     while offset:
-        if offset in seen:
+        if offset in types:
             raise ValueError(
-                f"page {len(seen)} is an earlier one again: the chain of pages never ends"
+                f"page {len(types)} is an earlier one again: the chain of pages never ends"
             )
         if offset >= size:
             raise ValueError(
-                f"{len(seen)} pages, and another one at byte {offset} of a file of {size} bytes"
+                f"{len(types)} pages, and another one at byte {offset} of a file of {size} bytes"
             )
-        if len(seen) >= MAX_PAGES:
+        if len(types) >= MAX_PAGES:
             raise ValueError(f"more than {MAX_PAGES} pages")
-        seen.add(offset)
         file.seek(offset)
         (count,) = layout.count.unpack(file.read(layout.count.size))
         if count * layout.entry.size > size:
-            raise ValueError(f"page {len(seen) - 1} has {count} tags in {size} bytes of file")
-        entries = file.read(count * layout.entry.size)
-        for tag, kind, values, _ in layout.entry.iter_unpack(entries):
-            if values * _VALUE_SIZES.get(kind, 1) > size:
-                raise ValueError(f"tag {tag} has {values} values in {size} bytes of file")
+            raise ValueError(f"page {len(types)} has {count} tags in {size} bytes of file")
+        types[offset] = _subfile_type(layout, file.read(count * layout.entry.size), size)
         (offset,) = layout.link.unpack(file.read(layout.link.size))
     file.seek(0)
-    return len(seen)
+    return list(types.values())
+
+
+def _subfile_type(layout: _Layout, entries: bytes, size: int) -> int:
+    """NewSubfileType of a directory, all of whose tags fit a file of `size` bytes."""
+    found = 0
+    for i, (tag, kind, values, _) in enumerate(layout.entry.iter_unpack(entries)):
+        if values * _VALUE_SIZES.get(kind, 1) > size:
+            raise ValueError(f"tag {tag} has {values} values in {size} bytes of file")
+        if tag in (_NEW_SUBFILE_TYPE, _SUBFILE_TYPE):
+            # A value that is smaller than its field is at the field's beginning.
+            begin = i * layout.entry.size + layout.entry.size - layout.link.size
+            length = min(_VALUE_SIZES.get(kind, 1), layout.link.size)
+            is_little = layout.entry.format.startswith("<")
+            field = entries[begin : begin + length]
+            value = int.from_bytes(field, "little" if is_little else "big")
+            found |= value if tag == _NEW_SUBFILE_TYPE else REDUCED * (value == _OLD_REDUCED)
+    return found

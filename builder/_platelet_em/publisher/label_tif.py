@@ -55,10 +55,17 @@ def read(file: IO[bytes], name: str, classes_of: DatasetSpec | None) -> LabelFil
             )
         if channels and stack.dtype not in (np.uint8, np.uint16):
             _fail(name, "color samples of dtype uint8 or uint16", f"dtype {stack.dtype}")
-        values = _read_pages(stack, name, _read_color_page if channels else _read_index_page)
+        if stack.has_colors and classes_of is None:
+            raise LabelFormatError(
+                f"{name}: its tag PhotometricInterpretation says palette: either the indices are "
+                "ids, or the colors of its ColorMap stand for them: write ids as grayscale, or "
+                "colors as RGB"
+            )
+        has_colors = stack.has_colors or bool(channels)
+        values = _read_pages(stack, name, _read_color_page if has_colors else _read_index_page)
         samples = {(): "indices", (3,): "RGB", (4,): "RGBA"}[channels]
-        form = f"TIF, {samples} {stack.dtype}"
-    if not channels:
+        form = f"TIF, {'color ' * stack.has_colors}{samples} {stack.dtype}"
+    if not has_colors:
         ids = values.codes.astype(np.int32)
     elif classes_of is None:
         ids = np.arange(1, len(_to_eight_bits(values, name)) + 1, dtype=np.int32)
@@ -114,7 +121,9 @@ def _read_index_page(stack: TiffStack, name: str, z: int) -> NDArray[np.uint64]:
 
 def _read_color_page(stack: TiffStack, name: str, z: int) -> NDArray[np.uint64]:
     page = stack.page(z)
-    if page.shape[-1] == 4:
+    if stack.has_colors:
+        page = stack.color_map(z)[page]
+    elif page.shape[-1] == 4:
         alpha = page[..., 3]
         opaque = np.iinfo(page.dtype).max
         if (bad := (alpha != 0) & (alpha != 255) & (alpha != opaque)).any():

@@ -1,12 +1,7 @@
 """TIF stacks, read page by page and written page by page."""
 
-import functools
-import importlib.util
-import lzma
-import math
 import threading
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -14,44 +9,19 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from _platelet_em.arrays.tiff_directory import count_pages
-from _platelet_em.errors import ImageFormatError, MissingExtraError, PlateletEMError
+from _platelet_em.arrays.tiff_directory import MASK, REDUCED, list_pages
+from _platelet_em.arrays.tiff_page import page_shape, read_color_map, read_pixels
+from _platelet_em.errors import ImageFormatError, PlateletEMError
 from _platelet_em.limits import MAX_PAGE, MAX_VOXELS
+from _platelet_em.publisher.tiff_description import find_other_axes
 
 __all__ = ["TiffStack", "write_pages"]
-
-_LZMA, _ZSTD = 34925, 50000
-_COMPRESSIONS = (1, 5, 8, 32946, 32773, _LZMA, _ZSTD)
-"""None, LZW, deflate (two codes), PackBits, LZMA, Zstandard: all are lossless, and what their
-codecs return is bounded, by themselves or by `_check_segment`."""
-
-_CODECS: dict[int, Callable[[], Any]] = {
-    8: zlib.decompressobj,
-    32946: zlib.decompressobj,
-    _LZMA: functools.partial(lzma.LZMADecompressor, memlimit=1 << 28),
-}
-"""Codecs of the standard library, whose output tifffile does not bound."""
-
-_DEFLATE_RATIO = 1032
-"""Bytes that one byte of deflate expands to, at most."""
-
-_SLACK = 1 << 26
-"""Bytes that a strip may return beyond its page before it is checked; hardly any strip is."""
-
-_MAX_RATIO = 1 << 14
-_MAX_RATIO_PLAIN = 8
-"""Bytes of a page per byte of its file, at most: a page that claims more is damaged. An
-uncompressed pixel takes at least one bit."""
-
-_MAX_SAMPLES = 8
-"""Bytes of a pixel, at most: 16-bit RGBA."""
-
-_PIECE = 1 << 20
-_AXES = ("YX", "YXS", "SYX")
 
 
 class TiffStack:
     """A multipage TIF whose pages are read one at a time, from any thread.
+
+    Pages are read as `arrays.tiff_page` says. Smaller copies of pages are no slices.
 
     Args:
         file: Open for reading; closed by `close`, or at the end of a `with` block.
@@ -60,9 +30,11 @@ class TiffStack:
     Attributes:
         shape: (z, y, x), or (z, y, x, channels).
         dtype: dtype of the samples.
+        has_colors: Whether the values of pages are indices into a color map of each page.
 
     Raises:
-        ImageFormatError: for anything but a TIF, or one that is larger than `limits` allow.
+        ImageFormatError: for anything but a TIF, one that is larger than `limits` allow, or one
+            whose pages are not the slices of one volume.
     """
 
     def __init__(self, file: IO[bytes], name: str) -> None:
@@ -71,35 +43,62 @@ class TiffStack:
         # The file has one position, and shuffled streams read from several threads.
         self._lock = threading.Lock()
         try:
-            self.shape, self.dtype = self._open()
+            with self._readable("the file"):
+                self._pages = self._list_slices(list_pages(file))
+                # An OME description may name other files, which would be opened.
+                self._tif = tifffile.TiffFile(_handle(file, name), is_ome=False)
+                self.shape, self.dtype = self._read_shape()
+                self.has_colors = self._read_color_map(0) is not None
         except BaseException:
             file.close()
             raise
 
-    def _open(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        with self._readable("the file"):
-            self._depth = count_pages(self._file)
-            # An OME description may name other files, which would be opened.
-            self._tif = tifffile.TiffFile(_handle(self._file, self._name), is_ome=False)
-            first: Any = self._tif.pages[0]
-            if first.dtype is None or first.axes not in _AXES:
-                raise ImageFormatError(
-                    f"{self._name}: expected pages of the axes (y, x), got {first.shape}: write "
-                    "it with one page per slice"
-                )
-            pixels = first.imagelength * first.imagewidth
-            if not 0 < pixels <= MAX_PAGE or pixels * self._depth > MAX_VOXELS:
-                raise ImageFormatError(
-                    f"{self._name}: expected 1 to {MAX_PAGE} pixels per page and at most "
-                    f"{MAX_VOXELS} voxels, got {self._depth} pages of {first.imagelength} x "
-                    f"{first.imagewidth} pixels: the file is damaged, or too large to be read"
-                )
-            if self._depth == 1 and (planes := self._tif.series[0].size // first.size) > 1:
-                raise ImageFormatError(
-                    f"{self._name}: {planes} planes in one page: tools that read pages would "
-                    "lose the others: write it with one page per plane"
-                )
-            return (self._depth, *_last_samples(first.shape, first.axes)), first.dtype
+    def _list_slices(self, types: list[int]) -> list[int]:
+        """Indices of the pages that are slices, by the NewSubfileType of each page."""
+        if masks := [i for i, kind in enumerate(types) if kind & MASK]:
+            raise ImageFormatError(
+                f"{self._name}: page {masks[0]}: the tag NewSubfileType says that it is a "
+                "transparency mask: write the file again without masks"
+            )
+        slices = [i for i, kind in enumerate(types) if not kind & REDUCED]
+        if not slices:
+            raise ImageFormatError(
+                f"{self._name}: expected pages in full resolution, got {len(types)} whose tag "
+                "NewSubfileType says that they are smaller copies: write it again"
+            )
+        return slices
+
+    def _read_shape(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        first, depth = self._page(0), len(self._pages)
+        shape, pixels = page_shape(first, self._name), first.imagelength * first.imagewidth
+        if not 0 < pixels <= MAX_PAGE or pixels * depth > MAX_VOXELS:
+            raise ImageFormatError(
+                f"{self._name}: expected 1 to {MAX_PAGE} pixels per page and at most "
+                f"{MAX_VOXELS} voxels, got {depth} pages of {first.imagelength} x "
+                f"{first.imagewidth} pixels: the file is damaged, or too large to be read"
+            )
+        if len(self._tif.pages) == 1 and (planes := self._tif.series[0].size // first.size) > 1:
+            raise ImageFormatError(
+                f"{self._name}: {planes} planes in one page: tools that read pages would "
+                "lose the others: write it with one page per plane"
+            )
+        if depth == 1 and first.axes == "SYX":
+            raise ImageFormatError(
+                f"{self._name}: the tag PlanarConfiguration says that its only page has "
+                f"{shape[2]} planes, and tifffile writes {shape[2]} slices that way too: write "
+                "slices with photometric='minisblack', and colors with planarconfig='contig'"
+            )
+        if other := find_other_axes(
+            str(self._tif.pages.first.description), depth, first.samplesperpixel
+        ):
+            raise ImageFormatError(
+                f"{self._name}: expected one page per slice, but its tag ImageDescription says "
+                f"otherwise: {other}: write it as one volume, axes (z, y, x), and colors as RGB"
+            )
+        return (depth, *shape), first.dtype
+
+    def _page(self, z: int) -> Any:
+        return self._tif.pages[self._pages[z]]
 
     @contextmanager
     def _readable(self, part: str) -> Iterator[None]:
@@ -109,18 +108,11 @@ class TiffStack:
             raise
         except Exception as error:
             # Damaged files make tifffile and the codecs raise exceptions of any class.
-            if isinstance(error, ImportError) or "imagecodecs" in str(error):
-                raise self._missing_codec(part, str(error)) from error
             raise ImageFormatError(
                 f"{self._name}: {part}: expected a readable TIF: "
                 f"{str(error) or type(error).__name__}: the file is damaged: fetch it again, or "
                 "write it again"
             ) from error
-
-    def _missing_codec(self, part: str, missing: str) -> MissingExtraError:
-        return MissingExtraError(
-            f"{self._name}: {part}: {missing}: pip install 'platelet-em[codecs]'"
-        )
 
     @property
     def description(self) -> str:
@@ -136,70 +128,43 @@ class TiffStack:
             MissingExtraError: if it is compressed with a codec that is not installed.
             ValueError: if the stack is closed.
         """
-        if self._file.closed:
-            raise ValueError(f"{self._name}: the file is closed: read pages before closing it")
+        self._check_open()
         with self._lock, self._readable(f"page {z}"):
-            page: Any = self._tif.pages[z]
-            shape = _last_samples(page.shape, page.axes)
+            page, name = self._page(z), f"{self._name}: page {z}"
+            shape = page_shape(page, name)
             if shape != self.shape[1:] or page.dtype != self.dtype:
                 raise ImageFormatError(
-                    f"{self._name}: page {z}: expected shape {self.shape[1:]} and dtype "
-                    f"{self.dtype} as in page 0, got {shape} and {page.dtype}: the file is "
-                    "damaged, or not a stack of slices"
+                    f"{name}: expected shape {self.shape[1:]} and dtype {self.dtype} as in page "
+                    f"0, got {shape} and {page.dtype}: the file is damaged, or not a stack of "
+                    "slices"
                 )
-            if page.planarconfig not in (1, 2):
-                raise ValueError(f"planar configuration {int(page.planarconfig)}, expected 1 or 2")
-            self._check_size(page)
-            pixels: NDArray[Any] = page.asarray()
-            return np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
+            if (self._read_color_map(z) is not None) != self.has_colors:
+                raise ImageFormatError(
+                    f"{name}: its tag ColorMap has {'no ' * self.has_colors}colors, unlike that "
+                    "of page 0: write all pages in one form"
+                )
+            return read_pixels(page, name)
 
-    def _check_size(self, page: Any) -> None:
-        """Refuse pages whose pixels take more memory than a file of this size can hold."""
-        size = self._tif.filehandle.size
-        ratio = _MAX_RATIO_PLAIN if page.compression == 1 else _MAX_RATIO
-        if page.nbytes > min(ratio * size, _MAX_SAMPLES * MAX_PAGE):
-            raise ValueError(f"{page.nbytes} bytes of pixels in {size} of file")
-        if page.compression not in _COMPRESSIONS:
-            raise ImageFormatError(
-                f"{self._name}: page {page.index}: expected it uncompressed, or compressed with "
-                f"deflate, LZW, PackBits, LZMA or Zstandard, got {page.compression!r}: write it "
-                "again"
-            )
-        if page.compression == _ZSTD and importlib.util.find_spec("imagecodecs") is None:
-            # Python 3.14 has a codec of its own, whose output tifffile does not bound.
-            raise self._missing_codec(
-                f"page {page.index}", "Zstandard requires the 'imagecodecs' package"
-            )
-        # A tile is decoded completely, however little of it is inside the page.
-        tile = page.tilewidth * page.tilelength if page.is_tiled else 0
-        if tile > MAX_PAGE:
-            raise ValueError(f"tiles of {page.tilewidth} x {page.tilelength} pixels")
-        if len(page.dataoffsets) != (count := math.prod(page.chunked)):
-            raise ValueError(f"{len(page.dataoffsets)} strips or tiles, expected {count}")
-        if sum(page.databytecounts) > _MAX_SAMPLES * MAX_PAGE:
-            raise ValueError(f"{sum(page.databytecounts)} bytes of strips or tiles")
-        most = page.nbytes + tile * page.samplesperpixel * page.dtype.itemsize + _SLACK
-        for offset, length in zip(page.dataoffsets, page.databytecounts, strict=True):
-            if offset + length > size:
-                raise ValueError(f"a strip or tile of {length} bytes at byte {offset} of {size}")
-            is_small = page.compression != _LZMA and length * _DEFLATE_RATIO <= most
-            if page.compression in _CODECS and not is_small:
-                self._check_segment(_CODECS[page.compression](), offset, length, most)
+    def color_map(self, z: int) -> NDArray[np.uint16]:
+        """Colors of the values of page z, uint16 (n, 3), of a stack that has colors.
 
-    def _check_segment(self, codec: Any, offset: int, length: int, most: int) -> None:
-        """Unpack a strip piece by piece, keeping nothing, to see whether it exceeds its page."""
-        self._file.seek(offset)
-        packed, done = self._file.read(length), 0
-        while not codec.eof and done <= most:
-            piece = codec.decompress(packed, _PIECE)
-            packed = codec.unconsumed_tail if hasattr(codec, "unconsumed_tail") else b""
-            if not piece and not packed:
-                return
-            done += len(piece)
-        if done > most:
-            raise ValueError(
-                f"a strip or tile that unpacks to more than the {most} bytes of its page"
-            )
+        Raises:
+            ImageFormatError: for a damaged color map.
+            ValueError: if the stack is closed.
+        """
+        self._check_open()
+        with self._lock, self._readable(f"page {z}"):
+            colors = self._read_color_map(z)
+            if colors is None:
+                raise ValueError("it has no color map")
+            return colors
+
+    def _read_color_map(self, z: int) -> NDArray[np.uint16] | None:
+        return read_color_map(self._page(z), f"{self._name}: page {z}")
+
+    def _check_open(self) -> None:
+        if self._file.closed:
+            raise ValueError(f"{self._name}: the file is closed: read pages before closing it")
 
     def close(self) -> None:
         """Close the file."""
@@ -216,11 +181,6 @@ class TiffStack:
 def _handle(file: IO[bytes], name: str) -> tifffile.FileHandle:
     """The file for tifffile: temporary files have a number where it expects a name."""
     return tifffile.FileHandle(file, name=name)
-
-
-def _last_samples(shape: tuple[int, ...], axes: str) -> tuple[int, ...]:
-    """The shape of a page, samples last."""
-    return (*shape[1:], shape[0]) if axes == "SYX" else shape
 
 
 def write_pages(

@@ -37,6 +37,12 @@ def open_images(source: Source, volume: VolumeSpec) -> TiffStack:
             f"{name}: expected uint16 pages of the axes (y, x), got {stack.dtype} pages of shape "
             f"{stack.shape[1:]}: convert the images"
         )
+    if stack.has_colors:
+        stack.close()
+        raise ImageFormatError(
+            f"{name}: expected gray values, but its tag PhotometricInterpretation says palette, "
+            "and its ColorMap has colors: write the images as grayscale"
+        )
     return stack
 
 
