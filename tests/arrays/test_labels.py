@@ -679,3 +679,11 @@ def test_runs_are_canonical_and_made_once():
     lazy = LazyLabels((2, 5), [9, 3], ["6 2 1 3 4 2", "2 2"])
     assert triples(lazy.runs) == [(0, 1, 0), (1, 3, 1), (3, 7, 0)]
     assert lazy.runs is lazy.runs
+
+
+def test_the_name_of_a_field_as_an_index_says_where_fields_are():
+    labels = LazyLabels((2, 3), [4], ["1 2"])
+    with pytest.raises(IndexError, match=r"got 'id': the fields of labels are \.ids, "):
+        labels["id"]
+    with pytest.raises(IndexError):
+        np.asarray(labels)["id"]

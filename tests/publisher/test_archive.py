@@ -50,6 +50,15 @@ def write_zip(path, files):
     return path
 
 
+def zip_of(publication, path):
+    path.mkdir()
+    return publication.zip(path / "a.zip", "json")
+
+
+def folder_of(publication, path):
+    return publication.folder(path, "json")
+
+
 def write_folder(path, files):
     for name, content in files.items():
         target = path / name
@@ -82,7 +91,36 @@ def zip_next_to_files_of_the_other_source(publication, path, source):
     return publication.folder(path, other)
 
 
+def folder_with_backslashes(publication, path, source):
+    """As some programs extract zips of Windows: one folder, backslashes in the names of files."""
+    for name, content in publication.files(source).items():
+        (path / name.replace("/", "\\")).write_bytes(content)
+    return path
+
+
+def folder_with_capitals(publication, path, source):
+    write_folder(path, {name.upper(): c for name, c in publication.files(source).items()})
+    return path
+
+
+def folder_with_long_suffixes(publication, path, source):
+    files = publication.files(source)
+    return write_folder(path, {name.replace(".tif", ".TIFF"): c for name, c in files.items()})
+
+
+def folder_with_a_zip_in_capitals(publication, path, source):
+    publication.zip(path / "COPY.ZIP", source)
+    return path
+
+
 LAYOUTS = {
+    "folder with backslashes in names": folder_with_backslashes,
+    "folder with names in capitals": folder_with_capitals,
+    "folder with the suffix TIFF": folder_with_long_suffixes,
+    "folder with a zip in capitals": folder_with_a_zip_in_capitals,
+    "zip with backslashes": lambda p, path, s: write_zip(
+        path / "a.zip", {f"x\\{name}".replace("/", "\\"): c for name, c in p.files(s).items()}
+    ),
     "zip": lambda p, path, s: p.zip(path / "any name.zip", s),
     "zip without a suffix": lambda p, path, s: p.zip(path / "download", s),
     "zip without a top folder": lambda p, path, s: p.zip(path / "a.zip", s, top=""),
@@ -102,6 +140,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_file_is_found_in_any_layout(layout, source, publication, tmp_path):
     found = find_source(LAYOUTS[layout](publication, tmp_path, source), source)
+    assert found.identity(needed_files(source)).md5
     for name, content in by_name(publication.files(source)).items():
         with found.open(name) as file:
             assert file.read() == content
@@ -319,25 +358,25 @@ def test_the_identity_of_a_zip_is_its_md5_wherever_it_is(archives, tmp_path):
     moved = shutil.copy(path, tmp_path / "other name.zip")
     expected = hashlib.md5(path.read_bytes()).hexdigest()
     names = needed_files("json")
-    assert open_source(path).identity(names) == expected
-    assert open_source(moved).identity(names) == expected
+    assert open_source(path).identity(names).md5 == expected
+    assert open_source(moved).identity(names).md5 == expected
 
 
 def test_the_identity_of_a_folder_is_that_of_its_files_wherever_they_are(publication, tmp_path):
     names = needed_files("json")
     first = open_source(publication.folder(tmp_path / "a", "json"))
     nested = open_source(with_junk(publication).folder(tmp_path / "b/c/d", "json").parent)
-    assert first.identity(names) == nested.identity(reversed(names))
-    assert len(first.identity(names)) == 32
+    assert first.identity(names).md5 == nested.identity(reversed(names)).md5
+    assert len(first.identity(names).md5) == 32
 
 
 def test_the_identity_of_a_folder_changes_with_any_of_its_files(publication, tmp_path):
     names = needed_files("json")
     files = publication.files("json")
-    seen = {open_source(write_folder(tmp_path / "whole", files)).identity(names)}
+    seen = {open_source(write_folder(tmp_path / "whole", files)).identity(names).md5}
     for i, name in enumerate(files):
         changed = {**files, name: files[name] + b" "}
-        seen.add(open_source(write_folder(tmp_path / str(i), changed)).identity(names))
+        seen.add(open_source(write_folder(tmp_path / str(i), changed)).identity(names).md5)
     assert len(seen) == len(files) + 1
 
 
@@ -349,7 +388,7 @@ def test_the_identity_of_a_folder_depends_on_which_content_has_which_name(public
     )
     swapped = {**files, cell: files[organelle], organelle: files[cell]}
     a, b = (
-        open_source(write_folder(tmp_path / name, content)).identity(names)
+        open_source(write_folder(tmp_path / name, content)).identity(names).md5
         for name, content in (("a", files), ("b", swapped))
     )
     assert a != b
@@ -357,7 +396,7 @@ def test_the_identity_of_a_folder_depends_on_which_content_has_which_name(public
 
 def test_the_identity_of_one_source_is_not_that_of_the_other(publication, tmp_path):
     source = open_source(publication.folder(publication.folder(tmp_path, "tif"), "json"))
-    assert source.identity(needed_files("json")) != source.identity(needed_files("tif"))
+    assert source.identity(needed_files("json")).md5 != source.identity(needed_files("tif")).md5
 
 
 def test_the_md5_is_that_of_the_rest_of_a_file():
@@ -385,3 +424,63 @@ def test_a_folder_that_cannot_be_read_is_refused_and_not_taken_as_empty(tmp_path
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(ArchiveError, match="labels-semantic: cannot be read: Permission denied"):
         open_source(tmp_path)
+
+
+def test_a_built_repository_is_no_archive_and_the_message_says_how_to_load_it(repository):
+    with pytest.raises(MissingMemberError, match=r"a folder of Parquet files, .* datasets\.load_"):
+        find_source(repository, "json")
+
+
+def test_one_file_in_two_spellings_is_refused(publication, tmp_path):
+    publication.folder(tmp_path, "json")
+    (tmp_path / "images/50-IMAGES.TIFF").write_bytes(b"other")
+    with pytest.raises(ArchiveError, match=r"found 2 files 50-images\.tif"):
+        find_source(tmp_path, "json")
+
+
+# Archives that are exchanged
+
+
+@pytest.mark.parametrize("write", [zip_of, folder_of])
+def test_a_source_that_was_touched_or_moved_is_the_same(write, publication, tmp_path):
+    names = needed_files("json")
+    source = find_source(write(publication, tmp_path / "first"), "json")
+    identity = source.identity(names)
+    assert source.check(identity, names) is identity
+    assert source.check(archive.Identity(identity.md5), names) == identity
+    for path in [source.path, *source.path.rglob("*")]:
+        os.utime(path)
+    touched = source.check(identity, names)
+    assert touched.md5 == identity.md5
+    assert touched.stamps != identity.stamps
+
+
+@pytest.mark.parametrize("write", [zip_of, folder_of])
+def test_a_source_that_was_exchanged_is_refused(write, publication, tmp_path):
+    names = needed_files("json")
+    source = find_source(write(publication, tmp_path / "first"), "json")
+    identity = source.identity(names)
+    target = source.path if source.is_zip else source.path / "images/24-images.tif"
+    times = target.stat()
+    content = bytearray(target.read_bytes())
+    content[len(content) // 2] ^= 1
+    target.write_bytes(content)
+    os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(ArchiveError, match=f"changed .* expected MD5 {identity.md5}, got "):
+        source.check(identity, names)
+    target.unlink()
+    with pytest.raises(ArchiveError, match="No such file or directory: bring the file back"):
+        source.check(identity, names)
+
+
+def test_a_source_that_changes_while_it_is_read_has_no_identity(publication, tmp_path):
+    source = find_source(zip_of(publication, tmp_path / "first"), "json")
+
+    class Meddler(archive.Source):
+        def _stamps(self, names):
+            os.utime(self.path)
+            return super()._stamps(names)
+
+    meddled = Meddler(source.path, PUBLISHED)
+    with pytest.raises(ArchiveError, match="changed while it was read"):
+        meddled.identity(needed_files("json"))

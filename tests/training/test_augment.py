@@ -165,3 +165,45 @@ def test_monai_warps():
     result = platelet_em.ToTensors(augment=hook)(make_window())
     assert torch.equal(result["semantic"], result["cells"] % 7)
     assert set(result["cells"].unique().tolist()) <= set(CELLS.ravel().tolist())
+
+
+# --- slips ------------------------------------------------------------------------------------
+
+RECORD = {"image": np.zeros((4, 4), np.uint16), "cells": np.zeros((4, 4), np.int32)}
+
+
+@pytest.mark.parametrize("returned", [None, 5, [("image", 1)]])
+def test_an_augment_that_returns_no_record_is_named(returned):
+    tensors = platelet_em.ToTensors(augment=lambda record: returned)
+    with pytest.raises(
+        platelet_em.ArgumentError, match=r"^augment: expected .* return the record"
+    ):
+        tensors(RECORD)
+
+
+@pytest.mark.parametrize("column", ["image", "cells"])
+@pytest.mark.parametrize(
+    "value",
+    [torch.zeros(4, 4).bfloat16(), torch.zeros(4, 4, requires_grad=True), [[1], [2, 3]]],
+    ids=["bfloat16", "grad", "ragged"],
+)
+def test_values_of_augment_that_numpy_cannot_read_are_named(column, value):
+    tensors = platelet_em.ToTensors(augment=lambda record: {**record, column: value})
+    expected = (
+        rf"^augment: column '{column}': NumPy cannot read .*\.detach\(\)\.float\(\)\.cpu\(\)"
+    )
+    with pytest.raises(platelet_em.ArgumentError, match=expected):
+        tensors(RECORD)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_tensors_instead_of_their_collate_are_an_error_that_says_so(repository, workers):
+    rows = datasets.load_dataset(str(repository), "slices", split="train")
+    loader = DataLoader(
+        rows.with_format("platelet_em"),
+        batch_size=2,
+        collate_fn=platelet_em.ToTensors(),
+        num_workers=workers,
+    )
+    with pytest.raises(platelet_em.ArgumentError, match=r"collate_fn=tensors\.collate"):
+        next(iter(loader))

@@ -297,3 +297,16 @@ def test_windows_of_a_grid_are_stitched_to_the_volume(shape, stride, label_shape
     pairs = ((window["corner"], window["cells"]) for window in windows)
     stitched = platelet_em.stitch(pairs, labels.shape, blend=blend)
     np.testing.assert_array_equal(stitched, labels)
+
+
+@pytest.mark.parametrize("windows", [5, None, "ab", {(0, 0): 1}, np.int64(3)])
+def test_what_is_no_series_of_pairs_is_an_error(windows):
+    with pytest.raises(ArgumentError, match=r"^stitch: windows: got .*; give pairs \(corner, pre"):
+        stitch(windows, (3, 4))
+
+
+@pytest.mark.parametrize("window", [5, (1,), ((0, 0), 1, 2), None])
+def test_what_is_no_pair_is_named(window):
+    pair = ((0, 0), np.zeros((3, 4)))
+    with pytest.raises(ArgumentError, match=r"^stitch: window 1: got .*; give pairs \(corner"):
+        stitch([pair, window], (3, 4))

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from _platelet_em.errors import quote
+
 __all__ = ["LazyArray", "as_slice"]
 
 
@@ -88,6 +90,11 @@ class LazyArray(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
         return getattr(ufunc, method)(*dense, **options)
 
     def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, str):
+            raise IndexError(
+                f"expected an index as of a NumPy array, got {quote(index)}: the fields of labels "
+                "are .ids, .areas, .bboxes, .rle and .properties['class_id']"
+            )
         parts = index if isinstance(index, tuple) else (index,)
         # NumPy's own answer for an array of this shape: the result's shape, or the exception.
         result = np.broadcast_to(np.zeros((), self.dtype), self.shape)[index]

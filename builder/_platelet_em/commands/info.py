@@ -62,7 +62,7 @@ def _describe_archives(path: Path, spec: DatasetSpec) -> Iterator[str]:
         except PlateletEMError as error:
             reasons.append(str(error))
             continue
-        found = source.identity(needed_files(spec, label_source))
+        found = source.identity(needed_files(spec, label_source)).md5
         published = spec.archive(label_source).md5
         yield f"{source.path}: images and {label_source} labels"
         if source.is_zip:

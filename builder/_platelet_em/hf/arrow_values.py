@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets.features import Image
 from numpy.typing import NDArray
 
-from _platelet_em.arrays.label_columns import OWN_FIELDS
+from _platelet_em.arrays.label_columns import OWN_FIELDS, instance_properties
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.page import decode_page
 from _platelet_em.arrays.stack import LazyStack
@@ -29,6 +30,14 @@ ENCODED_FIELDS = frozenset({"bytes", "path"})
 """Fields that identify a struct as an encoded image."""
 
 _STRING_TYPES = ("string", "large_string", "string_view")
+_BINARY_TYPES = ("binary", "large_binary", "binary_view")
+
+_is_list_of_others = tuple(
+    getattr(pa.types, name)
+    for name in ("is_fixed_size_list", "is_list_view", "is_large_list_view")
+    if hasattr(pa.types, name)
+)
+
 _DISORDER = "offsets that are not in order"
 
 
@@ -51,7 +60,7 @@ def read_values(name: str, feature: Any, array: pa.Array) -> list[Any] | None:
         mode = getattr(feature, "mode", None)
         encoded = _read_encoded(array)
         return [None if page is None else _decode(page, name, mode) for page in encoded]
-    item = getattr(feature, "feature", None)
+    item = _item(feature)
     if not (_is_list(array.type) and _contains_ours(item, array.type.value_type)):
         return None
     parts = _split_lists(array)
@@ -71,24 +80,39 @@ def _is_labels(arrow_type: pa.DataType) -> bool:
 
 
 def _is_list(arrow_type: pa.DataType) -> bool:
-    is_list: bool = pa.types.is_list(arrow_type) or pa.types.is_large_list(arrow_type)
-    return is_list
+    """Whether values are lists, of any of the types that other writers choose."""
+    return any(
+        is_type(arrow_type)
+        for is_type in (pa.types.is_list, pa.types.is_large_list, *_is_list_of_others)
+    )
 
 
 def _is_image(feature: Any, arrow_type: pa.DataType) -> bool:
-    """Whether a column contains encoded images; without a feature its fields decide."""
+    """Whether a column contains encoded images.
+
+    Other writers drop the feature `Image`: a feature that only repeats the fields, or none, leaves
+    the decision to the fields and their types.
+    """
     if not pa.types.is_struct(arrow_type) or {f.name for f in arrow_type} != ENCODED_FIELDS:
         return False
-    if feature is None:
-        is_binary: bool = pa.types.is_binary(arrow_type["bytes"].type)
-        return is_binary
+    if feature is None or isinstance(feature, dict):
+        path_type = str(arrow_type.field("path").type)
+        has_bytes = str(arrow_type.field("bytes").type) in _BINARY_TYPES
+        return has_bytes and path_type in ("null", *_STRING_TYPES)
     return isinstance(feature, Image) and bool(feature.decode)
+
+
+def _item(feature: Any) -> Any:
+    """The feature of the items of a list; None if it is not known."""
+    if isinstance(feature, list):  # as datasets 3 writes it
+        return feature[0] if feature else None
+    return getattr(feature, "feature", None)
 
 
 def _contains_ours(feature: Any, arrow_type: pa.DataType) -> bool:
     """Whether the items of nested lists are images or labels."""
     while _is_list(arrow_type):
-        feature, arrow_type = getattr(feature, "feature", None), arrow_type.value_type
+        feature, arrow_type = _item(feature), arrow_type.value_type
     return _is_labels(arrow_type) or _is_image(feature, arrow_type)
 
 
@@ -154,7 +178,7 @@ def _to_array(page: Any, i: int) -> NDArray[Any]:
 def _read_labels(array: pa.StructArray) -> list[LazyLabels | None]:
     """The labels of each row; their strings and properties stay in Arrow's buffers."""
     array.validate()
-    shapes, ids, strings = (array.field(name) for name in LABEL_FIELDS)
+    shapes, ids, strings = (_as_list(array.field(name)) for name in LABEL_FIELDS)
     _, id_bounds, string_bounds = map(_list_bounds, (shapes, ids, strings))
     shape, id_values, string_values = shapes.to_pylist(), ids.values, strings.values
     result: list[LazyLabels | None] = []
@@ -181,15 +205,24 @@ def _read_properties(array: pa.StructArray, row: int) -> dict[str, NDArray[Any]]
     for field in array.type:
         if field.name not in OWN_FIELDS and _is_list(field.type):
             try:
-                values = check_values(array.field(field.name).slice(row, 1))[0]
+                values = check_values(_as_list(array.field(field.name).slice(row, 1)))[0]
             except pa.ArrowException as error:
                 raise LabelFormatError(
                     f"labels: property {field.name!r}: the file is damaged, or of a type that is "
                     f"not read: {error}"
                 ) from error
-            if values.is_valid:
+            if not values.is_valid:
+                continue
+            if _is_empty_of_unknown_type(values.values):
+                properties.update(instance_properties({field.name: []}))
+            else:
                 properties[field.name] = _to_numpy(values.values)
     return properties
+
+
+def _is_empty_of_unknown_type(array: pa.Array) -> bool:
+    """Whether a writer had no item to tell the type from, in rows all without instances."""
+    return len(array) == 0 and pa.types.is_null(array.type)
 
 
 def _to_numpy(array: pa.Array) -> NDArray[Any]:
@@ -207,6 +240,8 @@ def _string_buffer(strings: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int
         raise LabelFormatError(
             f"labels: {strings.null_count} of {len(strings)} RLE strings are null, expected none"
         )
+    if _is_empty_of_unknown_type(strings):
+        return np.empty(0, np.uint8), np.zeros(1, np.int64)
     if not pa.types.is_string(strings.type):
         is_dictionary = pa.types.is_dictionary(strings.type)
         plain = strings.type.value_type if is_dictionary else strings.type
@@ -228,10 +263,23 @@ def _string_buffer(strings: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int
 def _split_lists(array: pa.Array) -> Iterator[pa.Array | None]:
     """The items of each list, as slices of the same buffers."""
     array.validate()
+    array = _as_list(array)
     bounds = itertools.pairwise(_list_bounds(array))
     values = array.values
     for (begin, end), valid in zip(bounds, _find_valid(array), strict=True):
         yield values.slice(begin, end - begin) if valid else None
+
+
+def _as_list(array: pa.Array) -> pa.Array:
+    """A list array of the same items: lists of a fixed size have no offsets, views have others."""
+    if not any(is_type(array.type) for is_type in _is_list_of_others):
+        return array
+    array.validate(full=True)
+    lengths = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+    # A cast would do, but pyarrow 26 loses the items of views that are slices.
+    mask = array.is_null() if array.null_count else None
+    return pa.LargeListArray.from_arrays(offsets, array.flatten(), mask=mask)
 
 
 def _find_valid(array: pa.Array) -> list[bool]:
@@ -272,6 +320,7 @@ def check_values(array: pa.Array) -> pa.Array:
             check_values(field)
     elif _is_list(arrow_type):
         array.validate()
+        array = _as_list(array)
         begin, end = _check_order(array.offsets.to_numpy())
         check_values(array.values.slice(begin, end - begin))
     elif pa.types.is_string(arrow_type) or pa.types.is_binary(arrow_type):

@@ -15,11 +15,11 @@ from _platelet_em.errors import ArgumentError, quote
 from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, DatasetSpec
 from _platelet_em.files import user_path
 from _platelet_em.hf.private import prepare_for_builder
-from _platelet_em.publisher.archive import needed_files, open_source
+from _platelet_em.publisher.archive import Identity, Source, needed_files, open_source
 from _platelet_em.publisher.cache import obtain
 from _platelet_em.publisher.volume import ArchiveVolume, open_images
 from _platelet_em.rows.digest import code_digest
-from _platelet_em.rows.make import CONFIGS, config_named, make_rows, make_table
+from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS, config_named, make_rows, make_table
 from _platelet_em.rows.schema import json_features
 from _platelet_em.rows.shards import shard_bounds
 
@@ -79,7 +79,7 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
         **kwargs: As for `datasets.DatasetBuilder`.
 
     Raises:
-        ArgumentError: for an unknown label source, or `data_files`.
+        ArgumentError: for an unknown config or label source, or `data_files`.
         ArchiveError: for a `data_dir` without the files, or damaged.
     """
 
@@ -102,6 +102,7 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
     _pid: int | None
     _lock: threading.Lock
     _opened: tuple[Any, ArchiveVolume] | None
+    _identity: Identity
 
     def __init__(
         self,
@@ -119,17 +120,27 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
             raise ArgumentError(
                 f"data_files: expected none, got {quote(data_files)}; give archives as data_dir"
             )
+        if config_name is not None and config_name not in CONFIG_NAMES:
+            raise ArgumentError(
+                f"name: expected one of {', '.join(CONFIG_NAMES)}, got {quote(config_name)}: these "
+                "are the publisher's archives; for a repository, on the Hub or in a folder, call "
+                f"datasets.load_dataset({quote(config_name)}, 'slices') and, of the result, "
+                "with_format('platelet_em')"
+            )
         if label_source not in LABEL_SOURCES:
             raise ArgumentError(
                 f"label_source: expected one of {LABEL_SOURCES}, got {label_source!r}"
             )
-        identity = self.SPEC.archive(label_source).md5
+        md5 = self.SPEC.archive(label_source).md5
         if data_dir is not None:
             data_dir = user_path(data_dir).absolute()
-        if data_dir is not None or identity is None:
+        if data_dir is not None or md5 is None:
             source = obtain(self.SPEC, label_source, data_dir, cache_dir)
-            identity = source.identity(needed_files(self.SPEC, label_source))
-        digest = hashlib.sha256("\n".join([code_digest(), identity, hash or ""]).encode())
+            self._identity = source.identity(needed_files(self.SPEC, label_source))
+        else:
+            self._identity = Identity(md5)
+        parts = [code_digest(), self._identity.md5, hash or ""]
+        digest = hashlib.sha256("\n".join(parts).encode())
         kwargs.setdefault("dataset_name", "platelet_em")
         self._platelet_em_cache = cache_dir
         self._forget_volume()
@@ -164,6 +175,7 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
             self._platelet_em_cache,
             force=has_checksum and _forces_download(dl_manager),
         )
+        self._check(source)
         config = config_named(self.config.name)
         generators = []
         for volume in self.SPEC.volumes:
@@ -193,6 +205,15 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
             rows = make_rows(config, volume, self.SPEC, shard.start, shard.stop)
             for index, row in enumerate(rows, shard.start):
                 yield f"{shard.volume}-{index}", make_table(config, [row], self.SPEC)
+            self._check(open_source(shard.path, self.SPEC))
+
+    def _check(self, source: Source) -> None:
+        """Refuse a source that was exchanged since the builder was created.
+
+        Rows would be in a cache, and in a stream, that are named after the content before.
+        """
+        names = needed_files(self.SPEC, self.config.label_source)
+        self._identity = source.check(self._identity, names)
 
     def _open_volume(self, shard: _Shard) -> ArchiveVolume:
         """The volume of a shard; it stays open for the next shard and the next epoch.
@@ -205,10 +226,12 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
             self._forget_volume()
         key = (shard.path, shard.label_source, shard.volume)
         with self._lock:
+            source = open_source(shard.path, self.SPEC)
             if self._opened is None or self._opened[0] != key:
-                source = open_source(shard.path, self.SPEC)
                 volume = self.SPEC.volume(shard.volume)
                 self._opened = key, ArchiveVolume(source, volume, shard.label_source, self.SPEC)
+            # What was opened before this is what it checks.
+            self._check(source)
             return self._opened[1]
 
     def _forget_volume(self) -> None:

@@ -170,7 +170,7 @@ def _explain_write_errors(out: Path) -> Iterator[None]:
 
 
 def _make_record(source: Source, label_source: str, spec: DatasetSpec) -> dict[str, str]:
-    identity = source.identity(needed_files(spec, label_source))
+    identity = source.identity(needed_files(spec, label_source)).md5
     archive = source.path.name if source.is_zip else "an extracted folder"
     parts = [code_digest(), label_source, archive, identity]
     return {

@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, NoReturn
 
@@ -23,7 +24,7 @@ from _platelet_em.facts import DatasetSpec
 from _platelet_em.files import TEMPORARY, needs_room, user_path
 from _platelet_em.limits import MAX_FILE
 
-__all__ = ["Source", "file_md5", "find_source", "needed_files", "open_source"]
+__all__ = ["Identity", "Source", "file_md5", "find_source", "needed_files", "open_source"]
 
 _CHUNK = 1 << 20
 _MAX_DIRECTORY = 4 << 20
@@ -52,6 +53,20 @@ def file_md5(file: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a source held when its content was read, to notice that it was exchanged since.
+
+    Attributes:
+        md5: MD5 of the zip, or of the names and MD5s of the files of a folder.
+        stamps: Device, inode, size, and times of the last change of content and of status, of each
+            file; the latter cannot be set by programs. Empty if no file has been read yet.
+    """
+
+    md5: str
+    stamps: tuple[tuple[int, ...], ...] = ()
+
+
 class Source:
     """Where the publisher's files are read from: one zip, or one folder.
 
@@ -74,7 +89,7 @@ class Source:
         names = _list_zip(path) if self.is_zip else _list_folder(path, spec)
         self._members: dict[str, list[str]] = {}
         for name in names:
-            self._members.setdefault(_base_name(name), []).append(name)
+            self._members.setdefault(_key(name), []).append(name)
 
     @property
     def comment(self) -> str:
@@ -89,7 +104,7 @@ class Source:
 
     def holds(self, names: Iterable[str]) -> bool:
         """Whether all files of these base names are there."""
-        return all(name in self._members for name in names)
+        return all(_key(name) in self._members for name in names)
 
     def describe_member(self, name: str) -> str:
         """Archive and member, for messages.
@@ -101,12 +116,11 @@ class Source:
         return f"{self.path}: {_printable(self._member(name))}"
 
     def _member(self, name: str) -> str:
-        found = self._members.get(name, [])
+        found = self._members.get(_key(name), [])
         if not found:
             present = ", ".join(map(_printable, sorted(self._members)[:12])) or "nothing"
             raise MissingMemberError(
-                f"{self.path}: expected a file {name}, found {present}: fetch the archive again, "
-                "or give its zip or its extracted folder as data_dir"
+                f"{self.path}: expected a file {name}, found {present}: {self._remedy()}"
             )
         if len(found) > 1:
             raise ArchiveError(
@@ -115,6 +129,21 @@ class Source:
                 "the zip or the folder of one archive as data_dir"
             )
         return found[0]
+
+    def _remedy(self) -> str:
+        """What to do about a missing file."""
+        if not self.is_zip and any(self.path.glob("*/*.parquet")):
+            return (
+                "it is a folder of Parquet files, as build writes them: load it with "
+                f"datasets.load_dataset({str(self.path)!r}, 'slices'), and call "
+                "with_format('platelet_em') of the result"
+            )
+        if not self.is_zip and (links := _linked_folders(self.path)):
+            return (
+                f"links to folders are not followed ({_printable(links[0])}): copy or move what "
+                "they lead to, or link its files"
+            )
+        return "fetch the archive again, or give its zip or its extracted folder as data_dir"
 
     def open(self, name: str) -> IO[bytes]:
         """Open the file of that base name for reading; it can seek.
@@ -189,16 +218,57 @@ class Source:
             "again, or pack the files again"
         )
 
-    def identity(self, names: Iterable[str]) -> str:
-        """Identifies the content wherever it is: MD5 of the zip, or of the named files."""
+    def identity(self, names: Iterable[str]) -> Identity:
+        """Identifies the content of the named files wherever they are.
+
+        Raises:
+            ArchiveError: if a file cannot be read, or changes while it is read.
+        """
+        names = sorted(names)
+        before = self._stamps(names)
         if self.is_zip:
             with self.path.open("rb") as file:
-                return file_md5(file)
-        digest = hashlib.md5(usedforsecurity=False)
-        for name in sorted(names):
-            with self.open(name) as file:
-                digest.update(f"{name} {file_md5(file)}\n".encode())
-        return digest.hexdigest()
+                md5 = file_md5(file)
+        else:
+            digest = hashlib.md5(usedforsecurity=False)
+            for name in names:
+                with self.open(name) as file:
+                    digest.update(f"{name} {file_md5(file)}\n".encode())
+            md5 = digest.hexdigest()
+        if self._stamps(names) != before:
+            raise ArchiveError(
+                f"{self.path}: changed while it was read: load it again when it is complete"
+            )
+        return Identity(md5, before)
+
+    def check(self, expected: Identity, names: Iterable[str]) -> Identity:
+        """The identity of a source that still holds what it held, with its present stamps.
+
+        Content is read only if a file was touched or moved since.
+
+        Raises:
+            ArchiveError: if it holds something else.
+        """
+        names = sorted(names)
+        if expected.stamps and self._stamps(names) == expected.stamps:
+            return expected
+        found = self.identity(names)
+        if found.md5 != expected.md5:
+            raise ArchiveError(
+                f"{self.path}: its content has changed since the dataset was opened: expected MD5 "
+                f"{expected.md5}, got {found.md5}: open the dataset again, or bring the file back"
+            )
+        return found
+
+    def _stamps(self, names: list[str]) -> tuple[tuple[int, ...], ...]:
+        paths = [self.path] if self.is_zip else [self.path / self._member(n) for n in names]
+        try:
+            found = [path.stat() for path in paths]
+        except OSError as error:
+            raise ArchiveError(
+                f"{error.filename}: cannot be read: {error.strerror}: bring the file back"
+            ) from error
+        return tuple((s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in found)
 
 
 def _close_quietly(file: IO[bytes]) -> None:
@@ -209,12 +279,19 @@ def _close_quietly(file: IO[bytes]) -> None:
 
 def _is_junk(name: str) -> bool:
     """Whether the macOS archiver added it: `__MACOSX/` folders and `._name` files [code, peer]."""
-    return "__MACOSX" in PurePosixPath(name).parts or _base_name(name).startswith("._")
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    return "__MACOSX" in parts or _base_name(name).startswith("._")
 
 
 def _base_name(name: str) -> str:
     """The last part of a member's name; some archivers write backslashes."""
     return PurePosixPath(name.replace("\\", "/")).name
+
+
+def _key(name: str) -> str:
+    """What a member is found by: its base name, however its letters and suffix are written."""
+    path = PurePosixPath(_base_name(name).casefold())
+    return str(path.with_suffix(".tif") if path.suffix == ".tiff" else path)
 
 
 def _printable(name: str) -> str:
@@ -260,7 +337,7 @@ def _list_zip(path: Path) -> list[str]:
 
 def _list_folder(path: Path, spec: DatasetSpec) -> list[str]:
     wanted = {
-        name
+        _key(name)
         for volume in spec.volumes
         for label_source in volume.archives
         for name in volume.members(label_source)
@@ -276,9 +353,19 @@ def _list_folder(path: Path, spec: DatasetSpec) -> list[str]:
         (Path(folder) / name).relative_to(path).as_posix()
         for folder, _, files in os.walk(path, onerror=refuse)
         for name in files
-        if name in wanted
+        if _key(name) in wanted
     )
     return sorted(name for name in names if not _is_junk(name))
+
+
+def _linked_folders(path: Path) -> list[str]:
+    """Paths of links to folders below a folder."""
+    return [
+        str(link)
+        for folder, folders, _ in os.walk(path)
+        for name in sorted(folders)
+        if (link := Path(folder) / name).is_symlink()
+    ]
 
 
 def needed_files(spec: DatasetSpec, label_source: str) -> list[str]:
@@ -322,7 +409,11 @@ def _find_zip(folder: Source, needed: list[str], label_source: str, spec: Datase
     published = folder.path / spec.archive(label_source).file_name
     if published.is_file():
         return open_source(published, spec)
-    paths = [path for path in sorted(folder.path.glob("*.zip")) if not _is_junk(path.name)]
+    paths = [
+        path
+        for path in sorted(folder.path.iterdir())
+        if path.suffix.casefold() == ".zip" and not _is_junk(path.name)
+    ]
     matching = [zip_ for zip_ in (open_source(p, spec) for p in paths) if zip_.holds(needed)]
     if len(matching) > 1:
         names = ", ".join(zip_.path.name for zip_ in matching)

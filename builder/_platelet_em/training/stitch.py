@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,7 +86,7 @@ def stitch(
             f"stitch: blend: expected one of {', '.join(_BLENDS)}, got {quote(blend)}"
         )
     canvas: _Canvas | None = None
-    for number, (corner, prediction) in enumerate(windows):
+    for number, (corner, prediction) in enumerate(_parse_pairs(windows)):
         name = f"stitch: window {number}"
         begin, values = _parse_window(corner, prediction, shape, channel_axes, name)
         z = operator.index(corner[0]) if len(corner) > len(shape) else None
@@ -106,6 +106,20 @@ def stitch(
 
 
 # --- arguments --------------------------------------------------------------------------------
+
+
+def _parse_pairs(windows: Any) -> Iterator[tuple[Sequence[int], ArrayLike]]:
+    remedy = "give pairs (corner, prediction), such as ((0, 0, 0), array)"
+    if not isinstance(windows, Iterable) or isinstance(windows, (str, bytes, Mapping)):
+        raise ArgumentError(f"stitch: windows: got {quote(windows)}; {remedy}")
+    for number, window in enumerate(windows):
+        try:
+            corner, prediction = window
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(
+                f"stitch: window {number}: got {quote(window)}; {remedy}"
+            ) from error
+        yield corner, prediction
 
 
 def _parse_integers(values: Sequence[int], name: str) -> tuple[int, ...]:

@@ -106,6 +106,12 @@ class ToTensors:
 
     def __call__(self, record: Mapping[str, Any]) -> Record:
         """The record, or the batch, with tensors."""
+        if not isinstance(record, Mapping):
+            raise ArgumentError(
+                f"ToTensors: expected a record, or a batch as a dictionary of lists, got "
+                f"{quote(record)}: for a list of records, as DataLoader has them, use "
+                "collate_fn=tensors.collate"
+            )
         columns = dict(record)
         if not columns or not all(isinstance(values, list) for values in columns.values()):
             return self._convert(columns)
@@ -130,13 +136,13 @@ class ToTensors:
                     # Arrow's memory is read-only, and `augment` may write to labels.
                     record[name] = np.require(record[name], requirements="W")
         if self.augment is not None:
-            record = dict(self.augment(record))
+            record = _check_record(self.augment(record))
         for name, value in record.items():
             if name == _IMAGE and value is not None:
-                image = _to_tensor(_check_image(np.asarray(value)), np.float32)
+                image = _to_tensor(_check_image(_to_array(value, name)), np.float32)
                 record[name] = image[None] if self.channel_axis else image
             elif name in dtypes and value is not None:
-                labels = _check_labels(np.asarray(value), dtypes[name], name)
+                labels = _check_labels(_to_array(value, name), dtypes[name], name)
                 record[name] = _to_tensor(labels, dtypes[name])
         renamed = {self.names.get(name, name): value for name, value in record.items()}
         if len(renamed) < len(record):
@@ -216,6 +222,25 @@ def _array_to_tensor(value: Any) -> Any:
 def _to_tensor(array: Array, dtype: Any) -> Any:
     """A tensor of this dtype, which shares the array's memory if PyTorch can use it."""
     return _import_torch().from_numpy(np.require(array, dtype, ["C", "W"]))
+
+
+def _check_record(augmented: Any) -> Record:
+    if not isinstance(augmented, Mapping):
+        raise ArgumentError(
+            f"augment: expected it to return the record, a dictionary, got {quote(augmented)}: "
+            "end it with a return of its argument"
+        )
+    return dict(augmented)
+
+
+def _to_array(value: Any, name: str) -> Array:
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArgumentError(
+            f"augment: column {name!r}: NumPy cannot read what it returned ({error}): return an "
+            "array, of a tensor .detach().float().cpu()"
+        ) from error
 
 
 def _check_image(image: Array) -> Array:

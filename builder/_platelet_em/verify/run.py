@@ -143,7 +143,7 @@ def _check_origin(
         if label_source != repository.record.get("label_source") or not source.holds(needed):
             continue
         try:
-            found = source.identity(needed)
+            found = source.identity(needed).md5
         except PlateletEMError:
             continue  # the file that cannot be read becomes an error with its volume
         if found != recorded:
