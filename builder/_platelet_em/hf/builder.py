@@ -122,8 +122,8 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
             )
         if config_name is not None and config_name not in CONFIG_NAMES:
             raise ArgumentError(
-                f"name: expected one of {', '.join(CONFIG_NAMES)}, got {quote(config_name)}: these "
-                "are the publisher's archives; for a repository, on the Hub or in a folder, call "
+                f"name: expected one of {', '.join(CONFIG_NAMES)}, got {quote(config_name)}: these"
+                " are the publisher's archives; for a repository, on the Hub or in a folder, call "
                 f"datasets.load_dataset({quote(config_name)}, 'slices') and, of the result, "
                 "with_format('platelet_em')"
             )
