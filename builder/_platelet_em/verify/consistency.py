@@ -11,7 +11,9 @@ from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.runs import Runs, clip, cut, intersect, resolve
 from _platelet_em.facts import SEMANTIC, DatasetSpec, InstanceSpec
 from _platelet_em.publisher.organelles import measure_instances
-from _platelet_em.rows.intensity import GrayHistogram
+from _platelet_em.verify.continuity import check_continuity
+from _platelet_em.verify.images import ImageCheck
+from _platelet_em.verify.placement import PlacementCheck
 from _platelet_em.verify.report import Section
 from _platelet_em.verify.view import MAX_CLASSES, VerifiedVolume, name_class, noun_of, slices_of
 
@@ -22,9 +24,6 @@ Image = Callable[[int], NDArray[np.uint16]]
 _REMEDY = "fetch the archive again, or report it to the publisher"
 _SMALLEST_FRAMED = 16
 """Pixels along y and x: in smaller slices an object may look like a drawn frame."""
-
-_STEP = 4
-"""Pixels along y and x from one sample of the image to the next."""
 
 _EXAMPLES = 3
 """Examples in a sentence."""
@@ -41,10 +40,10 @@ def check_volume(section: Section, view: VerifiedVolume, spec: DatasetSpec) -> N
         ids = view.labels[instance.column].ids
         span = f", {ids.min()} to {ids.max()}" if len(ids) else ""
         section.figure(f"{instance.name} ids", f"{len(ids)}{span}", [int(i) for i in np.sort(ids)])
-    for column in view.labels:
+        _check_frames(section, view, instance.column)
+    for column, labels in view.labels.items():
         _check_overlaps(section, view, column, spec)
-        if column != SEMANTIC:
-            _check_frames(section, view, column)
+        check_continuity(section, labels, view.files[column], noun_of(column, spec))
     if SEMANTIC in view.labels:
         _check_classes(section, view, spec)
         for instance in instances:
@@ -153,68 +152,19 @@ def _count_classes(labels: LazyLabels, runs: Runs, voxels: int) -> Int64s:
 
 
 def _check_images(section: Section, view: VerifiedVolume, image: Image) -> None:
-    """The range of the image, and whether the classes fit it as they are or flipped in z."""
-    histogram = GrayHistogram(view.volume.name)
-    straight, flipped = _ExplainedVariance(), _ExplainedVariance()
-    depth = 0 if view.shape is None else view.shape[0]
-    classes = view.labels.get(SEMANTIC)
+    """Whether the images are intact, and the classes in their place."""
+    images = ImageCheck(section, view.volume.name, view.files["images"])
+    placement = None
+    if SEMANTIC in view.labels:
+        placement = PlacementCheck(section, view.labels[SEMANTIC], view.files[SEMANTIC])
     for z in slices_of(view, "images"):
         page = image(z)
-        histogram.add(page)
-        if classes is not None:
-            # One pixel in sixteen is enough.
-            values = page[::_STEP, ::_STEP].astype(np.float64)
-            straight.add(values, classes[z, ::_STEP, ::_STEP])
-            flipped.add(values, classes[depth - 1 - z, ::_STEP, ::_STEP])
-    gray = histogram.measure()
-    black, white = (int(histogram.counts[level]) for level in (0, -1))
-    section.figure(
-        "intensity",
-        f"{gray.minimum} to {gray.maximum}, mean {gray.mean:.0f}, {black} voxels at 0, {white} "
-        "at 65535",
-        {
-            "min": gray.minimum,
-            "max": gray.maximum,
-            "mean": gray.mean,
-            "at_0": black,
-            "at_65535": white,
-        },
-    )
-    if depth > 1 and classes is not None:
-        share, share_flipped = straight.share(), flipped.share()
-        text = (
-            f"{share:.1%} of the variance is explained by the classes, {share_flipped:.1%} if "
-            "flipped in z"
-        )
-        section.figure("image and classes", text, {"straight": share, "flipped": share_flipped})
-        if share_flipped > share:
-            section.remark(
-                "flip",
-                view.files[SEMANTIC],
-                f"the classes fit the image better if flipped in z: {text}",
-            )
-
-
-class _ExplainedVariance:
-    """Share of the variance of the image that the means of the classes explain."""
-
-    def __init__(self) -> None:
-        self._count, self._sum = np.zeros(MAX_CLASSES), np.zeros(MAX_CLASSES)
-        self._squares = 0.0
-
-    def add(self, values: NDArray[np.float64], classes: NDArray[np.int32]) -> None:
-        """Add gray values, and the class of each."""
-        values, classes = values.reshape(-1), classes.reshape(-1)
-        self._count += np.bincount(classes, minlength=MAX_CLASSES)
-        self._sum += np.bincount(classes, values, minlength=MAX_CLASSES)
-        self._squares += float(values @ values)
-
-    def share(self) -> float:
-        """Between 0 and 1; 0 for an image without any variance."""
-        mean = self._sum.sum() / self._count.sum()
-        means = self._sum / np.maximum(self._count, 1)
-        total = self._squares - self._count.sum() * mean**2
-        return float((self._count * (means - mean) ** 2).sum() / max(total, 1.0))
+        images.add(z, page)
+        if placement is not None:
+            placement.add(z, page)
+    images.finish()
+    if placement is not None:
+        placement.finish()
 
 
 def _rule_of(instance: InstanceSpec) -> str:
