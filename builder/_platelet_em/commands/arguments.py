@@ -8,6 +8,7 @@ from typing import TypeAlias
 from _platelet_em import __version__
 from _platelet_em.facts import LABEL_SOURCES, PUBLISHED
 from _platelet_em.publisher.cache import MIRRORS
+from _platelet_em.publisher.color_map import ENTRIES
 from _platelet_em.publisher.convert import FORMS
 
 __all__ = ["parse_arguments", "sample_options"]
@@ -62,7 +63,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 def sample_options(options: argparse.Namespace) -> dict[str, int]:
     """The arguments of `write_sample` that the user gave; the others have defaults there."""
-    given = {name: getattr(options, name) for name in ("depth", "size", "seed")}
+    given = {name: getattr(options, name) for name in ("depth", "size", "seed", "colors")}
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -100,6 +101,13 @@ def _add_sample_options(command: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--size", type=int, help="pixels along y and x (default: 512)")
     group.add_argument("--seed", type=int, help="number of the random scene (default: 0)")
+    group.add_argument(
+        "--colors",
+        type=int,
+        choices=[ENTRIES],
+        help="write the RGBA labels through a color map of 256 entries, as the publisher's writer "
+        "does: ids share colors, and some become background (default: one color per id)",
+    )
 
 
 def _add_archive_options(

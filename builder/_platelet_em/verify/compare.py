@@ -9,6 +9,7 @@ from _platelet_em.arrays.kernels import Int64s
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.runs import Runs, merge_adjacent
 from _platelet_em.facts import SEMANTIC, DatasetSpec
+from _platelet_em.publisher.color_map import mapped_colors
 from _platelet_em.publisher.organelles import SharedVoxels
 from _platelet_em.verify.report import Section
 from _platelet_em.verify.view import MAX_CLASSES, VerifiedVolume, name_class, noun_of, slices_of
@@ -185,11 +186,28 @@ def _remark_losses(
     order = np.argsort(view.labels[column].ids, kind="stable")
     ids, labels = view.labels[column].ids[order], labels[order]
     file, reference, volume = other.files[column], view.files[column], view.volume.name
-    for lost in ids[labels == 0].tolist():
-        text = f"id {lost} of {reference} is background here"
-        section.remark("lost id", file, text, volume=volume, id=lost)
     shared, counts = np.unique(labels[labels > 0], return_counts=True)
+    lost, merged = int((labels == 0).sum()), int(counts[counts > 1].sum())
+    if lost or merged:
+        text = (
+            f"{lost + merged} of {len(ids)} objects are affected: {lost} are background, "
+            f"{merged} share {(counts > 1).sum()} colors"
+        )
+        if _is_mapped(ids, labels):
+            text += ", exactly as the publisher's color map of 256 entries makes it: no damage"
+        section.remark("lost ids", file, text, volume=volume)
+    for id_ in ids[labels == 0].tolist():
+        text = f"id {id_} of {reference} is background here"
+        section.remark("lost id", file, text, volume=volume, id=id_)
     for label in shared[counts > 1].tolist():
-        merged = ids[labels == label].tolist()
-        text = f"ids {merged} of {reference} have one color here, number {label}"
-        section.remark("shared colour", file, text, volume=volume, ids=merged)
+        merged_ids = ids[labels == label].tolist()
+        text = f"ids {merged_ids} of {reference} have one color here, number {label}"
+        section.remark("shared colour", file, text, volume=volume, ids=merged_ids)
+
+
+def _is_mapped(ids: NDArray[np.integer], labels: Int64s) -> bool:
+    """Whether ids have been merged and lost as by the publisher's color map."""
+    codes = mapped_colors(ids).astype(np.int64) @ [1, 1 << 8, 1 << 16]
+    pairs = np.unique(np.stack([codes, labels]), axis=1)
+    is_one_to_one = all(len(np.unique(side)) == pairs.shape[1] for side in pairs)
+    return is_one_to_one and bool(((codes == 0) == (labels == 0)).all())

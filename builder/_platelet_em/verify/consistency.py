@@ -10,6 +10,7 @@ from _platelet_em.arrays.kernels import Int64s
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.runs import Runs, clip, cut, intersect, resolve
 from _platelet_em.facts import SEMANTIC, DatasetSpec, InstanceSpec
+from _platelet_em.publisher.label_remarks import missing_labels
 from _platelet_em.publisher.organelles import measure_instances
 from _platelet_em.verify.continuity import check_continuity
 from _platelet_em.verify.images import ImageCheck
@@ -44,6 +45,9 @@ def check_volume(section: Section, view: VerifiedVolume, spec: DatasetSpec) -> N
     for column, labels in view.labels.items():
         _check_overlaps(section, view, column, spec)
         check_continuity(section, labels, view.files[column], noun_of(column, spec))
+    _report_missing(section, view, spec)
+    for column, losses in view.lost_ids.items():
+        section.remark("lost ids", view.files[column], str(losses))
     if SEMANTIC in view.labels:
         _check_classes(section, view, spec)
         for instance in instances:
@@ -52,6 +56,17 @@ def check_volume(section: Section, view: VerifiedVolume, spec: DatasetSpec) -> N
             parent = spec.parent(instance)
             if instance.has_class and (parent is None or parent.column in view.labels):
                 _check_purity(section, view, instance, spec)
+
+
+def _report_missing(section: Section, view: VerifiedVolume, spec: DatasetSpec) -> None:
+    """Labels without any voxel are an error, classes of which only one is used a remark."""
+    for column, text in missing_labels(view.labels, spec).items():
+        if (view.labels[column].areas > 0).any():
+            section.remark("labels", view.files[column], text)
+        else:
+            section.error(
+                "labels", view.files[column], expected="labels", found=text, remedy=_REMEDY
+            )
 
 
 def _check_overlaps(
@@ -196,7 +211,9 @@ def _check_rule(section: Section, view: VerifiedVolume, instance: InstanceSpec) 
             found=f"{total} voxels that differ, and {total_flipped} with the slices reversed",
             remedy="the instances are flipped in z: reverse them, or use another archive",
         )
-    else:
+    elif (losses := view.lost_ids.get(instance.column)) is None or (
+        losses.background_voxels != total
+    ):
         _report_disagreements(section, view, instance, straight)
 
 

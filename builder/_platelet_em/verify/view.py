@@ -13,8 +13,10 @@ from _platelet_em.arrays.runs import Runs
 from _platelet_em.errors import PlateletEMError
 from _platelet_em.facts import SEMANTIC, DatasetSpec, VolumeSpec
 from _platelet_em.publisher.archive import Source, file_md5
+from _platelet_em.publisher.color_map import LostIds
 from _platelet_em.publisher.label_file import LabelFile
 from _platelet_em.publisher.label_files import read_labels
+from _platelet_em.publisher.label_remarks import lost_ids
 from _platelet_em.publisher.volume import open_images
 from _platelet_em.verify.report import Section
 
@@ -43,6 +45,7 @@ class VerifiedVolume:
         image: Gives slice z, uint16 (y, x); None if there is no readable image.
         labels: Column -> labels of this shape, as far as they could be read.
         overlapping: Column -> runs as a file has them, where they overlap.
+        lost_ids: Column -> ids that its file has lost by its own making.
         files: "images" or a column -> what to call its file in messages.
         is_built: Whether it is a repository's, whose ids are those of its archive.
     """
@@ -54,6 +57,7 @@ class VerifiedVolume:
     image: Callable[[int], NDArray[np.uint16]] | None = None
     labels: dict[str, LazyLabels] = field(default_factory=dict)
     overlapping: dict[str, Runs] = field(default_factory=dict)
+    lost_ids: dict[str, LostIds] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     is_built: bool = False
 
@@ -97,6 +101,7 @@ def read_archive_volume(
     """
     view = VerifiedVolume(str(source.path), volume, label_source)
     _read_images(section, view, source, spec, opened)
+    files: dict[str, LabelFile] = {}
     for column in volume.columns:
         found = _read_labels(section, view, source, column, spec)
         if found is None:
@@ -105,6 +110,7 @@ def read_archive_volume(
         shape = (depth, height, width)
         view.shape = view.shape or shape
         if shape == view.shape:
+            files[column] = found
             view.labels[column] = found.labels
             if found.overlapping is not None:
                 view.overlapping[column] = found.overlapping
@@ -116,6 +122,7 @@ def read_archive_volume(
                 found=str(shape),
                 remedy="fetch the archive again; these labels are not checked any further",
             )
+    view.lost_ids = lost_ids(files, spec)
     return view
 
 
