@@ -106,11 +106,12 @@ def test_another_number_of_colors_is_refused(colors, tmp_path):
 
 
 def many_organelles():
-    """A volume of 300 organelles, in one cell."""
+    """A volume of 300 organelles, in one cell; no two slices are equal."""
     organelle = np.zeros((3, 60, 60), np.int32)
     for i in range(300):
         y, x = divmod(i, 19)
         organelle[:, 3 * y + 1 : 3 * y + 3, 3 * x + 1 : 3 * x + 3] = i + 1
+    organelle[1, 1, 4] = organelle[2, 1, 7] = 0
     cell = np.ones_like(organelle)
     cell[:, 54:] = 0
     semantic = cell + 2 * (organelle > 0)
