@@ -18,14 +18,19 @@ _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 _ARCHIVES = "a zip of the publisher, its extracted folder, or a folder with the zips"
 
 _VERIFY_DETAILS = """\
+The report begins with a summary of at most ten lines. Errors and remarks follow, with --verbose
+all figures, too. It ends with what the files answer to the open questions about the published
+archives: these lines can be pasted into a report.
+
 Checking continues after an error. Of each check, the first five findings per file are listed, and
 the others are counted. The exit code is 1 if there are errors, each with its file, position,
 expected and found value, and remedy; it is 0 if there are only remarks: facts worth knowing.
 
---json: {"format": 1, "errors": N, "remarks": N, "sections": [{"title", "figures": {name: value},
-"findings": [{"level": "error" or "remark", "check", "file", "count", "first": [{"place": {"z",
-"y", "x", "id", "row", "column", ...}, "expected", "found", "remedy"}]}]}]}. z, y, x and row count
-from 0. Names of checks and figures do not change; keys may be added."""
+--json: {"format": 1, "errors": N, "remarks": N, "questions": {question: [answer]}, "sections":
+[{"title", "figures": {name: value}, "findings": [{"level": "error" or "remark", "check", "file",
+"count", "first": [{"place": {"z", "y", "x", "id", "row", "column", ...}, "expected", "found",
+"remedy"}]}]}]}. z, y, x and row count from 0. Names of checks and figures do not change; keys may
+be added."""
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -278,5 +283,8 @@ def _add_verify(commands: _Commands) -> None:
         type=Path,
         nargs="+",
         help=f"a built repository, or {_ARCHIVES}",
+    )
+    command.add_argument(
+        "--verbose", action="store_true", help="print all figures, not only errors and remarks"
     )
     command.add_argument("--json", action="store_true", help="print the report as JSON")

@@ -11,7 +11,7 @@ from _platelet_em.arrays.runs import Runs, merge_adjacent
 from _platelet_em.facts import SEMANTIC, DatasetSpec
 from _platelet_em.publisher.color_map import mapped_colors
 from _platelet_em.publisher.organelles import SharedVoxels
-from _platelet_em.verify.report import Section
+from _platelet_em.verify.report import JSON_AND_TIF, LOST_IDS, Section
 from _platelet_em.verify.view import MAX_CLASSES, VerifiedVolume, name_class, noun_of, slices_of
 
 __all__ = ["compare_volumes"]
@@ -52,13 +52,18 @@ def compare_volumes(
             pages = view.image(z), other.image(z)
             total += _report_differences(section, (view, other), "images", "images", z, pages)
         section.figure("images", f"{total} voxels differ", total)
+    differing = {}
     for column in spec.columns:
         if column not in view.labels or column not in other.labels:
             continue
+        noun = noun_of(column, spec)
         if column == SEMANTIC:
-            _compare_classes(section, view, other, spec)
+            differing[noun] = _compare_classes(section, view, other, spec)
         else:
-            _compare_instances(section, view, other, column, noun_of(column, spec))
+            differing[noun] = _compare_instances(section, view, other, column, noun)
+    if view.label_source != other.label_source and not (view.is_built or other.is_built):
+        text = ", ".join(f"{noun} {count}" for noun, count in differing.items())
+        section.answer(JSON_AND_TIF, f"volume {view.volume.name}: voxels that differ: {text}")
 
 
 def _report_differences(
@@ -109,12 +114,13 @@ def _compare_labels(
 
 def _compare_classes(
     section: Section, view: VerifiedVolume, other: VerifiedVolume, spec: DatasetSpec
-) -> None:
+) -> int:
+    """Number of voxels whose classes differ."""
     expected, found = view.labels[SEMANTIC], other.labels[SEMANTIC]
     total = _compare_labels(section, (view, other), SEMANTIC, SEMANTIC, expected)
     section.figure(SEMANTIC, f"{total} voxels differ", total)
     if not total:
-        return
+        return 0
     pairs = np.zeros(MAX_CLASSES**2, np.int64)
     for z in range(expected.shape[0]):
         codes = expected[z] * MAX_CLASSES + found[z]
@@ -133,11 +139,13 @@ def _compare_classes(
             remedy="the colors of these classes are mixed up: use the JSON labels",
             volume=view.volume.name,
         )
+    return total
 
 
 def _compare_instances(
     section: Section, view: VerifiedVolume, other: VerifiedVolume, column: str, noun: str
-) -> None:
+) -> int:
+    """Number of voxels whose instances differ."""
     expected, unit = view.labels[column], "ids"
     if not _share_ids(view, other, column):
         unit = "colours"
@@ -148,6 +156,7 @@ def _compare_instances(
     mine, theirs = len(view.labels[column].ids), len(other.labels[column].ids)
     text = f"{total} voxels differ; {mine} ids, and {theirs} {unit} in the other"
     section.figure(noun, text, {"differ": total, "ids": mine, unit: theirs})
+    return total
 
 
 def _share_ids(view: VerifiedVolume, other: VerifiedVolume, column: str) -> bool:
@@ -196,6 +205,8 @@ def _remark_losses(
         if _is_mapped(ids, labels):
             text += ", exactly as the publisher's color map of 256 entries makes it: no damage"
         section.remark("lost ids", file, text, volume=volume)
+        if not other.is_built:
+            section.answer(LOST_IDS, f"volume {volume}, {column} against JSON: {text}")
     for id_ in ids[labels == 0].tolist():
         text = f"id {id_} of {reference} is background here"
         section.remark("lost id", file, text, volume=volume, id=id_)

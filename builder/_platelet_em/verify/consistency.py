@@ -15,7 +15,7 @@ from _platelet_em.publisher.organelles import measure_instances
 from _platelet_em.verify.continuity import check_continuity
 from _platelet_em.verify.images import ImageCheck
 from _platelet_em.verify.placement import PlacementCheck
-from _platelet_em.verify.report import Section
+from _platelet_em.verify.report import VERSION, Section
 from _platelet_em.verify.view import MAX_CLASSES, VerifiedVolume, name_class, noun_of, slices_of
 
 __all__ = ["check_volume"]
@@ -35,7 +35,7 @@ def check_volume(section: Section, view: VerifiedVolume, spec: DatasetSpec) -> N
     if view.shape is None:
         return
     if view.image is not None:
-        _check_images(section, view, view.image)
+        _check_images(section, view, view.image, spec)
     instances = [i for i in spec.instances if i.column in view.labels]
     for instance in instances:
         ids = view.labels[instance.column].ids
@@ -147,6 +147,7 @@ def _check_classes(section: Section, view: VerifiedVolume, spec: DatasetSpec) ->
         section.figure(f"class shares, {name}", f"{text} %", percent.round(4).tolist())
     published = view.volume.class_shares
     section.figure("published, z = 0", f"{' '.join(map(str, published))} %", list(published))
+    _compare_versions(section, view, totals[: len(spec.classes)], spec)
     if spec.confusable_classes is None:
         return
     larger, smaller = spec.confusable_classes
@@ -159,6 +160,37 @@ def _check_classes(section: Section, view: VerifiedVolume, spec: DatasetSpec) ->
         )
 
 
+def _compare_versions(
+    section: Section, view: VerifiedVolume, totals: Int64s, spec: DatasetSpec
+) -> None:
+    """Whether the voxels of the classes are those of a known version of the labels."""
+    counts: tuple[int, ...] = tuple(totals.tolist())
+    file, subject = view.files[SEMANTIC], f"volume {view.volume.name}"
+    section.figure("class voxels", " ".join(map(str, counts)), list(counts))
+    if view.shape != view.volume.shape or not view.volume.label_versions:
+        return
+    for name, known in view.volume.label_versions:
+        last = len(known) - 1
+        if (*counts[:last], sum(counts[last:])) == known:
+            section.answer(VERSION, f"{subject}: {name}")
+            return
+    for name, known in view.volume.label_versions:
+        if sorted(counts) == sorted(known):
+            moved = [i for i, (a, b) in enumerate(zip(counts, known, strict=True)) if a != b]
+            section.error(
+                "classes",
+                file,
+                expected=f"the voxels of each class of {name}: {known}",
+                found=f"those of the classes {', '.join(name_class(i, spec) for i in moved)} "
+                f"exchanged: {counts}",
+                remedy="the classes are mixed up: use the JSON labels",
+            )
+            return
+    text = "no known version has as many voxels of each class"
+    section.answer(VERSION, f"{subject}: {text}: {counts}")
+    section.remark("version", file, f"{text}: {counts}")
+
+
 def _count_classes(labels: LazyLabels, runs: Runs, voxels: int) -> Int64s:
     """Voxels of each class index in runs, int64 (256,); those in no run are background."""
     counts = np.bincount(labels.ids[runs.owners], runs.lengths, MAX_CLASSES).astype(np.int64)
@@ -166,12 +198,20 @@ def _count_classes(labels: LazyLabels, runs: Runs, voxels: int) -> Int64s:
     return counts
 
 
-def _check_images(section: Section, view: VerifiedVolume, image: Image) -> None:
+def _check_images(section: Section, view: VerifiedVolume, image: Image, spec: DatasetSpec) -> None:
     """Whether the images are intact, and the classes in their place."""
-    images = ImageCheck(section, view.volume.name, view.files["images"])
+    images = ImageCheck(
+        section, view.volume.name, view.files["images"], whole_range=spec.whole_range
+    )
     placement = None
     if SEMANTIC in view.labels:
-        placement = PlacementCheck(section, view.labels[SEMANTIC], view.files[SEMANTIC])
+        placement = PlacementCheck(
+            section,
+            view.labels[SEMANTIC],
+            view.volume.name,
+            view.files[SEMANTIC],
+            bright_background=spec.bright_background,
+        )
     for z in slices_of(view, "images"):
         page = image(z)
         images.add(z, page)

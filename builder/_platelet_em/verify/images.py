@@ -34,10 +34,11 @@ class ImageCheck:
         section: Receives figures and findings.
         name: Name of the volume.
         file: What to call the image file.
+        whole_range: Whether intact images use all 16-bit gray values.
     """
 
-    def __init__(self, section: Section, name: str, file: str) -> None:
-        self._section, self._file = section, file
+    def __init__(self, section: Section, name: str, file: str, *, whole_range: bool) -> None:
+        self._section, self._file, self._whole_range = section, file, whole_range
         self._histogram = GrayHistogram(name)
         self._known: dict[bytes, int] = {}
         self._swapped: list[int] = []
@@ -68,7 +69,8 @@ class ImageCheck:
             return
         levels = np.flatnonzero(self._histogram.counts)
         if len(levels) > 1 and (scale := _scale_of_bytes(levels)):
-            self._error("depth", "images of 16 bits", f"8 bits per pixel: {scale}")
+            if self._whole_range:
+                self._error("depth", "images of 16 bits", f"8 bits per pixel: {scale}")
         elif self._swapped:
             self._error(
                 "byte order",
@@ -108,7 +110,7 @@ class ImageCheck:
                 "at_65535": white,
             },
         )
-        if self._slices and gray.maximum - gray.minimum < _NARROW:
+        if self._whole_range and self._slices and gray.maximum - gray.minimum < _NARROW:
             self._section.remark(
                 "range",
                 self._file,

@@ -4,13 +4,14 @@ The measure is the share of the variance of the gray values that the means of th
 for labels in the right place it is higher than for the same labels in any other.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from _platelet_em.arrays.labels import LazyLabels
-from _platelet_em.verify.report import Section
+from _platelet_em.verify.report import BYTES, Section
 from _platelet_em.verify.view import MAX_CLASSES
 
 __all__ = ["PLANE_SYMMETRIES", "PlacementCheck", "plane_symmetries"]
@@ -31,8 +32,12 @@ PLANE_SYMMETRIES: dict[str, _Plane] = {
 
 _REVERSED, _BEFORE, _AFTER = "flipped in z", "shifted by -1 in z", "shifted by 1 in z"
 
-_STEP = 4
-"""Pixels along y and x from one sample of the image to the next: one in sixteen is enough."""
+_STEP, _SAMPLES = 4, 4096
+"""Largest step, in pixels along y and x, from one sample of the image to the next, and the samples
+that a slice has at least, if it has as many pixels."""
+
+_FEWEST_PIXELS = 512
+"""Pixels of a slice below which classes explain something by chance."""
 
 _SMALLEST_SIDE = 48
 """Pixels along y and x that a slice needs, for a shift to be measured."""
@@ -78,11 +83,25 @@ class PlacementCheck:
     Args:
         section: Receives figures and findings.
         classes: The class indices, (z, y, x).
+        name: Name of the volume.
         file: What to call their file.
+        bright_background: Whether background is brighter than cells, as far as is known.
     """
 
-    def __init__(self, section: Section, classes: LazyLabels, file: str) -> None:
-        self._section, self._classes, self._file = section, classes, file
+    def __init__(
+        self,
+        section: Section,
+        classes: LazyLabels,
+        name: str,
+        file: str,
+        *,
+        bright_background: bool,
+    ) -> None:
+        self._section, self._classes, self._name, self._file = section, classes, name, file
+        self._bright_background = bright_background
+        _, height, width = classes.shape
+        self._is_decidable = height * width >= _FEWEST_PIXELS
+        self._step = max(1, min(_STEP, math.isqrt(height * width // _SAMPLES)))
         self._depth = classes.shape[0]
         self._symmetries = plane_symmetries(classes.shape[1:])
         names = ["straight", *self._symmetries, _REVERSED, _BEFORE, _AFTER]
@@ -95,24 +114,25 @@ class PlacementCheck:
     def add(self, z: int, page: NDArray[np.uint16]) -> None:
         """Compare slice z, uint16 (y, x)."""
         classes = self._classes[z]
-        values = page[::_STEP, ::_STEP].astype(np.float64)
+        step = self._step
+        values = page[::step, ::step].astype(np.float64)
         values -= (mean := values.mean())
         self._total[z] = float((values**2).sum())
-        thin = classes[::_STEP, ::_STEP]
+        thin = classes[::step, ::step]
         for i, where in enumerate((thin == 0, thin > 0)):
             self._sums[i] += where.sum(), (values[where] + mean).sum()
         if not self._total[z]:
             return
         self._explained["straight"][z] = _explain(values, thin)
         for name, change in self._symmetries.items():
-            self._explained[name][z] = _explain(values, change(classes)[::_STEP, ::_STEP])
+            self._explained[name][z] = _explain(values, change(classes)[::step, ::step])
         for name, other in (
             (_REVERSED, self._depth - 1 - z),
             (_BEFORE, z + 1),
             (_AFTER, z - 1),
         ):
             if 0 <= other < self._depth:
-                found = self._classes[other, ::_STEP, ::_STEP]
+                found = self._classes[other, ::step, ::step]
                 self._explained[name][z] = _explain(values, found)
         if min(page.shape) >= _SMALLEST_SIDE:
             self._shifts[z], self._shift_gain[z] = _find_shift(page, classes)
@@ -128,8 +148,10 @@ class PlacementCheck:
             figures["flipped"] = float(flipped / max(self._total.sum(), 1.0))
             text += f", {figures['flipped']:.1%} if flipped in z"
         self._section.figure("image and classes", text, figures)
+        if not self._is_decidable:
+            return
         if not (self._report_elsewhere(share) or self._report_shift()):
-            if figures.get("flipped", 0.0) > share:
+            if figures.get("flipped", 0.0) > max(share, _LEAST):
                 found = f"the classes fit the image better if flipped in z: {text}"
                 self._section.remark("flip", self._file, found)
             self._report_slices(straight)
@@ -201,10 +223,16 @@ class PlacementCheck:
         background, labeled = dark / none, bright / some
         self._section.figure(
             "mean gray values",
-            f"{background:.0f} of background, {labeled:.0f} of cells",
-            {"background": background, "cells": labeled},
+            f"{background:.0f} of background, {labeled:.0f} of labeled voxels",
+            {"background": background, "labeled": labeled},
         )
-        if background < labeled:
+        is_darker = background < labeled
+        self._section.answer(
+            BYTES,
+            f"volume {self._name}: background {'darker' if is_darker else 'brighter'} than "
+            f"labeled voxels ({background:.0f}, {labeled:.0f})",
+        )
+        if is_darker and self._bright_background:
             self._section.remark(
                 "contrast",
                 self._file,

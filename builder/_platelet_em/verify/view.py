@@ -18,7 +18,7 @@ from _platelet_em.publisher.label_file import LabelFile
 from _platelet_em.publisher.label_files import read_labels
 from _platelet_em.publisher.label_remarks import lost_ids
 from _platelet_em.publisher.volume import open_images
-from _platelet_em.verify.report import Section
+from _platelet_em.verify.report import BYTES, LOST_IDS, PALETTE, Section
 
 __all__ = [
     "MAX_CLASSES",
@@ -123,7 +123,23 @@ def read_archive_volume(
                 remedy="fetch the archive again; these labels are not checked any further",
             )
     view.lost_ids = lost_ids(files, spec)
+    _answer_colors(section, view, files, spec)
     return view
+
+
+def _answer_colors(
+    section: Section, view: VerifiedVolume, files: dict[str, LabelFile], spec: DatasetSpec
+) -> None:
+    """What files of colors answer: their palette, and how many ids they have lost."""
+    for column, file in files.items():
+        if file.colors is None:
+            continue
+        subject = f"volume {view.volume.name}, {noun_of(column, spec)}"
+        if column == SEMANTIC:
+            section.answer(PALETTE, f"{subject}: {file.form}")
+        else:
+            lost = view.lost_ids.get(column, f"none is seen, {len(file.colors)} colors")
+            section.answer(LOST_IDS, f"{subject}: {lost}")
 
 
 def _read_labels(
@@ -159,9 +175,12 @@ def _read_images(
         images = opened.enter_context(open_images(source, volume))
         with source.open(volume.images) as content:
             md5 = _describe_md5(file_md5(content), spec)
+            content.seek(0)
+            order = "big-endian" if content.read(2) == b"MM" else "little-endian"
     except PlateletEMError as error:
         section.exception("images", file, error)
         return
+    section.answer(BYTES, f"volume {volume.name}: stored {order}, unsigned")
     view.files["images"] = file
     depth, height, width = images.shape
     view.shape = (depth, height, width)
