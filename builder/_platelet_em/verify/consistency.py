@@ -26,6 +26,9 @@ _REMEDY = "fetch the archive again, or report it to the publisher"
 _SMALLEST_FRAMED = 16
 """Pixels along y and x: in smaller slices an object may look like a drawn frame."""
 
+_CLEARLY_FLIPPED = 0.5
+"""Instances are flipped in z if that way at most this part of the voxels contradicts the classes."""
+
 _EXAMPLES = 3
 """Examples in a sentence."""
 
@@ -243,7 +246,7 @@ def _check_rule(section: Section, view: VerifiedVolume, instance: InstanceSpec) 
     total, total_flipped = int(straight.sum()), int(flipped.sum())
     text = f"{total} voxels differ" + (f", {total_flipped} if flipped in z" if depth > 1 else "")
     section.figure(rule, text, {"differ": total, "differ_if_flipped": total_flipped})
-    if total_flipped < total:
+    if total_flipped < _CLEARLY_FLIPPED * total:
         section.error(
             "flip",
             view.files[instance.column],
