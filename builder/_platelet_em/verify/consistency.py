@@ -27,7 +27,7 @@ _SMALLEST_FRAMED = 16
 """Pixels along y and x: in smaller slices an object may look like a drawn frame."""
 
 _CLEARLY_FLIPPED = 0.5
-"""Instances are flipped in z if that way at most this part of the voxels contradicts the classes."""
+"""Instances are flipped in z if that way less than this part of the voxels contradicts them."""
 
 _EXAMPLES = 3
 """Examples in a sentence."""
