@@ -91,6 +91,8 @@ class VolumeSpec:
         split: Split of the dataset that it forms.
         shape: (z, y, x), as published.
         class_shares: Percent of the voxels of z=0, by class index, as published [png].
+        label_versions: Known versions of the semantic labels: what each is known as, and its
+            voxels by class index. The last number is that of its class and of all after it.
         archives: `label_source` of each archive that holds the volume.
         image_file: Path of the image file in the archives, a multipage uint16 TIF.
         label_files: Column and path in the archives of each label file, without the suffix, which
@@ -105,6 +107,7 @@ class VolumeSpec:
     archives: tuple[str, ...]
     image_file: str
     label_files: tuple[tuple[str, str], ...]
+    label_versions: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     @property
     def images(self) -> str:
@@ -170,6 +173,8 @@ class DatasetSpec:
         volumes: The volumes, in the order of their splits.
         archives: The archives; the first is the default.
         known_files: MD5 of archives and of their members [code], and what each is known as.
+        bright_background: Whether background is brighter than cells in the published pictures.
+        whole_range: Whether the images of a volume use all 16-bit gray values.
         confusable_classes: Two classes that some public loaders swap, the more frequent first;
             None if there are none.
     """
@@ -189,6 +194,8 @@ class DatasetSpec:
     volumes: tuple[VolumeSpec, ...]
     archives: tuple[Archive, ...]
     known_files: tuple[tuple[str, str], ...] = ()
+    bright_background: bool = False
+    whole_range: bool = False
     confusable_classes: tuple[int, int] | None = None
 
     @property
@@ -222,8 +229,16 @@ class DatasetSpec:
         return dict(self.known_files).get(md5)
 
 
+_PAPER = "that of the archive of the paper"
+"""A version of the semantic labels, measured on its files [paper]."""
+
+
 def _published_volume(
-    name: str, split: str, depth: int, class_shares: tuple[float, ...]
+    name: str,
+    split: str,
+    depth: int,
+    class_shares: tuple[float, ...],
+    label_versions: tuple[tuple[str, tuple[int, ...]], ...],
 ) -> VolumeSpec:
     """A volume of 800 x 800 pixels per slice, in the layout of the current archives [code]."""
     return VolumeSpec(
@@ -231,6 +246,7 @@ def _published_volume(
         split=split,
         shape=(depth, 800, 800),
         class_shares=class_shares,
+        label_versions=label_versions,
         archives=LABEL_SOURCES,
         image_file=f"platelet-em/images/{name}-images.tif",
         label_files=(
@@ -286,8 +302,24 @@ PUBLISHED = DatasetSpec(
     ),
     # Volume 50 trains and volume 24 evaluates, as in the paper [page].
     volumes=(
-        _published_volume("50", "train", 50, (29.56, 61.79, 0.69, 4.03, 3.76, 0.14, 0.017)),
-        _published_volume("24", "validation", 24, (48.09, 44.95, 0.59, 4.23, 2.04, 0.08, 0.014)),
+        _published_volume(
+            "50",
+            "train",
+            50,
+            (29.56, 61.79, 0.69, 4.03, 3.76, 0.14, 0.017),
+            (
+                (_PAPER, (11537680, 17684164, 196963, 1486355, 997860, 76132, 20846)),
+                # Background, cell, and all organelles together [peer].
+                ("that of a public script", (11541800, 17687776, 2770424)),
+            ),
+        ),
+        _published_volume(
+            "24",
+            "validation",
+            24,
+            (48.09, 44.95, 0.59, 4.23, 2.04, 0.08, 0.014),
+            ((_PAPER, (6945320, 7355219, 212560, 451600, 370292, 20184, 4825)),),
+        ),
     ),
     archives=(
         Archive(
@@ -305,6 +337,9 @@ PUBLISHED = DatasetSpec(
             md5=None,
         ),
     ),
+    # Measured on the published pictures of z = 0 [png].
+    bright_background=True,
+    whole_range=True,
     # Loaders that sort colors swap canalicular vessels and dense granule cores [peer].
     confusable_classes=(4, 6),
     known_files=(

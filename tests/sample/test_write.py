@@ -10,6 +10,7 @@ import pytest
 import tifffile
 from support import publisher
 
+from _platelet_em.commands.cli import main
 from _platelet_em.errors import ArgumentError, OutputError
 from _platelet_em.sample import write as sample
 from _platelet_em.sample.scene import Scene
@@ -224,3 +225,26 @@ def test_a_sample_too_large_to_be_read_is_refused(depth, size, tmp_path):
     with pytest.raises(ArgumentError, match=rf"are not read; got depth {depth}, size {size}$"):
         write_sample(tmp_path / "sample", depth=depth, size=size)
     assert not (tmp_path / "sample").exists()
+
+
+def test_colors_of_a_map_are_those_of_the_publishers_writer(folder, volume, truth, tmp_path):
+    write_sample(tmp_path, depth=DEPTH, size=SIZE, colors=256)
+    files = members(tmp_path, "tif")
+    assert members(tmp_path, "json") == members(folder, "json")
+    for kind in ("cell", "organelle"):
+        ids = truth[kind]
+        entries = np.minimum(ids * 256 // ids.max(), 255)
+        expected = publisher.rgba(entries, publisher.jet())
+        expected[entries == 0] = 0
+        found = tifffile.imread(io.BytesIO(files[path_of(kind, volume, "tif")]))
+        assert np.array_equal(found, expected)
+
+
+def test_the_command_writes_such_colors(tmp_path, capsys):
+    arguments = ["--depth", "1", "--size", "32", "--colors", "256"]
+    assert main(["sample", str(tmp_path / "command"), *arguments]) == 0
+    write_sample(tmp_path / "call", depth=1, size=32, colors=256)
+    for name in NAMES.values():
+        assert (tmp_path / "command" / name).read_bytes() == (
+            tmp_path / "call" / name
+        ).read_bytes()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+from matplotlib import colormaps
 
 JET = [
     (0, 0, 0), (0, 40, 255), (0, 212, 255), (124, 255, 121), (255, 229, 0), (255, 70, 0),
@@ -64,6 +65,11 @@ def colors(count, seed=0):
     codes = np.random.default_rng(seed).choice(2**24 - 1, count, replace=False) + 1
     codes = np.concatenate([[0], codes])
     return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], -1).astype(np.uint8)
+
+
+def jet():
+    """The color map of the publisher's writer, uint8 (256, 3)."""
+    return colormaps["jet"](np.arange(256), bytes=True)[:, :3]
 
 
 def rgba(array, lut):

@@ -26,7 +26,10 @@ ORGANELLES = {5: 2, 9: 3, 12: 4, 300: 5}
 
 
 def tidy_volume(depth, seed):
-    """Cells that hold organelles; they move with z, so that a flipped volume is another one."""
+    """Cells that hold organelles; they move with z, so that a flipped volume is another one.
+
+    The background is the brightest, as in the published pictures.
+    """
     shape = depth, 26, 34
     cell, organelle, semantic = (np.zeros(shape, np.int32) for _ in range(3))
     for z in range(depth):
@@ -39,7 +42,7 @@ def tidy_volume(depth, seed):
             semantic[z, y : y + 6, x : x + 4] = index
     semantic[(organelle == 300) & (np.indices(shape)[1] > 18)] = 6
     noise = np.random.default_rng(seed).integers(0, 2000, shape)
-    images = (semantic * 9000 + noise).astype(np.uint16)
+    images = (60_000 - semantic * 9000 + noise).astype(np.uint16)
     return publisher.Volume(images, semantic.astype(np.uint8), cell, organelle)
 
 

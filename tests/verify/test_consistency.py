@@ -88,14 +88,14 @@ def test_ids_without_voxels_are_a_remark(tidy_archives, tmp_path, capsys):
     assert verified.has_finding(report, "remark", "ids", "organelle.json", text)
 
 
-def test_labels_that_fit_the_image_only_if_flipped_are_a_remark(tmp_path, capsys):
+def test_labels_that_fit_the_image_only_if_flipped_are_an_error(tmp_path, capsys):
     def flip_all(first, second):
         for name in ("semantic", "cell", "organelle"):
             setattr(first, name, getattr(first, name)[::-1])
 
     report = verified.run(capsys, verified.plant(tmp_path / "archives", flip_all))[1]
-    text = "fit the image better"
-    assert verified.has_finding(report, "remark", "flip", "50-semantic.json", text)
+    text = "fit clearly better if flipped in z"
+    assert verified.has_finding(report, "error", "flip", "50-semantic.json", text)
 
 
 def test_frequencies_of_swapped_classes_are_a_remark(tmp_path, capsys):

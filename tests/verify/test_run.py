@@ -30,7 +30,7 @@ def test_the_sample_passes(tmp_path, capsys):
     platelet_em.write_sample(tmp_path / "archives", depth=4, size=64)
     build(tmp_path / "repo", data_dir=tmp_path / "archives")
     assert main(["verify", str(tmp_path / "archives"), str(tmp_path / "repo")]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("0 errors, ")
+    assert capsys.readouterr().out.splitlines()[0].startswith("0 errors, ")
 
 
 def test_other_files_and_folders_of_an_archive_are_listed(tidy_archives, tmp_path, capsys):

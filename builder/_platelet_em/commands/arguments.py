@@ -8,6 +8,7 @@ from typing import TypeAlias
 from _platelet_em import __version__
 from _platelet_em.facts import LABEL_SOURCES, PUBLISHED
 from _platelet_em.publisher.cache import MIRRORS
+from _platelet_em.publisher.color_map import ENTRIES
 from _platelet_em.publisher.convert import FORMS
 
 __all__ = ["parse_arguments", "sample_options"]
@@ -17,14 +18,19 @@ _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 _ARCHIVES = "a zip of the publisher, its extracted folder, or a folder with the zips"
 
 _VERIFY_DETAILS = """\
+The report begins with a summary of at most ten lines. Errors and remarks follow, with --verbose
+all figures, too. It ends with what the files answer to the open questions about the published
+archives: these lines can be pasted into a report.
+
 Checking continues after an error. Of each check, the first five findings per file are listed, and
 the others are counted. The exit code is 1 if there are errors, each with its file, position,
 expected and found value, and remedy; it is 0 if there are only remarks: facts worth knowing.
 
---json: {"format": 1, "errors": N, "remarks": N, "sections": [{"title", "figures": {name: value},
-"findings": [{"level": "error" or "remark", "check", "file", "count", "first": [{"place": {"z",
-"y", "x", "id", "row", "column", ...}, "expected", "found", "remedy"}]}]}]}. z, y, x and row count
-from 0. Names of checks and figures do not change; keys may be added."""
+--json: {"format": 1, "errors": N, "remarks": N, "questions": {question: [answer]}, "sections":
+[{"title", "figures": {name: value}, "findings": [{"level": "error" or "remark", "check", "file",
+"count", "first": [{"place": {"z", "y", "x", "id", "row", "column", ...}, "expected", "found",
+"remedy"}]}]}]}. z, y, x and row count from 0. Names of checks and figures do not change; keys may
+be added."""
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -62,7 +68,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 def sample_options(options: argparse.Namespace) -> dict[str, int]:
     """The arguments of `write_sample` that the user gave; the others have defaults there."""
-    given = {name: getattr(options, name) for name in ("depth", "size", "seed")}
+    given = {name: getattr(options, name) for name in ("depth", "size", "seed", "colors")}
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -100,6 +106,13 @@ def _add_sample_options(command: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--size", type=int, help="pixels along y and x (default: 512)")
     group.add_argument("--seed", type=int, help="number of the random scene (default: 0)")
+    group.add_argument(
+        "--colors",
+        type=int,
+        choices=[ENTRIES],
+        help="write the RGBA labels through a color map of 256 entries, as the publisher's writer "
+        "does: ids share colors, and some become background (default: one color per id)",
+    )
 
 
 def _add_archive_options(
@@ -270,5 +283,8 @@ def _add_verify(commands: _Commands) -> None:
         type=Path,
         nargs="+",
         help=f"a built repository, or {_ARCHIVES}",
+    )
+    command.add_argument(
+        "--verbose", action="store_true", help="print all figures, not only errors and remarks"
     )
     command.add_argument("--json", action="store_true", help="print the report as JSON")

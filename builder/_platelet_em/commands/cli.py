@@ -172,7 +172,8 @@ def _convert(options: argparse.Namespace) -> None:
 
 def _verify(options: argparse.Namespace) -> int:
     report = verify(options.paths)
-    for line in [report.to_json()] if options.json else report.lines():
+    lines = [report.to_json()] if options.json else report.lines(verbose=options.verbose)
+    for line in lines:
         _print(line)
     return 1 if report.errors else 0
 

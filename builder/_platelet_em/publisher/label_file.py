@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.runs import Runs
@@ -25,11 +26,13 @@ class LabelFile:
         overlapping: The runs as the file has them, if any of them overlap; else None. Their
             owners are indices into `labels.ids`.
         form: How the file stores them, for reports, such as "TIF, RGBA uint8, palette B".
+        colors: The 8-bit color of each instance, int64 (n, 3); None if the file stores no colors.
     """
 
     labels: LazyLabels
     overlapping: Runs | None
     form: str
+    colors: NDArray[np.int64] | None = None
 
 
 def check_volume_shape(shape: tuple[int, ...], name: str) -> tuple[int, int, int]:

@@ -65,16 +65,16 @@ def read(file: IO[bytes], name: str, classes_of: DatasetSpec | None) -> LabelFil
         values = _read_pages(stack, name, _read_color_page if has_colors else _read_index_page)
         samples = {(): "indices", (3,): "RGB", (4,): "RGBA"}[channels]
         form = f"TIF, {'color ' * stack.has_colors}{samples} {stack.dtype}"
-    if not has_colors:
+    colors = _to_eight_bits(values, name) if has_colors else None
+    if colors is None:
         ids = values.codes.astype(np.int32)
     elif classes_of is None:
-        ids = np.arange(1, len(_to_eight_bits(values, name)) + 1, dtype=np.int32)
+        ids = np.arange(1, len(colors) + 1, dtype=np.int32)
     else:
         ids, palette = _match_classes(values, name, classes_of)
         form += f", palette {palette}"
-    return LabelFile(
-        labels=LazyLabels.from_runs(values.shape, ids, values.runs), overlapping=None, form=form
-    )
+    labels = LazyLabels.from_runs(values.shape, ids, values.runs)
+    return LabelFile(labels=labels, overlapping=None, form=form, colors=colors)
 
 
 def _fail(name: str, expected: str, found: str, remedy: str = REMEDY) -> NoReturn:

@@ -1,5 +1,7 @@
 """A volume of the publisher: its images read page by page, its labels as runs in memory."""
 
+import functools
+import logging
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -15,12 +17,15 @@ from _platelet_em.errors import ImageFormatError
 from _platelet_em.facts import SEMANTIC, DatasetSpec, VolumeSpec
 from _platelet_em.publisher.archive import Source
 from _platelet_em.publisher.label_files import read_labels
+from _platelet_em.publisher.label_remarks import describe_labels
 from _platelet_em.publisher.organelles import measure_instances
 from _platelet_em.publisher.tiff import TiffStack
 
 __all__ = ["ArchiveVolume", "LabeledVolume", "open_images"]
 
 Shape = tuple[int, int, int]
+
+_log = logging.getLogger(__name__)
 
 
 def open_images(source: Source, volume: VolumeSpec) -> TiffStack:
@@ -136,15 +141,19 @@ class ArchiveVolume(LabeledVolume):
             images = opened.enter_context(open_images(source, volume))
             depth, height, width = images.shape
             shape = (depth, height, width)
-            labels = {}
+            files, names = {}, {}
             for column in volume.columns:
                 name = volume.labels(column, label_source)
-                labels[column] = read_labels(
+                names[column] = source.describe_member(name)
+                files[column] = read_labels(
                     source.open(name),
-                    source.describe_member(name),
+                    names[column],
                     classes_of=spec if column == SEMANTIC else None,
                     shape=shape,
-                ).labels
+                )
+            for column, text in describe_labels(files, spec):
+                _warn_once(f"{names[column]}: {text}")
+            labels = {column: file.labels for column, file in files.items()}
             super().__init__(volume.name, shape, images.page, labels, spec)
             # Closed at the latest when the volume is garbage-collected.
             self._close = weakref.finalize(self, opened.pop_all().close)
@@ -154,6 +163,12 @@ class ArchiveVolume(LabeledVolume):
 
     def __exit__(self, *exception: object) -> None:
         self._close()
+
+
+@functools.lru_cache(maxsize=256)
+def _warn_once(text: str) -> None:
+    """Log a warning, but not again whenever the volume is opened again."""
+    _log.warning(text)
 
 
 def _sort_by_id(labels: LazyLabels) -> LazyLabels:

@@ -18,6 +18,7 @@ from _platelet_em.errors import ArgumentError
 from _platelet_em.facts import PUBLISHED, SAMPLE_COMMENT, SEMANTIC, VolumeSpec
 from _platelet_em.files import new_file, user_path
 from _platelet_em.limits import MAX_PAGE, MAX_PAGES, MAX_VOXELS
+from _platelet_em.publisher.color_map import ENTRIES, mapped_colors
 from _platelet_em.publisher.convert import write_json, write_tif
 from _platelet_em.publisher.palettes import class_palettes
 from _platelet_em.publisher.tiff import write_pages
@@ -33,7 +34,12 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def write_sample(
-    folder: str | Path, *, depth: int = 12, size: int = 512, seed: int = 0
+    folder: str | Path,
+    *,
+    depth: int = 12,
+    size: int = 512,
+    seed: int = 0,
+    colors: int | None = None,
 ) -> list[Path]:
     """Write the two archives of a synthetic dataset, which can be given as `data_dir`.
 
@@ -42,19 +48,26 @@ def write_sample(
         depth: Slices of volume 50; volume 24 gets 24/50 of them.
         size: Pixels along y and x.
         seed: Another seed is another scene; the same arguments give the same bytes.
+        colors: 256 writes the ids of the RGBA archive through a color map of 256 entries, as the
+            publisher's writer does: ids share colors, and from 257 ids on some are background.
+            None gives each id a color of its own.
 
     Returns:
         The paths of the archives.
 
     Raises:
-        ArgumentError: for a depth or size below 1, or larger than files that are read, or a seed
-            below 0.
+        ArgumentError: for a depth or size below 1, or larger than files that are read, a seed
+            below 0, or another number of colors.
         OutputError: if the folder cannot be written to.
     """
     if depth < 1 or size < 1 or seed < 0:
         raise ArgumentError(
             "a sample needs a depth and a size of at least 1, and a seed of at least 0; got "
             f"{depth}, {size} and {seed}"
+        )
+    if colors not in (None, ENTRIES):
+        raise ArgumentError(
+            f"colors: expected {ENTRIES}, or None for a color per id; got {colors}"
         )
     if size**2 > MAX_PAGE or depth > MAX_PAGES or depth * size**2 > MAX_VOXELS:
         raise ArgumentError(
@@ -76,11 +89,13 @@ def write_sample(
         for index, volume in enumerate(_SPEC.volumes):
             slices = max(depth * volume.shape[0] // first.shape[0], 1)
             scene = Scene((slices, size, size), seed * len(_SPEC.volumes) + index)
-            _write_volume(zips, volume, scene)
+            _write_volume(zips, volume, scene, is_mapped=colors is not None)
     return targets
 
 
-def _write_volume(zips: dict[str, zipfile.ZipFile], volume: VolumeSpec, scene: Scene) -> None:
+def _write_volume(
+    zips: dict[str, zipfile.ZipFile], volume: VolumeSpec, scene: Scene, *, is_mapped: bool
+) -> None:
     slices: dict[str, list[LazyLabels]] = {column: [] for column in volume.columns}
     with tempfile.TemporaryFile() as images:
         pages = _draw_pages(scene, slices, volume.name)
@@ -95,11 +110,22 @@ def _write_volume(zips: dict[str, zipfile.ZipFile], volume: VolumeSpec, scene: S
                 with tempfile.TemporaryFile() as file:
                     if label_source == "json":
                         write_json(file, found)
-                    else:
-                        is_semantic = column == SEMANTIC
-                        palette = class_palettes(_SPEC)["B"] if is_semantic else None
+                    elif column == SEMANTIC:
+                        palette = class_palettes(_SPEC)["B"]
                         write_tif(file, found, form="rgba", palette=palette, name=name)
+                    elif is_mapped:
+                        _write_mapped(file, found, name)
+                    else:
+                        write_tif(file, found, form="rgba", palette=None, name=name)
                     _add_member(archive, paths[name], file)
+
+
+def _write_mapped(file: IO[bytes], labels: LazyLabels, name: str) -> None:
+    """Write instances in the colors of the publisher's writer, which loses some of the ids."""
+    palette = np.zeros((int(labels.ids.max(initial=0)) + 1, 3), np.uint8)
+    palette[labels.ids] = mapped_colors(labels.ids)
+    kept = labels.select(labels.ids[palette[labels.ids].any(axis=1)])
+    write_tif(file, kept, form="rgba", palette=palette, name=name)
 
 
 def _draw_pages(

@@ -9,8 +9,9 @@ from _platelet_em.arrays.kernels import Int64s
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.runs import Runs, merge_adjacent
 from _platelet_em.facts import SEMANTIC, DatasetSpec
+from _platelet_em.publisher.color_map import mapped_colors
 from _platelet_em.publisher.organelles import SharedVoxels
-from _platelet_em.verify.report import Section
+from _platelet_em.verify.report import JSON_AND_TIF, LOST_IDS, Section
 from _platelet_em.verify.view import MAX_CLASSES, VerifiedVolume, name_class, noun_of, slices_of
 
 __all__ = ["compare_volumes"]
@@ -51,13 +52,18 @@ def compare_volumes(
             pages = view.image(z), other.image(z)
             total += _report_differences(section, (view, other), "images", "images", z, pages)
         section.figure("images", f"{total} voxels differ", total)
+    differing = {}
     for column in spec.columns:
         if column not in view.labels or column not in other.labels:
             continue
+        noun = noun_of(column, spec)
         if column == SEMANTIC:
-            _compare_classes(section, view, other, spec)
+            differing[noun] = _compare_classes(section, view, other, spec)
         else:
-            _compare_instances(section, view, other, column, noun_of(column, spec))
+            differing[noun] = _compare_instances(section, view, other, column, noun)
+    if view.label_source != other.label_source and not (view.is_built or other.is_built):
+        text = ", ".join(f"{noun} {count}" for noun, count in differing.items())
+        section.answer(JSON_AND_TIF, f"volume {view.volume.name}: voxels that differ: {text}")
 
 
 def _report_differences(
@@ -108,12 +114,13 @@ def _compare_labels(
 
 def _compare_classes(
     section: Section, view: VerifiedVolume, other: VerifiedVolume, spec: DatasetSpec
-) -> None:
+) -> int:
+    """Number of voxels whose classes differ."""
     expected, found = view.labels[SEMANTIC], other.labels[SEMANTIC]
     total = _compare_labels(section, (view, other), SEMANTIC, SEMANTIC, expected)
     section.figure(SEMANTIC, f"{total} voxels differ", total)
     if not total:
-        return
+        return 0
     pairs = np.zeros(MAX_CLASSES**2, np.int64)
     for z in range(expected.shape[0]):
         codes = expected[z] * MAX_CLASSES + found[z]
@@ -132,11 +139,13 @@ def _compare_classes(
             remedy="the colors of these classes are mixed up: use the JSON labels",
             volume=view.volume.name,
         )
+    return total
 
 
 def _compare_instances(
     section: Section, view: VerifiedVolume, other: VerifiedVolume, column: str, noun: str
-) -> None:
+) -> int:
+    """Number of voxels whose instances differ."""
     expected, unit = view.labels[column], "ids"
     if not _share_ids(view, other, column):
         unit = "colours"
@@ -147,6 +156,7 @@ def _compare_instances(
     mine, theirs = len(view.labels[column].ids), len(other.labels[column].ids)
     text = f"{total} voxels differ; {mine} ids, and {theirs} {unit} in the other"
     section.figure(noun, text, {"differ": total, "ids": mine, unit: theirs})
+    return total
 
 
 def _share_ids(view: VerifiedVolume, other: VerifiedVolume, column: str) -> bool:
@@ -185,11 +195,30 @@ def _remark_losses(
     order = np.argsort(view.labels[column].ids, kind="stable")
     ids, labels = view.labels[column].ids[order], labels[order]
     file, reference, volume = other.files[column], view.files[column], view.volume.name
-    for lost in ids[labels == 0].tolist():
-        text = f"id {lost} of {reference} is background here"
-        section.remark("lost id", file, text, volume=volume, id=lost)
     shared, counts = np.unique(labels[labels > 0], return_counts=True)
+    lost, merged = int((labels == 0).sum()), int(counts[counts > 1].sum())
+    if lost or merged:
+        text = (
+            f"{lost + merged} of {len(ids)} objects are affected: {lost} are background, "
+            f"{merged} share {(counts > 1).sum()} colors"
+        )
+        if _is_mapped(ids, labels):
+            text += ", exactly as the publisher's color map of 256 entries makes it: no damage"
+        section.remark("lost ids", file, text, volume=volume)
+        if not other.is_built:
+            section.answer(LOST_IDS, f"volume {volume}, {column} against JSON: {text}")
+    for id_ in ids[labels == 0].tolist():
+        text = f"id {id_} of {reference} is background here"
+        section.remark("lost id", file, text, volume=volume, id=id_)
     for label in shared[counts > 1].tolist():
-        merged = ids[labels == label].tolist()
-        text = f"ids {merged} of {reference} have one color here, number {label}"
-        section.remark("shared colour", file, text, volume=volume, ids=merged)
+        merged_ids = ids[labels == label].tolist()
+        text = f"ids {merged_ids} of {reference} have one color here, number {label}"
+        section.remark("shared colour", file, text, volume=volume, ids=merged_ids)
+
+
+def _is_mapped(ids: NDArray[np.integer], labels: Int64s) -> bool:
+    """Whether ids have been merged and lost as by the publisher's color map."""
+    codes = mapped_colors(ids).astype(np.int64) @ [1, 1 << 8, 1 << 16]
+    pairs = np.unique(np.stack([codes, labels]), axis=1)
+    is_one_to_one = all(len(np.unique(side)) == pairs.shape[1] for side in pairs)
+    return is_one_to_one and bool(((codes == 0) == (labels == 0)).all())

@@ -10,9 +10,12 @@ from _platelet_em.arrays.kernels import Int64s
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.runs import Runs, clip, cut, intersect, resolve
 from _platelet_em.facts import SEMANTIC, DatasetSpec, InstanceSpec
+from _platelet_em.publisher.label_remarks import missing_labels
 from _platelet_em.publisher.organelles import measure_instances
-from _platelet_em.rows.intensity import GrayHistogram
-from _platelet_em.verify.report import Section
+from _platelet_em.verify.continuity import check_continuity
+from _platelet_em.verify.images import ImageCheck
+from _platelet_em.verify.placement import PlacementCheck
+from _platelet_em.verify.report import VERSION, Section
 from _platelet_em.verify.view import MAX_CLASSES, VerifiedVolume, name_class, noun_of, slices_of
 
 __all__ = ["check_volume"]
@@ -23,8 +26,8 @@ _REMEDY = "fetch the archive again, or report it to the publisher"
 _SMALLEST_FRAMED = 16
 """Pixels along y and x: in smaller slices an object may look like a drawn frame."""
 
-_STEP = 4
-"""Pixels along y and x from one sample of the image to the next."""
+_CLEARLY_FLIPPED = 0.5
+"""Instances are flipped in z if that way less than this part of the voxels contradicts them."""
 
 _EXAMPLES = 3
 """Examples in a sentence."""
@@ -35,16 +38,19 @@ def check_volume(section: Section, view: VerifiedVolume, spec: DatasetSpec) -> N
     if view.shape is None:
         return
     if view.image is not None:
-        _check_images(section, view, view.image)
+        _check_images(section, view, view.image, spec)
     instances = [i for i in spec.instances if i.column in view.labels]
     for instance in instances:
         ids = view.labels[instance.column].ids
         span = f", {ids.min()} to {ids.max()}" if len(ids) else ""
         section.figure(f"{instance.name} ids", f"{len(ids)}{span}", [int(i) for i in np.sort(ids)])
-    for column in view.labels:
+        _check_frames(section, view, instance.column)
+    for column, labels in view.labels.items():
         _check_overlaps(section, view, column, spec)
-        if column != SEMANTIC:
-            _check_frames(section, view, column)
+        check_continuity(section, labels, view.files[column], noun_of(column, spec))
+    _report_missing(section, view, spec)
+    for column, losses in view.lost_ids.items():
+        section.remark("lost ids", view.files[column], str(losses))
     if SEMANTIC in view.labels:
         _check_classes(section, view, spec)
         for instance in instances:
@@ -53,6 +59,17 @@ def check_volume(section: Section, view: VerifiedVolume, spec: DatasetSpec) -> N
             parent = spec.parent(instance)
             if instance.has_class and (parent is None or parent.column in view.labels):
                 _check_purity(section, view, instance, spec)
+
+
+def _report_missing(section: Section, view: VerifiedVolume, spec: DatasetSpec) -> None:
+    """Labels without any voxel are an error, classes of which only one is used a remark."""
+    for column, text in missing_labels(view.labels, spec).items():
+        if (view.labels[column].areas > 0).any():
+            section.remark("labels", view.files[column], text)
+        else:
+            section.error(
+                "labels", view.files[column], expected="labels", found=text, remedy=_REMEDY
+            )
 
 
 def _check_overlaps(
@@ -133,6 +150,7 @@ def _check_classes(section: Section, view: VerifiedVolume, spec: DatasetSpec) ->
         section.figure(f"class shares, {name}", f"{text} %", percent.round(4).tolist())
     published = view.volume.class_shares
     section.figure("published, z = 0", f"{' '.join(map(str, published))} %", list(published))
+    _compare_versions(section, view, totals[: len(spec.classes)], spec)
     if spec.confusable_classes is None:
         return
     larger, smaller = spec.confusable_classes
@@ -145,6 +163,37 @@ def _check_classes(section: Section, view: VerifiedVolume, spec: DatasetSpec) ->
         )
 
 
+def _compare_versions(
+    section: Section, view: VerifiedVolume, totals: Int64s, spec: DatasetSpec
+) -> None:
+    """Whether the voxels of the classes are those of a known version of the labels."""
+    counts: tuple[int, ...] = tuple(totals.tolist())
+    file, subject = view.files[SEMANTIC], f"volume {view.volume.name}"
+    section.figure("class voxels", " ".join(map(str, counts)), list(counts))
+    if view.shape != view.volume.shape or not view.volume.label_versions:
+        return
+    for name, known in view.volume.label_versions:
+        last = len(known) - 1
+        if (*counts[:last], sum(counts[last:])) == known:
+            section.answer(VERSION, f"{subject}: {name}")
+            return
+    for name, known in view.volume.label_versions:
+        if sorted(counts) == sorted(known):
+            moved = [i for i, (a, b) in enumerate(zip(counts, known, strict=True)) if a != b]
+            section.error(
+                "classes",
+                file,
+                expected=f"the voxels of each class of {name}: {known}",
+                found=f"those of the classes {', '.join(name_class(i, spec) for i in moved)} "
+                f"exchanged: {counts}",
+                remedy="the classes are mixed up: use the JSON labels",
+            )
+            return
+    text = "no known version has as many voxels of each class"
+    section.answer(VERSION, f"{subject}: {text}: {counts}")
+    section.remark("version", file, f"{text}: {counts}")
+
+
 def _count_classes(labels: LazyLabels, runs: Runs, voxels: int) -> Int64s:
     """Voxels of each class index in runs, int64 (256,); those in no run are background."""
     counts = np.bincount(labels.ids[runs.owners], runs.lengths, MAX_CLASSES).astype(np.int64)
@@ -152,69 +201,28 @@ def _count_classes(labels: LazyLabels, runs: Runs, voxels: int) -> Int64s:
     return counts
 
 
-def _check_images(section: Section, view: VerifiedVolume, image: Image) -> None:
-    """The range of the image, and whether the classes fit it as they are or flipped in z."""
-    histogram = GrayHistogram(view.volume.name)
-    straight, flipped = _ExplainedVariance(), _ExplainedVariance()
-    depth = 0 if view.shape is None else view.shape[0]
-    classes = view.labels.get(SEMANTIC)
+def _check_images(section: Section, view: VerifiedVolume, image: Image, spec: DatasetSpec) -> None:
+    """Whether the images are intact, and the classes in their place."""
+    images = ImageCheck(
+        section, view.volume.name, view.files["images"], whole_range=spec.whole_range
+    )
+    placement = None
+    if SEMANTIC in view.labels:
+        placement = PlacementCheck(
+            section,
+            view.labels[SEMANTIC],
+            view.volume.name,
+            view.files[SEMANTIC],
+            bright_background=spec.bright_background,
+        )
     for z in slices_of(view, "images"):
         page = image(z)
-        histogram.add(page)
-        if classes is not None:
-            # One pixel in sixteen is enough.
-            values = page[::_STEP, ::_STEP].astype(np.float64)
-            straight.add(values, classes[z, ::_STEP, ::_STEP])
-            flipped.add(values, classes[depth - 1 - z, ::_STEP, ::_STEP])
-    gray = histogram.measure()
-    black, white = (int(histogram.counts[level]) for level in (0, -1))
-    section.figure(
-        "intensity",
-        f"{gray.minimum} to {gray.maximum}, mean {gray.mean:.0f}, {black} voxels at 0, {white} "
-        "at 65535",
-        {
-            "min": gray.minimum,
-            "max": gray.maximum,
-            "mean": gray.mean,
-            "at_0": black,
-            "at_65535": white,
-        },
-    )
-    if depth > 1 and classes is not None:
-        share, share_flipped = straight.share(), flipped.share()
-        text = (
-            f"{share:.1%} of the variance is explained by the classes, {share_flipped:.1%} if "
-            "flipped in z"
-        )
-        section.figure("image and classes", text, {"straight": share, "flipped": share_flipped})
-        if share_flipped > share:
-            section.remark(
-                "flip",
-                view.files[SEMANTIC],
-                f"the classes fit the image better if flipped in z: {text}",
-            )
-
-
-class _ExplainedVariance:
-    """Share of the variance of the image that the means of the classes explain."""
-
-    def __init__(self) -> None:
-        self._count, self._sum = np.zeros(MAX_CLASSES), np.zeros(MAX_CLASSES)
-        self._squares = 0.0
-
-    def add(self, values: NDArray[np.float64], classes: NDArray[np.int32]) -> None:
-        """Add gray values, and the class of each."""
-        values, classes = values.reshape(-1), classes.reshape(-1)
-        self._count += np.bincount(classes, minlength=MAX_CLASSES)
-        self._sum += np.bincount(classes, values, minlength=MAX_CLASSES)
-        self._squares += float(values @ values)
-
-    def share(self) -> float:
-        """Between 0 and 1; 0 for an image without any variance."""
-        mean = self._sum.sum() / self._count.sum()
-        means = self._sum / np.maximum(self._count, 1)
-        total = self._squares - self._count.sum() * mean**2
-        return float((self._count * (means - mean) ** 2).sum() / max(total, 1.0))
+        images.add(z, page)
+        if placement is not None:
+            placement.add(z, page)
+    images.finish()
+    if placement is not None:
+        placement.finish()
 
 
 def _rule_of(instance: InstanceSpec) -> str:
@@ -238,7 +246,7 @@ def _check_rule(section: Section, view: VerifiedVolume, instance: InstanceSpec) 
     total, total_flipped = int(straight.sum()), int(flipped.sum())
     text = f"{total} voxels differ" + (f", {total_flipped} if flipped in z" if depth > 1 else "")
     section.figure(rule, text, {"differ": total, "differ_if_flipped": total_flipped})
-    if total_flipped < total:
+    if total_flipped < _CLEARLY_FLIPPED * total:
         section.error(
             "flip",
             view.files[instance.column],
@@ -246,7 +254,9 @@ def _check_rule(section: Section, view: VerifiedVolume, instance: InstanceSpec) 
             found=f"{total} voxels that differ, and {total_flipped} with the slices reversed",
             remedy="the instances are flipped in z: reverse them, or use another archive",
         )
-    else:
+    elif (losses := view.lost_ids.get(instance.column)) is None or (
+        losses.background_voxels != total
+    ):
         _report_disagreements(section, view, instance, straight)
 
 

@@ -8,7 +8,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["ERROR", "REMARK", "Finding", "Report", "Section"]
+__all__ = [
+    "BYTES",
+    "ERROR",
+    "JSON_AND_TIF",
+    "LOST_IDS",
+    "PALETTE",
+    "QUESTIONS",
+    "REMARK",
+    "VERSION",
+    "Finding",
+    "Report",
+    "Section",
+]
 
 ERROR, REMARK = "error", "remark"
 
@@ -17,6 +29,18 @@ _KEPT = 5
 
 _FORMAT = 1
 """Version of the JSON form."""
+
+_SUMMARY = 10
+"""Lines of the summary."""
+
+QUESTIONS = (PALETTE, VERSION, LOST_IDS, JSON_AND_TIF, BYTES) = (
+    "palette of the semantic labels",
+    "version of the semantic labels",
+    "ids that the RGBA labels lost",
+    "JSON labels and RGBA labels",
+    "byte order and sign of the images",
+)
+"""What is not known about the published archives until somebody has verified them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +80,7 @@ class Section:
         subject: Its path, which is not repeated in the lines below the title.
         figures: Name -> its text, and its value in JSON.
         groups: Findings by level, check and file: the first of them, and their number.
+        answers: Question of `QUESTIONS` and what the files answer, such as "volume 50: B".
     """
 
     title: str
@@ -64,6 +89,11 @@ class Section:
     groups: dict[tuple[str, str, str], tuple[list[Finding], list[int]]] = field(
         default_factory=dict
     )
+    answers: list[tuple[str, str]] = field(default_factory=list)
+
+    def answer(self, question: str, text: str) -> None:
+        """Add what the files answer to one of the `QUESTIONS`."""
+        self.answers.append((question, text))
 
     def figure(self, name: str, text: object, value: Any = None) -> None:
         """Add a result; `value` is its form in JSON, by default the text."""
@@ -114,11 +144,11 @@ class Section:
         """Number of findings of a level."""
         return sum(count[0] for (found, _, _), (_, count) in self.groups.items() if found == level)
 
-    def lines(self) -> Iterator[str]:
-        """The section as lines of text."""
+    def lines(self, *, verbose: bool) -> Iterator[str]:
+        """The section as lines of text; its figures only if `verbose`."""
         yield self.title
         width = max(map(len, self.figures), default=0)
-        for name, (text, _) in self.figures.items():
+        for name, (text, _) in self.figures.items() if verbose else ():
             yield f"  {name:<{width}}  {text}"
         for level in (REMARK, ERROR):
             for (found, check, _), (kept, count) in self.groups.items():
@@ -177,12 +207,47 @@ class Report:
         """Number of remarks."""
         return sum(section.count(REMARK) for section in self.sections)
 
-    def lines(self) -> Iterator[str]:
-        """The report as lines of text; control characters are escaped."""
-        for section in self.sections:
-            yield from map(_printable, section.lines())
-            yield ""
+    def answers(self) -> dict[str, list[str]]:
+        """What the files answer to each question, without repetitions."""
+        given = dict.fromkeys(pair for section in self.sections for pair in section.answers)
+        return {name: [text for asked, text in given if asked == name] for name in QUESTIONS}
+
+    def summary(self) -> Iterator[str]:
+        """At most ten lines: the number of findings, and one line per check, errors first."""
         yield f"{_count_nouns(self.errors, 'error')}, {_count_nouns(self.remarks, 'remark')}"
+        counts: dict[tuple[str, str], int] = {}
+        first: dict[tuple[str, str], Finding] = {}
+        for section in self.sections:
+            for (level, check, _), (kept, (count,)) in section.groups.items():
+                counts[level, check] = counts.get((level, check), 0) + count
+                first.setdefault((level, check), kept[0])
+        listed = sorted(counts, key=lambda pair: pair[0] != ERROR)
+        room = _SUMMARY - 1 if len(listed) < _SUMMARY else _SUMMARY - 2
+        for level, check in listed[:room]:
+            finding = first[level, check]
+            file = finding.file.rsplit("/", 1)[-1]
+            where = "".join(f", {key} {value}" for key, value in finding.place.items())
+            shown = level.upper() if level == ERROR else level
+            yield f"  {shown} {check}: {counts[level, check]}, first in {file}{where}"
+        if len(listed) > room:
+            yield f"  and {len(listed) - room} other checks with findings"
+
+    def lines(self, *, verbose: bool = False) -> Iterator[str]:
+        """The report as lines of text; control characters are escaped.
+
+        The summary, the findings of each section, and what is answered of `QUESTIONS`.
+
+        Args:
+            verbose: Include all sections, and their figures.
+        """
+        yield from map(_printable, self.summary())
+        yield ""
+        for section in self.sections:
+            if verbose or section.groups:
+                yield from map(_printable, section.lines(verbose=verbose))
+                yield ""
+        for question, answers in self.answers().items():
+            yield _printable(f"{question}: {'; '.join(answers) or 'not answered by these files'}")
 
     def to_json(self) -> str:
         """The report as JSON."""
@@ -190,6 +255,7 @@ class Report:
             "format": _FORMAT,
             "errors": self.errors,
             "remarks": self.remarks,
+            "questions": self.answers(),
             "sections": [section.document() for section in self.sections],
         }
         return json.dumps(document, indent=1)

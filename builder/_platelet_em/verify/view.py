@@ -13,10 +13,12 @@ from _platelet_em.arrays.runs import Runs
 from _platelet_em.errors import PlateletEMError
 from _platelet_em.facts import SEMANTIC, DatasetSpec, VolumeSpec
 from _platelet_em.publisher.archive import Source, file_md5
+from _platelet_em.publisher.color_map import LostIds
 from _platelet_em.publisher.label_file import LabelFile
 from _platelet_em.publisher.label_files import read_labels
+from _platelet_em.publisher.label_remarks import lost_ids
 from _platelet_em.publisher.volume import open_images
-from _platelet_em.verify.report import Section
+from _platelet_em.verify.report import BYTES, LOST_IDS, PALETTE, Section
 
 __all__ = [
     "MAX_CLASSES",
@@ -43,6 +45,7 @@ class VerifiedVolume:
         image: Gives slice z, uint16 (y, x); None if there is no readable image.
         labels: Column -> labels of this shape, as far as they could be read.
         overlapping: Column -> runs as a file has them, where they overlap.
+        lost_ids: Column -> ids that its file has lost by its own making.
         files: "images" or a column -> what to call its file in messages.
         is_built: Whether it is a repository's, whose ids are those of its archive.
     """
@@ -54,6 +57,7 @@ class VerifiedVolume:
     image: Callable[[int], NDArray[np.uint16]] | None = None
     labels: dict[str, LazyLabels] = field(default_factory=dict)
     overlapping: dict[str, Runs] = field(default_factory=dict)
+    lost_ids: dict[str, LostIds] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     is_built: bool = False
 
@@ -97,6 +101,7 @@ def read_archive_volume(
     """
     view = VerifiedVolume(str(source.path), volume, label_source)
     _read_images(section, view, source, spec, opened)
+    files: dict[str, LabelFile] = {}
     for column in volume.columns:
         found = _read_labels(section, view, source, column, spec)
         if found is None:
@@ -105,6 +110,7 @@ def read_archive_volume(
         shape = (depth, height, width)
         view.shape = view.shape or shape
         if shape == view.shape:
+            files[column] = found
             view.labels[column] = found.labels
             if found.overlapping is not None:
                 view.overlapping[column] = found.overlapping
@@ -116,7 +122,24 @@ def read_archive_volume(
                 found=str(shape),
                 remedy="fetch the archive again; these labels are not checked any further",
             )
+    view.lost_ids = lost_ids(files, spec)
+    _answer_colors(section, view, files, spec)
     return view
+
+
+def _answer_colors(
+    section: Section, view: VerifiedVolume, files: dict[str, LabelFile], spec: DatasetSpec
+) -> None:
+    """What files of colors answer: their palette, and how many ids they have lost."""
+    for column, file in files.items():
+        if file.colors is None:
+            continue
+        subject = f"volume {view.volume.name}, {noun_of(column, spec)}"
+        if column == SEMANTIC:
+            section.answer(PALETTE, f"{subject}: {file.form}")
+        else:
+            lost = view.lost_ids.get(column, f"none is seen, {len(file.colors)} colors")
+            section.answer(LOST_IDS, f"{subject}: {lost}")
 
 
 def _read_labels(
@@ -152,9 +175,12 @@ def _read_images(
         images = opened.enter_context(open_images(source, volume))
         with source.open(volume.images) as content:
             md5 = _describe_md5(file_md5(content), spec)
+            content.seek(0)
+            order = "big-endian" if content.read(2) == b"MM" else "little-endian"
     except PlateletEMError as error:
         section.exception("images", file, error)
         return
+    section.answer(BYTES, f"volume {volume.name}: stored {order}, unsigned")
     view.files["images"] = file
     depth, height, width = images.shape
     view.shape = (depth, height, width)
