@@ -118,6 +118,7 @@ def _build(options: argparse.Namespace) -> None:
             data_dir=data_dir,
             label_source=options.label_source,
             cache_dir=options.cache_dir,
+            force=options.force,
         )
     _print(f"{out} is complete. Load it: datasets.load_dataset({str(out)!r}, 'slices')")
 
@@ -139,7 +140,7 @@ def _push(options: argparse.Namespace) -> None:
 
 
 def _sample(options: argparse.Namespace) -> None:
-    for path in write_sample(options.folder, **sample_options(options)):
+    for path in write_sample(options.folder, force=options.force, **sample_options(options)):
         _print(path)
 
 
@@ -166,6 +167,7 @@ def _convert(options: argparse.Namespace) -> None:
         form=options.form,
         semantic=None if options.kind is None else options.kind == "semantic",
         palette=options.palette,
+        force=options.force,
     )
     _print(options.target)
 
