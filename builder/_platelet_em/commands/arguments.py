@@ -161,12 +161,21 @@ def _add_push(commands: _Commands) -> None:
         metavar="FOLDER",
         type=Path,
         nargs="?",
-        help="a built repository, or the folder to build it in (default: a folder in the cache)",
+        help="a built repository, which must be undamaged, or the folder to build it in (default: "
+        "a folder in the cache)",
     )
     command.add_argument(
         "--private", action="store_true", help="create a private repository, if it is created"
     )
     command.add_argument("--revision", help="branch; created if it does not exist (default: main)")
+    command.add_argument("--message", help="commit message (default: names this version)")
+    command.add_argument("--tag", help="tag the result; the tag must not exist")
+    command.add_argument(
+        "--create-pr", action="store_true", help="open a pull request for the branch instead"
+    )
+    command.add_argument(
+        "--overwrite-card", action="store_true", help="replace a card that was edited on the Hub"
+    )
     command.add_argument(
         "--dry-run", action="store_true", help="change nothing on the Hub, list what would change"
     )

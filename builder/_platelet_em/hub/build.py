@@ -41,7 +41,7 @@ from _platelet_em.hub.layout import (
     repository_files,
     shard_name,
 )
-from _platelet_em.hub.record import parquet_metadata, read_record
+from _platelet_em.hub.record import SYNTHETIC, find_origin, parquet_metadata, read_record
 from _platelet_em.publisher.archive import Source, needed_files
 from _platelet_em.publisher.cache import obtain
 from _platelet_em.publisher.volume import ArchiveVolume, open_images
@@ -51,7 +51,7 @@ from _platelet_em.rows.make import CONFIGS, make_rows, make_table
 from _platelet_em.rows.schema import arrow_schema
 from _platelet_em.rows.shards import shard_bounds
 
-__all__ = ["build", "build_fingerprint", "one_build_at_a_time"]
+__all__ = ["build", "one_build_at_a_time", "plan_record"]
 
 _ROWS_PER_GROUP = 10
 """The Hub's viewer reads whole row groups, whose size it limits."""
@@ -67,15 +67,15 @@ class _DataFile:
     stop: int
 
 
-def build_fingerprint(
+def plan_record(
     data_dir: str | Path | None,
     label_source: str,
     cache_dir: str | Path | None,
     spec: DatasetSpec = PUBLISHED,
-) -> str:
-    """The `fingerprint` in the record of a build from these arguments; see `build`."""
+) -> dict[str, str]:
+    """The record that a build from these arguments would have; see `build`."""
     source = obtain(spec, label_source, data_dir, cache_dir)
-    return _make_record(source, label_source, spec)["fingerprint"]
+    return _make_record(source, label_source, spec)
 
 
 def build(
@@ -184,14 +184,15 @@ def _make_record(source: Source, label_source: str, spec: DatasetSpec) -> dict[s
     identity = source.identity(needed_files(spec, label_source))
     archive = source.path.name if source.is_zip else "an extracted folder"
     parts = [code_digest(), label_source, archive, identity]
-    return {
+    record = {
         "fingerprint": hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32],
         "label_source": label_source,
         "archive": archive,
         "archive_md5": identity,
         "tool_version": __version__,
-        "origin": "synthetic" if _is_sample(source, spec) else "publisher",
     }
+    origin = SYNTHETIC if _is_sample(source, spec) else find_origin(record, spec)
+    return {**record, "origin": origin}
 
 
 def _is_sample(source: Source, spec: DatasetSpec) -> bool:
