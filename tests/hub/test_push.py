@@ -314,7 +314,8 @@ def test_a_damaged_build_is_neither_pushed_nor_built_over(
     assert f"platelet-em: {folder}: is no complete, undamaged build: " in done.error
     assert DAMAGES[how] in done.error
     md5 = hashlib.md5((flat_archives / "images_and_labels_json.zip").read_bytes()).hexdigest()
-    remedy = f"repair it by `platelet-em build` from images_and_labels_json.zip (MD5 {md5}), with"
+    archive = f"'images_and_labels_json.zip' (MD5 '{md5}')"
+    remedy = f"repair it by `platelet-em build` from {archive}, with 'json' labels"
     assert remedy in done.error
     assert contents(folder) == before
     assert NAME not in hub.repositories

@@ -305,7 +305,11 @@ class HubBranch:
                 url, oid = commit.pr_url or url, commit.oid
             if tag is not None:
                 api.create_tag(
-                    name, tag=tag, revision=oid or state.commit, repo_type=kind, exist_ok=True
+                    name,
+                    tag=tag,
+                    revision=oid or state.commit,
+                    repo_type=kind,
+                    exist_ok=tag in state.tags,
                 )
         return url, oid
 

@@ -20,7 +20,7 @@ from huggingface_hub import CommitOperationAdd
 from huggingface_hub.hf_api import RepoFile
 
 from _platelet_em import __version__
-from _platelet_em.errors import ArgumentError, OutputError
+from _platelet_em.errors import ArgumentError, OutputError, quote
 from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, DatasetSpec
 from _platelet_em.files import user_path
 from _platelet_em.hub.branch import MAIN, BranchState, HubBranch
@@ -264,8 +264,10 @@ def _read_complete(folder: Path, spec: DatasetSpec) -> Record | None:
     others = f", and {len(found.problems) - 1} more problems" if len(found.problems) > 1 else ""
     origin = "the archives that it was made from"
     if found.record.keys() >= {"archive", "archive_md5", "label_source"}:
-        of = found.record
-        origin = f"{of['archive']} (MD5 {of['archive_md5']}), with {of['label_source']} labels"
+        archive, md5, labels = (
+            quote(found.record[key]) for key in ("archive", "archive_md5", "label_source")
+        )
+        origin = f"{archive} (MD5 {md5}), with {labels} labels"
     raise OutputError(
         f"{folder}: is no complete, undamaged build: {first}{others}: repair it by `platelet-em "
         f"build` from {origin}, or push another folder"
