@@ -12,7 +12,7 @@ PYTHONS ?= python3.10 python3.12 python3.13
 
 ## demo: build the synthetic sample, load it with plain datasets, show it
 demo: $(VENV)/runtime.stamp install
-	$(BIN)/platelet-em build demo/repo --sample
+	$(BIN)/platelet-em build demo/repo --sample --force
 	$(BIN)/platelet-em show demo/repo --z 5 --out demo
 	$(BIN)/python -I examples/demo.py demo/repo
 

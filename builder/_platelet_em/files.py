@@ -7,7 +7,7 @@ import errno
 import glob
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -21,7 +21,16 @@ except ImportError:  # Windows: files of killed processes are not recognized, an
 
 from _platelet_em.errors import ArgumentError, OutputError, PlateletEMError
 
-__all__ = ["PARTIAL_SUFFIX", "TEMPORARY", "exclusive_lock", "needs_room", "new_file", "user_path"]
+__all__ = [
+    "PARTIAL_SUFFIX",
+    "TEMPORARY",
+    "exclusive_lock",
+    "move_all",
+    "needs_room",
+    "new_file",
+    "refuse_existing",
+    "user_path",
+]
 
 PARTIAL_SUFFIX = ".part"
 """Suffix of files that are not complete yet."""
@@ -99,21 +108,61 @@ def exclusive_lock(path: Path, on_wait: Callable[[], object]) -> Iterator[None]:
         lock.release()
 
 
+def refuse_existing(path: Path) -> None:
+    """Refuse to replace a file that the user has not asked to replace.
+
+    Raises:
+        OutputError: if there is anything of that name.
+    """
+    if os.path.lexists(path):
+        raise OutputError(
+            f"{path}: exists already: choose another name, or replace it with --force "
+            "(in Python, force=True)"
+        )
+
+
+def move_all(moves: Iterable[tuple[Path, Path]]) -> None:
+    """Rename files and folders one after another: all of them, or none.
+
+    Args:
+        moves: Present and new path of each; missing parent folders are created.
+
+    Raises:
+        OSError: if one cannot be renamed. Those that were have their old paths again; if that
+            fails, renamings are undone up to there, in reverse order.
+    """
+    done: list[tuple[Path, Path]] = []
+    try:
+        for present, new in moves:
+            new.parent.mkdir(parents=True, exist_ok=True)
+            done.append((present, new))
+            present.replace(new)
+    except BaseException:
+        for present, new in reversed(done):
+            # An interruption may have come before or after the last renaming.
+            if os.path.lexists(new) and not os.path.lexists(present):
+                new.replace(present)
+        raise
+
+
 @contextmanager
-def new_file(target: Path) -> Iterator[IO[bytes]]:
+def new_file(target: Path, *, overwrite: bool = True) -> Iterator[IO[bytes]]:
     """Write a file that gets its name only if the block ends without an error.
 
     Temporary files that killed processes have left for the same target are deleted first.
 
     Args:
-        target: The final path; missing parent folders are created, an existing file is replaced.
+        target: The final path; missing parent folders are created.
+        overwrite: Whether to replace an existing file, when the new one is complete.
 
     Yields:
         The file, open for writing and reading, under a temporary name in the same folder.
 
     Raises:
-        OutputError: if the file cannot be written.
+        OutputError: if the file cannot be written, or exists and is not to be replaced.
     """
+    if not overwrite:
+        refuse_existing(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _delete_leftovers(target)
@@ -125,6 +174,8 @@ def new_file(target: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if not overwrite:
+            refuse_existing(target)
         try:
             path.replace(target)
         except OSError as error:

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import datasets
 import huggingface_hub
@@ -20,6 +19,7 @@ from support.folders import contents, front_matter
 from support.programs import PROGRAMS
 
 import platelet_em
+from _platelet_em.commands.cli import main
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub import build as build_module
 from _platelet_em.hub.build import build
@@ -181,29 +181,6 @@ def test_an_interrupted_build_leaves_nothing_and_is_continued(
     assert written[: len(first)] == first
 
 
-def stop_moving(patch, after):
-    """Interrupt builds after they have moved a number of files into the repository."""
-    publish = build_module._publish
-
-    def stop(folder, staging, files, spec):
-        publish(folder, staging, files[:after], spec)
-        raise Interrupted
-
-    patch.setattr(build_module, "_publish", stop)
-
-
-def test_a_build_interrupted_while_moving_files_is_continued(
-    flat_repository, flat_archives, tmp_path, monkeypatch
-):
-    out = tmp_path / "repo"
-    with monkeypatch.context() as patch:
-        stop_moving(patch, after=5)
-        with pytest.raises(Interrupted):
-            build(out, data_dir=flat_archives)
-    build(out, data_dir=flat_archives)
-    assert contents(out) == contents(flat_repository)
-
-
 def test_another_archive_replaces_everything(flat_repository, flat_archives, tmp_path):
     out, other = tmp_path / "repo", tmp_path / "other"
     other.mkdir()
@@ -211,7 +188,12 @@ def test_another_archive_replaces_everything(flat_repository, flat_archives, tmp
     build(out, data_dir=other)
     assert len(list((out / "slices").glob("train-*"))) == 3
     (out / "LICENSE").write_text("a file of the user stays")
-    build(out, data_dir=flat_archives)
+    before = contents(out)
+    message = "contains a build of other data: expected archive md5 .* replace it with --force"
+    with pytest.raises(platelet_em.OutputError, match=message):
+        build(out, data_dir=flat_archives)
+    assert contents(out) == before
+    build(out, data_dir=flat_archives, force=True)
     found = contents(out)
     assert found.pop("LICENSE")
     assert found == contents(flat_repository)
@@ -255,39 +237,20 @@ def test_damaged_files_are_written_again(flat_repository, flat_archives, tmp_pat
     assert contents(out) == contents(flat_repository)
 
 
-def test_files_of_two_builds_never_exist_side_by_side(
-    flat_repository, flat_archives, tmp_path, monkeypatch
-):
+@pytest.mark.parametrize("damage", ["none", "one shard", "no card"])
+def test_other_labels_need_force(damage, flat_repository, flat_archives, tmp_path, capsys):
     out = shutil.copytree(flat_repository, tmp_path / "repo")
-    stop_moving(monkeypatch, after=3)
-    with pytest.raises(Interrupted):
-        build(out, data_dir=flat_archives, label_source="tif")
-    records = [read_record(path) for path in out.rglob("*.parquet") if "." not in path.parent.name]
-    assert {record["label_source"] for record in records} == {"tif"}
-    assert not (out / "README.md").exists()
-    assert not (out / "croissant.json").exists()
-
-
-@pytest.mark.parametrize("last", ["croissant.json", "README.md"])
-def test_a_build_interrupted_before_the_last_files_is_continued(
-    last, flat_repository, flat_archives, tmp_path, monkeypatch
-):
-    out = shutil.copytree(flat_repository, tmp_path / "repo")
-    new_file = build_module.new_file
-
-    def stop(path):
-        if path.name == last:
-            raise Interrupted
-        return new_file(path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(build_module, "new_file", stop)
-        with pytest.raises(Interrupted):
-            build(out, data_dir=flat_archives, label_source="tif")
-    at_the_top = {path.name for path in out.iterdir() if path.is_file()}
-    assert at_the_top == ({"croissant.json"} if last == "README.md" else set())
-    build(out, data_dir=flat_archives)
-    assert contents(out) == contents(flat_repository)
+    if damage == "one shard":
+        (out / "slices" / "train-00000-of-00008.parquet").write_bytes(b"PAR1")
+    elif damage == "no card":
+        (out / "README.md").unlink()
+    before = contents(out)
+    command = ["build", str(out), "--data-dir", str(flat_archives), "--label-source", "tif"]
+    assert main(command) == 1
+    assert "of other data: expected label source tif, got 'json'" in capsys.readouterr().err
+    assert contents(out) == before
+    assert main([*command, "--force"]) == 0
+    assert read_build(out, PUBLISHED)["label_source"] == "tif"
 
 
 def test_a_second_build_at_the_same_time_is_refused(
@@ -341,26 +304,37 @@ def test_a_full_disk_is_an_error(flat_archives, tmp_path):
     assert "TMPDIR" in done.stderr.splitlines()[-1]
 
 
-def test_a_cache_that_cannot_be_written_is_named(flat_archives, tmp_path, monkeypatch):
-    (tmp_path / "file").write_bytes(b"")
-    monkeypatch.setattr(build_module, "download_folder", lambda: tmp_path / "file" / "cache")
-    with pytest.raises(platelet_em.OutputError, match=r"file/cache/build-.*\.lock: cannot be"):
+def test_the_lock_is_in_the_folder_whatever_its_path(flat_archives, tmp_path, monkeypatch):
+    out, write, tried = tmp_path / "repo", build_module._write_file, []
+    (tmp_path / "link").symlink_to(out)
+
+    def build_by_link(*arguments):
+        if not tried:
+            tried.append(True)
+            command = [sys.executable, "-m", "_platelet_em", "build", tmp_path / "link"]
+            environment = {"PYTHONPATH": os.pathsep.join(sys.path), "HF_HOME": tmp_path / "home"}
+            done = subprocess.run(
+                [*command, "--data-dir", flat_archives],
+                check=False,
+                capture_output=True,
+                text=True,
+                env={**os.environ, **environment},
+            )
+            assert "another build or push is running there" in done.stderr
+        write(*arguments)
+
+    monkeypatch.setattr(build_module, "_write_file", build_by_link)
+    build(out, data_dir=flat_archives)
+    assert tried
+    assert read_build(out, PUBLISHED)
+    assert not [name for name in contents(out) if name.endswith(".lock")]
+
+
+def test_a_folder_whose_lock_cannot_be_created_is_named(flat_archives, tmp_path, monkeypatch):
+    def refuse(path, on_wait):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(build_module, "exclusive_lock", refuse)
+    words = r"repo/\.platelet-em\.lock: cannot be written: Permission denied: make its folder"
+    with pytest.raises(platelet_em.OutputError, match=words):
         build(tmp_path / "repo", data_dir=flat_archives)
-    assert not (tmp_path / "repo").exists()
-
-
-def test_a_folder_that_cannot_be_written_is_named(flat_archives, tmp_path, monkeypatch):
-    replace = Path.replace
-
-    def refuse(self, target):
-        if Path(target).parent == tmp_path / "repo" / "slices":
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), self, None, target)
-        return replace(self, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", refuse)
-        words = r"repo/slices/train-0.*: cannot be written: Permission denied: make it writable"
-        with pytest.raises(platelet_em.OutputError, match=words):
-            build(tmp_path / "repo", data_dir=flat_archives)
-    build(tmp_path / "repo", data_dir=flat_archives)
-    assert read_build(tmp_path / "repo", PUBLISHED) is not None

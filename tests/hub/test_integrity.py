@@ -109,7 +109,7 @@ def test_a_file_that_cannot_be_read_is_named(flat_repository, tmp_path, monkeypa
     folder = shutil.copytree(flat_repository, tmp_path / "repo")
     monkeypatch.setattr("os.access", lambda path, mode: path != folder / SHARD)
     # The Hub is asked first, and there is none here.
-    monkeypatch.setattr("_platelet_em.hub.branch.HubBranch.read_state", lambda branch: None)
+    monkeypatch.setattr("_platelet_em.hub.branch.HubBranch.read_state", lambda *_, **__: None)
     with pytest.raises(platelet_em.OutputError, match=f"{SHARD}: cannot be read"):
         push("user/platelet-em", folder, dry_run=True)
 

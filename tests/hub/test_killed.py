@@ -58,8 +58,8 @@ def command_line(command, out, archives):
     if command == "prepare":
         return (archives, out), {"program": "prepare.py"}
     if command == "sample":
-        return ("sample", out, "--depth", "6", "--size", "48"), {}
-    return ("build", out, "--data-dir", archives), {}
+        return ("sample", out, "--depth", "6", "--size", "48", "--force"), {}
+    return ("build", out, "--data-dir", archives, "--force"), {}
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(40, marks=pytest.mark.long)])

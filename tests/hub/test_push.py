@@ -1,6 +1,8 @@
 """`platelet-em push` by the real client: over LFS and Xet, with faults of the Hub, and killed."""
 
+import hashlib
 import json
+import os
 import random
 import re
 import shutil
@@ -71,6 +73,15 @@ def lfs(hubs):
 
 
 @pytest.fixture(scope="module")
+def fewer_slices(tmp_path_factory):
+    """JSON archives of other voxels."""
+    folder = tmp_path_factory.mktemp("fewer")
+    publication = publisher.publication(seed=7, depth=3, plane=(7, 61))
+    publication.zip(folder / "images_and_labels_json.zip", "json")
+    return folder
+
+
+@pytest.fixture(scope="module")
 def other(tmp_path_factory):
     """A repository of other voxels, label source and depth, so with other shards."""
     folder = tmp_path_factory.mktemp("other")
@@ -80,12 +91,19 @@ def other(tmp_path_factory):
 
 
 def built_files(hub, at="main"):
-    """Path -> content of the files of a build on a branch or in a commit."""
+    """Path -> content of the files of a build on a branch or in a commit; the card as built."""
     repository = hub.repositories[NAME]
     files = repository.commits[repository.sha(at)]
-    return {
+    found = {
         path: file.content for path, file in files.items() if is_repository_file(path, PUBLISHED)
     }
+    if "README.md" in found:
+        text, seal = found["README.md"].removesuffix(b"\n").rsplit(b"\n", 1)
+        found["README.md"] = text.replace(NAME.encode(), b"<user>/platelet-em")
+        digest = hashlib.sha256(text).hexdigest()
+        pushed = f"<!-- Pushed to {NAME} by platelet-em, SHA-256 {digest} -->"
+        assert seal == pushed.encode() or b"schema 2" in text, "edited by a test"
+    return found
 
 
 def writes(hub, start=0):
@@ -219,13 +237,28 @@ def test_the_sample_is_pushed_as_build_writes_it(lfs, tmp_path):
     assert built_files(hub) == contents(tmp_path / "built") == contents(tmp_path / "pushed")
 
 
-def test_a_build_from_another_archive_is_replaced(lfs, flat_repository, other, tmp_path):
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_a_build_from_another_archive_is_neither_replaced_nor_pushed(
+    options, lfs, flat_repository, fewer_slices, tmp_path
+):
     hub, run = lfs
     folder = shutil.copytree(flat_repository, tmp_path / "repo")
-    archive = other.parent / "images_and_labels_rgba.zip"
-    done = run(NAME, folder, "--data-dir", archive, "--label-source", "tif")
-    assert done.code == 0, done.err
-    assert built_files(hub) == contents(folder) == contents(other)
+    done = run(NAME, folder, "--data-dir", fewer_slices, *options)
+    assert done.code == 1
+    assert "repo: contains a build from other archives: name another folder" in done.error
+    done = run(NAME, folder, "--sample", "--depth", 2, "--size", 32, *options)
+    assert done.code == 1
+    assert contents(folder) == contents(flat_repository)
+    assert NAME not in hub.repositories
+
+
+def test_a_build_from_these_archives_is_pushed_as_it_is(
+    lfs, flat_repository, flat_archives, tmp_path
+):
+    hub, run = lfs
+    folder = shutil.copytree(flat_repository, tmp_path / "repo")
+    assert run(NAME, folder, "--data-dir", flat_archives).code == 0
+    assert built_files(hub) == contents(folder) == contents(flat_repository)
 
 
 def damaged_build(repository, folder, how):
@@ -244,40 +277,59 @@ def damaged_build(repository, folder, how):
         (folder / "README.md").unlink()
     elif how == "no picture":
         (folder / "pictures" / "volume-24.png").unlink()
+    elif how == "another card":
+        (folder / "README.md").write_text("# A card of the user")
+    elif how == "a flipped bit":
+        content = bytearray(shard.read_bytes())
+        content[len(content) // 2] ^= 4
+        shard.write_bytes(content)
     else:
         raise ValueError(how)
     return folder
 
 
-DAMAGES = (
-    "a build was interrupted",
-    "a shard is missing",
-    "a shard too many",
-    "a shard is damaged",
-    "no card",
-    "no picture",
-)
+DAMAGES = {
+    "a build was interrupted": "repo: expected a complete build, found one that was interrupted",
+    "a shard is missing": "train-00003-of-00008.parquet: expected a shard, found no such file",
+    "a shard too many": "slices: expected shards of one build, found train in 00001, 00008 files",
+    "a shard is damaged": "train-00003-of-00008.parquet: expected Parquet, found ",
+    "a flipped bit": "train-00003-of-00008.parquet: expected SHA-256 ",
+    "no card": "README.md: expected the file that build wrote, found no such file",
+    "no picture": "volume-24.png: expected the file that build wrote, found no such file",
+    "another card": "README.md: expected the file that build wrote, found another file",
+}
 
 
+@pytest.mark.parametrize("options", [(), ("--dry-run",), ("--sample",), ("--data-dir",)])
 @pytest.mark.parametrize("how", DAMAGES)
-def test_an_incomplete_build_is_not_pushed(how, lfs, flat_repository, tmp_path):
-    hub, run = lfs
-    folder = damaged_build(flat_repository, tmp_path / "repo", how)
-    assert read_build(folder, PUBLISHED) is None
-    done = run(NAME, folder, "--data-dir", tmp_path / "nowhere")
-    assert done.code == 1
-    assert "nowhere: expected" in done.error
-    assert NAME not in hub.repositories
-
-
-@pytest.mark.parametrize("how", DAMAGES[:3])  # test_integrity.py repairs other damages
-def test_an_incomplete_build_is_completed_first(
-    how, lfs, flat_repository, flat_archives, tmp_path
+def test_a_damaged_build_is_neither_pushed_nor_built_over(
+    how, options, lfs, flat_repository, flat_archives, tmp_path
 ):
     hub, run = lfs
     folder = damaged_build(flat_repository, tmp_path / "repo", how)
-    assert run(NAME, folder, "--data-dir", flat_archives).code == 0
-    assert built_files(hub) == contents(flat_repository)
+    before = contents(folder)
+    more = (flat_archives,) if options == ("--data-dir",) else ()
+    done = run(NAME, folder, *options, *more)
+    assert done.code == 1
+    assert f"platelet-em: {folder}: is no complete, undamaged build: " in done.error
+    assert DAMAGES[how] in done.error
+    md5 = hashlib.md5((flat_archives / "images_and_labels_json.zip").read_bytes()).hexdigest()
+    archive = f"'images_and_labels_json.zip' (MD5 '{md5}')"
+    remedy = f"repair it by `platelet-em build` from {archive}, with 'json' labels"
+    assert remedy in done.error
+    assert contents(folder) == before
+    assert NAME not in hub.repositories
+
+
+def test_a_read_only_folder_is_pushed(lfs, flat_repository, tmp_path, monkeypatch):
+    folder = shutil.copytree(flat_repository, tmp_path / "repo")
+    folder.chmod(0o555)
+    _, run = lfs
+    assert run(NAME, folder, "--dry-run").code == 0
+    monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK)
+    monkeypatch.setattr("_platelet_em.hub.branch.HubBranch.read_state", lambda *_, **__: None)
+    monkeypatch.setattr("_platelet_em.hub.push.one_build_at_a_time", None)
+    assert len(push(NAME, folder, dry_run=True).changes) == len(contents(folder))
 
 
 def test_a_folder_of_a_newer_schema_is_refused(lfs, flat_repository, tmp_path):
@@ -307,7 +359,7 @@ def test_a_complete_folder_needs_no_archives_but_has_one_label_source(lfs, flat_
     hub, run = lfs
     done = run(NAME, flat_repository, "--label-source", "tif")
     assert done.code == 1
-    assert "contains json labels, expected tif: build it again" in done.error
+    assert "contains json labels, expected tif: name another folder" in done.error
     assert NAME not in hub.repositories
     assert run(NAME, flat_repository, "--label-source", "json").code == 0
 
@@ -317,7 +369,8 @@ def test_a_folder_with_other_files_is_refused(lfs, flat_archives, tmp_path):
     (tmp_path / "README.md").write_text("mine")
     done = run(NAME, tmp_path, "--data-dir", flat_archives)
     assert done.code == 1
-    assert "README.md: was not written by platelet-em build" in done.error
+    assert "is no complete, undamaged build: " in done.error
+    assert (tmp_path / "README.md").read_text() == "mine"
     assert NAME not in hub.repositories
 
 
@@ -330,6 +383,139 @@ def test_the_files_of_a_push_are_those_of_a_build(flat_repository):
     assert all(is_repository_file(name, PUBLISHED) for name in names)
     for name in ("platelet-em.py", "a/README.md", "slices/a/train-00000-of-00001.parquet"):
         assert not is_repository_file(name, PUBLISHED)
+
+
+# --- the card on the Hub ----------------------------------------------------------------------
+
+
+def edit(hub, old, new):
+    """Change the card on the Hub, as its owner does in the browser."""
+    on_hub = hub.repositories[NAME]
+    card = on_hub.files["README.md"].content
+    assert old in card
+    file = File(card.replace(old, new), lfs=False)
+    on_hub.commit("main", "Update README.md", {**on_hub.files, "README.md": file})
+    return file.content
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"\n## License\n", b"\nSee our \x1b[31mpreprint.\n\n## License\n"),
+        (b"\nlicense: other\n", b"\nlicense: cc-by-4.0\n"),
+        (b"<!-- Pushed to user/platelet-em by platelet-em, ", b"<!-- by me "),
+    ],
+)
+@pytest.mark.parametrize("same", [True, False])
+def test_an_edited_card_is_replaced_only_when_asked(
+    same, old, new, lfs, flat_repository, other, tmp_path
+):
+    hub, run = lfs
+    assert run(NAME, flat_repository).code == 0
+    edited, commits = edit(hub, old, new), len(hub.repositories[NAME].commits)
+    pushed = flat_repository if same else other
+    for options in ((), ("--dry-run",)):
+        done = run(NAME, pushed, *options)
+        assert done.code == 1
+        assert f"{NAME}: README.md was edited there, and this push would replace it:" in done.err
+        for line in new.decode().split("\n"):
+            if line not in old.decode():
+                assert f"\n+{line}".replace("\x1b", "?") in done.err
+        assert len(done.err.split("replace it:")[1].splitlines()) < 15, "and nothing else"
+        assert f"keep into {pushed / 'README.md'}, then push with --overwrite-card" in done.error
+    assert hub.repositories[NAME].files["README.md"].content == edited
+    assert len(hub.repositories[NAME].commits) == commits
+    if same:  # what is kept is copied into the folder, as the message says
+        pushed = shutil.copytree(flat_repository, tmp_path / "repo")
+        (pushed / "README.md").write_bytes(edited)
+        done = run(NAME, pushed)
+        assert done.code == 0, done.err
+    else:
+        assert run(NAME, pushed, "--overwrite-card").code == 0
+        assert built_files(hub) == contents(pushed)
+    on_hub = hub.repositories[NAME].files["README.md"].content
+    assert (new.strip() in on_hub) == same
+    assert run(NAME, other).code == 0, "what a push wrote may be replaced"
+
+
+def test_the_card_names_its_repository(lfs, flat_repository, tmp_path):
+    hub, run = lfs
+    assert run("user/mine", flat_repository).code == 0
+    files = hub.repositories["user/mine"].files
+    built = (flat_repository / "README.md").read_text()
+    count = built.count("<user>/platelet-em")
+    assert count >= 4
+    card = files["README.md"].content.decode()
+    assert 'load_dataset("user/mine", "slices")' in card
+    assert "hf://datasets/user/mine/slices" in card
+    assert "<user>" not in card
+    assert card.count("user/mine") == count + 1, "and the last line"
+    assert card.startswith(built.replace("<user>/platelet-em", "user/mine"))
+    # A copy from the Hub is a build like any other, and gets the name of another repository.
+    copy = shutil.copytree(flat_repository, tmp_path / "repo")
+    (copy / "README.md").write_text(card)
+    assert run("user/mine", copy).out.count("nothing has changed") == 1
+    assert run(NAME, copy).code == 0
+    assert built_files(hub) == contents(flat_repository)
+
+
+def test_the_origin_is_stated(lfs, flat_repository, other):
+    _, run = lfs
+    assert "WARNING: not built from the published archive, whose MD5 is 23891d451dffb8709c4" in (
+        run(NAME, flat_repository, "--dry-run").out
+    )
+    warning = "WARNING: built from an archive that cannot be checked: no checksum is published"
+    assert warning in run(NAME, other).out
+
+
+# --- message, tag, pull request ---------------------------------------------------------------
+
+
+def test_message_and_tag(lfs, flat_repository, other):
+    hub, run = lfs
+    done = run(NAME, flat_repository, "--message", "First release", "--tag", "v1")
+    assert done.code == 0, done.err
+    on_hub = hub.repositories[NAME]
+    first = on_hub.branches["main"]
+    assert on_hub.titles[first] == "First release"
+    assert on_hub.tags == {"v1": first}
+    assert f"{NAME}: tagged v1" in done.out
+    assert "revision='v1'" in done.out
+    requests = len(hub.requests)
+    done = run(NAME, other, "--tag", "v1")
+    assert "tag: v1 exists at another commit: choose another name" in done.error
+    assert writes(hub, requests) == []
+    assert run(NAME, flat_repository, "--tag", "v1").code == 0, "the tag of this very commit"
+    assert f"{NAME}: would be tagged v2" in run(NAME, other, "--tag", "v2", "--dry-run").out
+    assert run(NAME, flat_repository, "--tag", "again").code == 0
+    assert run(NAME, other, "--tag", "v2").code == 0
+    second = on_hub.branches["main"]
+    assert on_hub.tags == {"v1": first, "again": first, "v2": second}
+    assert "Upload a build of platelet-em" in on_hub.titles[second]
+
+
+def test_a_pull_request_of_somebody_else_leaves_main_unchanged(both, flat_repository, other):
+    hub, run = both
+    assert run(NAME, flat_repository).code == 0
+    done = run(NAME, other, "--create-pr", "--message", "Other labels", HF_TOKEN="hf_other")
+    assert done.code == 0, done.err
+    on_hub = hub.repositories[NAME]
+    assert f"{hub.url}/datasets/{NAME}/discussions/1" in done.out
+    assert built_files(hub) == contents(flat_repository)
+    assert built_files(hub, at="refs/pr/1") == contents(other)
+    assert on_hub.titles[on_hub.branches["refs/pr/1"]] == "Other labels"
+
+
+def test_a_pull_request_needs_a_branch_and_has_no_tag(lfs, flat_repository):
+    hub, run = lfs
+    done = run(NAME, flat_repository, "--create-pr")
+    assert f"{NAME}: has no branch main, which a pull request needs" in done.error
+    assert run(NAME, flat_repository).code == 0
+    done = run(NAME, flat_repository, "--create-pr", "--revision", "rgba")
+    assert "has no branch rgba, which a pull request needs" in done.error
+    done = run(NAME, flat_repository, "--create-pr", "--tag", "v1")
+    assert "tag: 'v1' cannot be given to a pull request" in done.error
+    assert len(hub.repositories[NAME].commits) == 2
 
 
 # --- dry runs ---------------------------------------------------------------------------------
@@ -348,8 +534,7 @@ def test_a_dry_run_needs_no_token_and_changes_nothing(lfs, flat_repository, othe
     done = run(NAME, other, "--dry-run", "--revision", "rgba", HF_TOKEN="")
     assert f"{NAME}: branch rgba would be created" in done.out
     assert "would add slices/train-00000-of-00003.parquet (" in done.out
-    size = (other / "README.md").stat().st_size
-    assert f"would change README.md ({size / 1e3:.1f} kB)" in done.out
+    assert "would change README.md (" in done.out
     assert "would delete slices/train-00000-of-00008.parquet (" in done.out
     assert "load_dataset" not in done.out
     assert writes(hub, requests) == []
@@ -407,15 +592,6 @@ def test_the_sample_does_not_replace_data(lfs, flat_repository, tmp_path):
     assert built_files(hub) == before
     assert run("user/sample", tmp_path / "sample").code == 0
     assert run("user/sample", flat_repository).code == 0, "data may replace the sample"
-
-
-def test_a_dry_run_does_not_replace_a_build(lfs, flat_repository, tmp_path):
-    _, run = lfs
-    folder = shutil.copytree(flat_repository, tmp_path / "repo")
-    done = run(NAME, folder, "--sample", "--depth", 2, "--size", 32, "--dry-run")
-    assert done.code == 1
-    assert "contains a build from other archives, which a dry run does not replace" in done.err
-    assert contents(folder) == contents(flat_repository)
 
 
 def test_files_of_a_newer_schema_are_not_replaced(lfs, flat_repository, other):

@@ -1,6 +1,9 @@
 """The record in Parquet metadata: every reader refuses files of a newer schema."""
 
+import dataclasses
+import hashlib
 import json
+import re
 import shutil
 
 import datasets
@@ -17,7 +20,7 @@ from _platelet_em.commands.show import show
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub.build import build
 from _platelet_em.hub.integrity import read_build
-from _platelet_em.hub.record import check_readable, read_record
+from _platelet_em.hub.record import check_readable, find_origin, origin_warning, read_record
 
 DAMAGED = [
     b"", b"{", b"[1]", b"null", b'"1"', b"1", b"\xff\xfe", b"[" * 100_000, b"{}",
@@ -215,3 +218,57 @@ def test_labels_of_another_form_stay_a_struct(tmp_path):
     )
     row = loaded.with_format("platelet_em")[0]
     assert row["cells"] == {"shape": [2], "id": [1], "runs": ["1 1"]}
+
+
+MD5 = "23891d451dffb8709c4cf719c1a389d4"
+
+
+@pytest.mark.parametrize(
+    ("changes", "origin", "warning"),
+    [
+        ({}, "publisher", "^$"),
+        ({"archive": "renamed.zip"}, "publisher", "^$"),
+        ({"archive_md5": "0" * 32}, "not the published archive", f"MD5 is {MD5}, not '0000"),
+        ({"archive_md5": None}, "not the published archive", f"MD5 is {MD5}, not None"),
+        ({"label_source": "tif"}, "not checked", "cannot be checked: no checksum is published"),
+        ({"archive": "an extracted folder"}, "not checked", "from an extracted folder, and a che"),
+        ({"origin": "synthetic"}, "synthetic", "the synthetic sample, not the publisher's data"),
+        ({"origin": "not checked"}, "publisher", "^$"),
+    ],
+)
+def test_the_origin_is_what_the_checksum_says(changes, origin, warning):
+    # Older versions wrote "publisher" without comparing checksums.
+    record = {"label_source": "json", "archive": "a.zip", "archive_md5": MD5, **changes}
+    record.setdefault("origin", "publisher")
+    assert find_origin(record, PUBLISHED) == origin
+    found = origin_warning(record, PUBLISHED)
+    assert re.search(warning, found)
+    assert "\n" not in found
+
+
+@pytest.mark.parametrize("label_source", ["json", "tif"])
+def test_a_build_of_other_archives_says_so_everywhere(
+    label_source, flat_archives, tmp_path, capsys
+):
+    out = tmp_path / "repo"
+    command = ["build", str(out), "--data-dir", str(flat_archives), "--label-source"]
+    assert main([*command, label_source]) == 0
+    record = read_build(out, PUBLISHED)
+    expected = {"json": "not the published archive", "tif": "not checked"}
+    assert record["origin"] == expected[label_source]
+    warning = origin_warning(record, PUBLISHED)
+    assert warning in capsys.readouterr().out.splitlines()
+    assert f"  {warning}" in list(describe(out))
+    card = (out / "README.md").read_text()
+    assert card.split("\n# platelet-em\n")[1].startswith(f"\n**{warning}.**\n")
+
+
+def test_a_build_of_the_published_archive_warns_of_nothing(flat_archives, tmp_path):
+    archive = flat_archives / "images_and_labels_json.zip"
+    md5 = hashlib.md5(archive.read_bytes()).hexdigest()
+    archives = tuple(dataclasses.replace(a, md5=md5) for a in PUBLISHED.archives)
+    spec = dataclasses.replace(PUBLISHED, archives=archives)
+    out = build(tmp_path / "repo", data_dir=archive, spec=spec)
+    assert read_build(out, spec)["origin"] == "publisher"
+    assert not [line for line in describe(out, spec) if "WARNING" in line]
+    assert "WARNING" not in (out / "README.md").read_text()

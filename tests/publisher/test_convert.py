@@ -122,7 +122,7 @@ def test_each_instance_gets_a_color_of_its_own(top, tmp_path, same_partition):
 def test_tifs_are_deflated_and_have_one_page_per_slice(instances, tmp_path):
     source, _ = instances
     for form in ("index", "rgba"):
-        convert(source, tmp_path / "a.tif", form=form)
+        convert(source, tmp_path / "a.tif", form=form, force=True)
         with tifffile.TiffFile(tmp_path / "a.tif") as file:
             assert len(file.pages) == SHAPE[0]
             assert {page.compression.name for page in file.pages} == {"ADOBE_DEFLATE"}
@@ -154,8 +154,8 @@ def convert_back(array, tmp_path, kind, **options):
     """JSON to TIF to JSON: the labels before and after."""
     labels = publisher.encode(array)
     source = write_labels(tmp_path / f"50-{kind}.json", labels)
-    convert(source, tmp_path / f"{kind}.tif", **options)
-    convert(tmp_path / f"{kind}.tif", tmp_path / f"{kind}-again.json")
+    convert(source, tmp_path / f"{kind}.tif", **options, force=True)
+    convert(tmp_path / f"{kind}.tif", tmp_path / f"{kind}-again.json", force=True)
     return labels, json.loads((tmp_path / f"{kind}-again.json").read_text())
 
 
@@ -388,8 +388,30 @@ def test_a_damaged_source_changes_nothing(name, old, tmp_path):
         (tmp_path / "a.json").write_bytes(old)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(error, match=rf"{name}: {message}"):
-        convert(tmp_path / name, tmp_path / "a.json")
+        convert(tmp_path / name, tmp_path / "a.json", force=True)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_an_existing_target_is_replaced_only_when_asked(instances, tmp_path, monkeypatch):
+    source, array = instances
+    target = tmp_path / "a.json"
+    target.write_bytes(b"mine")
+    with pytest.raises(OutputError, match=r"a\.json: exists already: .* replace it with --force"):
+        convert(source, target)
+    assert target.read_bytes() == b"mine"
+    convert(source, target, force=True)
+    assert json.loads(target.read_text()) == publisher.encode(array)
+    # One that appears during the conversion is kept as well.
+    write = convert_module.write_json
+
+    def write_late(out, labels):
+        (tmp_path / "late.json").write_bytes(b"mine")
+        write(out, labels)
+
+    monkeypatch.setattr(convert_module, "write_json", write_late)
+    with pytest.raises(OutputError, match=r"late\.json: exists already"):
+        convert(source, tmp_path / "late.json")
+    assert (tmp_path / "late.json").read_bytes() == b"mine"
 
 
 def test_a_damaged_rle_string_changes_nothing(tmp_path):
@@ -430,8 +452,8 @@ def test_the_same_labels_give_the_same_bytes(instances, tmp_path):
     for form in ("json", "index", "rgba"):
         suffix = "json" if form == "json" else "tif"
         a, b = (tmp_path / f"{name}.{suffix}" for name in "ab")
-        convert(source, a, form=form)
-        convert(source, b, form=form)
+        convert(source, a, form=form, force=True)
+        convert(source, b, form=form, force=True)
         assert a.read_bytes() == b.read_bytes()
 
 

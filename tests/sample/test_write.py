@@ -199,8 +199,22 @@ def test_an_error_while_drawing_leaves_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(sample.Scene, "slice", stop_in_the_second_volume)
     with pytest.raises(KeyboardInterrupt, match="enough"):
-        write_sample(tmp_path, depth=2, size=8)
+        write_sample(tmp_path, depth=2, size=8, force=True)
     assert read_all(tmp_path) == {NAMES["json"]: b"old"}
+
+
+@pytest.mark.parametrize("name", NAMES.values())
+def test_existing_archives_are_replaced_only_when_asked(name, tmp_path, capsys):
+    (tmp_path / name).write_bytes(b"real data")
+    with pytest.raises(OutputError, match=rf"{name}: exists already: .* replace it with --force"):
+        write_sample(tmp_path, depth=1, size=8)
+    command = ["sample", str(tmp_path), "--depth", "1", "--size", "8"]
+    assert main(command) == 1
+    assert f"{name}: exists already" in capsys.readouterr().err
+    assert read_all(tmp_path) == {name: b"real data"}
+    assert main([*command, "--force"]) == 0
+    assert set(read_all(tmp_path)) == set(NAMES.values())
+    assert members(tmp_path, "json")
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 8), (3, 20)])

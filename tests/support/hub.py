@@ -54,11 +54,16 @@ class File:
 
 
 class Repository:
-    """A dataset repository: hash of a commit -> path -> File, and branch or tag -> hash."""
+    """A dataset repository: hash of a commit -> path -> File, and branch or tag -> hash.
+
+    A pull request is a branch `refs/pr/N`, which is not listed; `titles` are those of commits by
+    clients.
+    """
 
     def __init__(self, name, private):
         self.name, self.owner, self.private = name, name.split("/")[0], private
         self.commits, self.branches, self.tags = {}, {}, {}
+        self.titles, self.parents = {}, {}
         attributes = "".join(f"*{s} filter=lfs diff=lfs merge=lfs -text\n" for s in LFS_SUFFIXES)
         self.commit("main", "initial commit", {".gitattributes": File(attributes.encode(), False)})
 
@@ -78,6 +83,7 @@ class Repository:
         """Commit these files to a branch; returns the hash."""
         oids = [f"{path} {file.oid}" for path, file in sorted(files.items())]
         sha = git_oid("commit", "\n".join([str(len(self.commits)), title, *oids]).encode())
+        self.parents[sha] = self.branches.get(branch, self.branches.get("main"))
         self.commits[sha], self.branches[branch] = files, sha
         return sha
 
@@ -256,6 +262,7 @@ class Hub:
         branches = [
             {"name": name, "ref": f"refs/heads/{name}", "targetCommit": sha}
             for name, sha in self._find(request, repo).branches.items()
+            if not name.startswith("refs/")
         ]
         tags = [
             {"name": name, "ref": f"refs/tags/{name}", "targetCommit": sha}
@@ -270,6 +277,15 @@ class Hub:
             if rev in found.branches:
                 raise Refusal(409, None, "Reference already exists")
             found.branches[rev] = found.sha(request.json().get("startingPoint", "main"))
+        return Reply({})
+
+    @route("POST", "/api/datasets/{repo}/tag/{rev}")
+    def create_tag(self, request, repo, rev):
+        found, tag = self._find(request, repo, write=True), request.json()["tag"]
+        with self.lock:
+            if tag in found.tags:
+                raise Refusal(409, None, "Tag already exists")
+            found.tags[tag] = found.sha(rev)
         return Reply({})
 
     # --- listings -----------------------------------------------------------------------------
@@ -296,6 +312,17 @@ class Hub:
         asked = parse_qs(request.body.decode())["paths"]
         return Reply([entries[path] for path in asked if path in entries])
 
+    @route("GET", "/api/datasets/{repo}/commits/{rev}")
+    def commits(self, request, repo, rev):
+        found, history = self._find(request, repo), []
+        sha = found.sha(rev)
+        while sha:
+            title = found.titles.get(sha, "")
+            day = "2026-01-01T00:00:00.000Z"
+            history.append({"id": sha, "title": title, "message": "", "authors": [], "date": day})
+            sha = found.parents[sha]
+        return Reply(history)
+
     # --- uploads ------------------------------------------------------------------------------
 
     @route("POST", "/api/validate-yaml")
@@ -305,7 +332,7 @@ class Hub:
 
     @route("POST", "/api/datasets/{repo}/preupload/{rev}")
     def preupload(self, request, repo, rev):
-        found = self._find(request, repo, write=True)
+        found = self._find(request, repo, write=not self._is_for_pull_request(request))
         there, files = found.commits[found.sha(rev)], []
         for path in (file["path"] for file in request.json()["files"]):
             mode = "lfs" if path.endswith(LFS_SUFFIXES) else "regular"
@@ -321,12 +348,15 @@ class Hub:
 
     @route("GET", "/api/datasets/{repo}/xet-write-token/{rev}")
     def xet_write_token(self, request, repo, rev):
-        self._find(request, repo, write=True)
+        self._find(request, repo, write=not self._is_for_pull_request(request))
         return self.xet_read_token(request, repo, rev)
+
+    def _is_for_pull_request(self, request):
+        return request.query.get("create_pr", ["0"])[0] in ("1", "True", "true")
 
     @route("POST", r"/datasets/{repo}\.git/info/lfs/objects/batch")
     def lfs_batch(self, request, repo):
-        self._find(request, repo, write=True)
+        self._find(request, repo)  # files of pull requests come from users who may not write
         asked = [{"oid": o["oid"], "size": o["size"]} for o in request.json()["objects"]]
         for wanted in asked:
             if wanted["oid"] not in self.objects:
@@ -342,7 +372,8 @@ class Hub:
 
     @route("POST", "/api/datasets/{repo}/commit/{rev}")
     def commit(self, request, repo, rev):
-        found = self._find(request, repo, write=True)
+        pull_request = self._is_for_pull_request(request)
+        found = self._find(request, repo, write=not pull_request)
         header, *operations = map(json.loads, request.body.splitlines())
         assert header["key"] == "header", header
         with self.lock:
@@ -352,9 +383,14 @@ class Hub:
             files = dict(found.commits[parent])
             for operation in operations:
                 self._apply(files, operation["key"], operation["value"])
-            sha = found.commit(rev, header["value"]["summary"], files)
-        url = f"{self.url}/datasets/{repo}/commit/{sha}"
-        return Reply({"success": True, "commitOid": sha, "commitUrl": url})
+            branch = f"refs/pr/{len(found.branches)}" if pull_request else rev
+            sha = found.commit(branch, header["value"]["summary"], files)
+        found.titles[sha] = header["value"]["summary"]
+        page = f"{self.url}/datasets/{repo}"
+        more = {"pullRequestUrl": f"{page}/discussions/{branch[8:]}"} if pull_request else {}
+        return Reply(
+            {"success": True, "commitOid": sha, "commitUrl": f"{page}/commit/{sha}", **more}
+        )
 
     def _apply(self, files, operation, value):
         path = value["path"].rstrip("/")

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from _platelet_em import __version__
 from _platelet_em.facts import LABEL_SOURCES, PUBLISHED
@@ -66,7 +66,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return options
 
 
-def sample_options(options: argparse.Namespace) -> dict[str, int]:
+def sample_options(options: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `write_sample` that the user gave; the others have defaults there."""
     given = {name: getattr(options, name) for name in ("depth", "size", "seed", "colors")}
     return {name: value for name, value in given.items() if value is not None}
@@ -95,6 +95,10 @@ def _add_label_source(command: argparse.ArgumentParser, default: str | None = "j
         help="json: labels with the true ids; tif: labels as colors, whose ids are numbered by "
         f"first appearance (default: {described})",
     )
+
+
+def _add_force(command: argparse.ArgumentParser, purpose: str) -> None:
+    command.add_argument("--force", action="store_true", help=purpose)
 
 
 def _add_sample_options(command: argparse.ArgumentParser) -> None:
@@ -147,6 +151,7 @@ def _add_build(commands: _Commands) -> None:
     command.add_argument(
         "out", type=Path, help="folder of the repository; an interrupted build is continued there"
     )
+    _add_force(command, "replace a repository that was built from other archives or labels")
     _add_archive_options(command)
 
 
@@ -169,12 +174,21 @@ def _add_push(commands: _Commands) -> None:
         metavar="FOLDER",
         type=Path,
         nargs="?",
-        help="a built repository, or the folder to build it in (default: a folder in the cache)",
+        help="a built repository, which must be undamaged, or the folder to build it in (default: "
+        "a folder in the cache)",
     )
     command.add_argument(
         "--private", action="store_true", help="create a private repository, if it is created"
     )
     command.add_argument("--revision", help="branch; created if it does not exist (default: main)")
+    command.add_argument("--message", help="commit message (default: names this version)")
+    command.add_argument("--tag", help="tag the result; the tag must not exist")
+    command.add_argument(
+        "--create-pr", action="store_true", help="open a pull request for the branch instead"
+    )
+    command.add_argument(
+        "--overwrite-card", action="store_true", help="replace a card that was edited on the Hub"
+    )
     command.add_argument(
         "--dry-run", action="store_true", help="change nothing on the Hub, list what would change"
     )
@@ -190,6 +204,7 @@ def _add_sample(commands: _Commands) -> None:
         "sample archives --depth 50 --size 800   # as large as the published dataset",
     )
     command.add_argument("folder", type=Path, help="folder for the archives")
+    _add_force(command, "replace archives that are there, when the new ones are complete")
     _add_sample_options(command)
 
 
@@ -263,6 +278,7 @@ def _add_convert(commands: _Commands) -> None:
         default="B",
         help="colors of classes: A, of older files; B, of the current archives (default: B)",
     )
+    _add_force(command, "replace an existing target, when the new file is complete")
 
 
 def _add_verify(commands: _Commands) -> None:

@@ -14,9 +14,13 @@ from _platelet_em.commands.arguments import parse_arguments, sample_options
 from _platelet_em.commands.info import describe
 from _platelet_em.commands.show import show
 from _platelet_em.errors import OutputError, PlateletEMError
+from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub.build import build
+from _platelet_em.hub.layout import data_files
 from _platelet_em.hub.push import push
+from _platelet_em.hub.record import origin_warning, read_record
 from _platelet_em.publisher.convert import convert
+from _platelet_em.rows.make import CONFIG_NAMES
 from _platelet_em.sample.write import write_sample
 from _platelet_em.verify.run import verify
 
@@ -118,7 +122,11 @@ def _build(options: argparse.Namespace) -> None:
             data_dir=data_dir,
             label_source=options.label_source,
             cache_dir=options.cache_dir,
+            force=options.force,
         )
+    record = next(filter(None, map(read_record, data_files(out, CONFIG_NAMES[0]))))
+    if warning := origin_warning(record, PUBLISHED):
+        _print(warning)
     _print(f"{out} is complete. Load it: datasets.load_dataset({str(out)!r}, 'slices')")
 
 
@@ -129,6 +137,10 @@ def _push(options: argparse.Namespace) -> None:
             options.folder,
             private=options.private,
             revision=options.revision,
+            message=options.message,
+            tag=options.tag,
+            create_pr=options.create_pr,
+            overwrite_card=options.overwrite_card,
             dry_run=options.dry_run,
             data_dir=data_dir,
             label_source=options.label_source,
@@ -139,7 +151,7 @@ def _push(options: argparse.Namespace) -> None:
 
 
 def _sample(options: argparse.Namespace) -> None:
-    for path in write_sample(options.folder, **sample_options(options)):
+    for path in write_sample(options.folder, force=options.force, **sample_options(options)):
         _print(path)
 
 
@@ -166,6 +178,7 @@ def _convert(options: argparse.Namespace) -> None:
         form=options.form,
         semantic=None if options.kind is None else options.kind == "semantic",
         palette=options.palette,
+        force=options.force,
     )
     _print(options.target)
 

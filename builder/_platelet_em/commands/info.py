@@ -7,7 +7,7 @@ from _platelet_em.errors import MissingMemberError, PlateletEMError
 from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, DatasetSpec
 from _platelet_em.files import user_path
 from _platelet_em.hub.layout import count_files, data_files
-from _platelet_em.hub.record import check_readable, read_record
+from _platelet_em.hub.record import check_readable, origin_warning, read_record
 from _platelet_em.publisher.archive import find_source, needed_files
 from _platelet_em.publisher.cache import archive_urls, download_folder
 from _platelet_em.publisher.volume import open_images
@@ -66,8 +66,10 @@ def _describe_archives(path: Path, spec: DatasetSpec) -> Iterator[str]:
         published = spec.archive(label_source).md5
         yield f"{source.path}: images and {label_source} labels"
         if source.is_zip:
-            verdict = "the published one" if found == published else f"published: {published}"
-            yield f"  MD5 {found} ({verdict if published else 'none is published'})"
+            verdict = "published" if found == published else f"NOT the published {published}"
+            yield f"  MD5 {found} ({verdict if published else 'not checked: none is published'})"
+        else:
+            yield f"  MD5 of its files' MD5s {found} (not checked: none is published of them)"
         for volume in spec.volumes:
             with open_images(source, volume) as images:
                 shape = " x ".join(map(str, images.shape))
@@ -82,7 +84,10 @@ def _describe_repository(folder: Path, spec: DatasetSpec) -> Iterator[str]:
     files = [path for name in CONFIG_NAMES for path in data_files(folder, name)]
     check_readable(files)
     yield f"{folder}: a built repository"
-    for key, value in (read_record(files[0]) or {}).items():
+    record = read_record(files[0]) or {}
+    if record and (warning := origin_warning(record, spec)):
+        yield f"  {warning}"
+    for key, value in record.items():
         yield f"  {key.replace('_', ' ')}: {value}"
     for config in CONFIGS:
         for volume in spec.volumes:

@@ -6,13 +6,14 @@ or if it contains nothing but settings and a license.
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import (
+    EntryNotFoundError,
     HfHubHTTPError,
     HFValidationError,
     LocalTokenNotFoundError,
@@ -30,7 +31,7 @@ from _platelet_em.errors import (
     SchemaVersionError,
 )
 from _platelet_em.facts import DatasetSpec
-from _platelet_em.hub.card import CARD_MARK, SYNTHETIC_MARK
+from _platelet_em.hub.card import CARD_MARK, is_edited
 from _platelet_em.hub.layout import CARD, is_repository_file
 from _platelet_em.rows.make import CONFIG_NAMES
 from _platelet_em.rows.schema import SCHEMA_VERSION
@@ -43,6 +44,9 @@ MAIN = "main"
 _REPO_TYPE = "dataset"
 _FILES_BEFORE_FIRST_PUSH = (".gitattributes", "LICENSE", "LICENSE.md", "LICENSE.txt")
 """Files that a repository may contain before platelet-em has written its card."""
+
+_SEARCHED_COMMITS = 20
+"""Commits in which the last pushed card is searched: each is a request."""
 
 _CARD_SCHEMA = re.compile(r"\(schema (\d{1,9})\)")
 """How the card states the schema version of the data files."""
@@ -57,6 +61,12 @@ _REMEDIES = {
     412: "the branch has changed in the meantime: run the same command again",
     429: f"wait some minutes, then {_TRY_AGAIN}",
 }
+_CAUSES = {
+    HFValidationError: "give it as USER/NAME",
+    LocalTokenNotFoundError: f"there is no token: {_LOG_IN}",
+    PermissionError: "set HF_HOME to a folder that can be written",
+    OfflineModeIsEnabled: "HF_HUB_OFFLINE is set: unset it",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,7 @@ class BranchState:
         is_private: Whether the repository is private.
         files: Path -> size and hashes of the file, as the Hub lists them.
         card: Text of README.md, empty without one.
+        tags: Name -> hash of the commit.
     """
 
     commit: str
@@ -76,6 +87,7 @@ class BranchState:
     is_private: bool
     files: dict[str, RepoFile]
     card: str
+    tags: dict[str, str]
 
     @property
     def is_ours(self) -> bool:
@@ -125,20 +137,33 @@ class HubBranch:
         tree = "" if self.branch == MAIN else f"/tree/{quote(self.branch)}"
         return f"{self._api.endpoint}/datasets/{self.repo_id}{tree}"
 
-    def read_state(self) -> BranchState | None:
+    def read_state(self, *, private: bool) -> BranchState | None:
         """The current state; None if there is no such repository that the token may see.
+
+        Args:
+            private: Whether the files must not become public.
 
         Raises:
             ArgumentError: if the name of the branch is that of a tag.
-            OutputError: if the repository has no main branch.
             HubError: if the Hub does not answer.
+            OutputError: if the repository has no main branch, contains somebody else's data, or
+                files that readers would take for data of this dataset or for a script, or is
+                public although `private`.
+            SchemaVersionError: if its data files have a newer schema.
         """
+        state = self._read_state()
+        if state is not None:
+            self._check_may_push(state, private=private)
+        return state
+
+    def _read_state(self) -> BranchState | None:
         with self._client_errors():
             try:
                 refs = self._api.list_repo_refs(self.repo_id, repo_type=_REPO_TYPE)
             except RepositoryNotFoundError:
                 return None
-            if self.branch in (tag.name for tag in refs.tags):
+            tags = {tag.name: tag.target_commit for tag in refs.tags}
+            if self.branch in tags:
                 raise ArgumentError(
                     f"{self.repo_id}: {self.branch} is a tag, expected a branch or a new name"
                 )
@@ -152,27 +177,26 @@ class HubBranch:
                 self.repo_id, recursive=True, revision=commit, repo_type=_REPO_TYPE
             )
             files = {file.path: file for file in tree if isinstance(file, RepoFile)}
-            card = ""
-            if CARD in files:
-                path = self._api.hf_hub_download(
-                    self.repo_id, CARD, revision=commit, repo_type=_REPO_TYPE
-                )
-                card = Path(path).read_text("utf-8", errors="replace")
-        return BranchState(commit, self.branch in heads, bool(info.private), files, card)
+            card = self._read_card(commit) if CARD in files else ""
+        return BranchState(commit, self.branch in heads, bool(info.private), files, card, tags)
 
-    def check_may_push(self, state: BranchState, *, private: bool) -> None:
-        """Refuse a push that would publish or replace something against the owner's will.
+    def _read_card(self, commit: str) -> str:
+        path = self._api.hf_hub_download(self.repo_id, CARD, revision=commit, repo_type=_REPO_TYPE)
+        return Path(path).read_text("utf-8", errors="replace")
 
-        Args:
-            state: What the branch contains.
-            private: Whether the files must not become public.
+    def find_pushed_card(self, state: BranchState) -> str | None:
+        """The card as the last push wrote it; None if none of the last commits has it."""
+        with self._client_errors():
+            commits = self._api.list_repo_commits(
+                self.repo_id, revision=state.commit, repo_type=_REPO_TYPE
+            )
+            for commit in commits[:_SEARCHED_COMMITS]:
+                with suppress(EntryNotFoundError):
+                    if not is_edited(card := self._read_card(commit.commit_id)):
+                        return card
+        return None
 
-        Raises:
-            OutputError: if the repository contains somebody else's data, or files that readers
-                would take for data of this dataset or for a script, or is public although
-                `private`.
-            SchemaVersionError: if its data files have a newer schema.
-        """
+    def _check_may_push(self, state: BranchState, *, private: bool) -> None:
         if private and not state.is_private:
             raise OutputError(
                 f"{self.repo_id}: is public, but --private was given: make it private in its "
@@ -196,22 +220,6 @@ class HubBranch:
                     f"{self.repo_id}: contains {name}, {conflict}: delete it there, then push "
                     "again"
                 )
-
-    def check_origin(self, state: BranchState, origin: str) -> None:
-        """Refuse to replace the publisher's data by the synthetic sample.
-
-        Args:
-            state: What the branch contains.
-            origin: "publisher" or "synthetic", from the record of the build to push.
-
-        Raises:
-            OutputError: if the push would do that.
-        """
-        if origin == "synthetic" and state.is_ours and SYNTHETIC_MARK not in state.card:
-            raise OutputError(
-                f"{self.repo_id}: contains the publisher's data, which the synthetic sample would "
-                "replace: choose another name"
-            )
 
     def _conflict(self, name: str) -> str | None:
         """Why a file of the owner would break the dataset; None if it would not."""
@@ -237,53 +245,73 @@ class HubBranch:
                 self.repo_id, repo_type=_REPO_TYPE, private=private, exist_ok=True
             )
 
-    def create_branch(self, state: BranchState) -> None:
-        """Create the branch from a state unless it exists."""
-        with self._client_errors():
-            self._api.create_branch(
-                self.repo_id,
-                branch=self.branch,
-                revision=state.commit,
-                repo_type=_REPO_TYPE,
-                exist_ok=True,
-            )
-
-    def commit(
+    def send(
         self,
         state: BranchState,
         additions: list[CommitOperationAdd],
         deletions: list[str],
+        *,
         message: str,
-    ) -> str:
-        """Upload files, then commit them on top of a state, together with deletions.
+        tag: str | None,
+        create_pr: bool,
+    ) -> tuple[str, str | None]:
+        """Create the branch unless it exists, upload, commit on top of a state, and tag.
 
         Args:
             state: What the branch must still contain.
             additions: Files to add or to replace.
             deletions: Paths of files to delete.
             message: The commit message.
+            tag: The tag for the commit, or for `state` if there is nothing to commit.
+            create_pr: Whether to open a pull request with the commit.
 
         Returns:
-            The hash of the commit.
+            The web page of the branch or of the pull request, and the hash of the commit; None
+            without one.
 
         Raises:
             HubError: if the upload or the commit fails, or the branch has changed.
         """
+        api, name, kind = self._api, self.repo_id, _REPO_TYPE
+        url, oid = self.url, None
         with self._client_errors():
+            if not state.has_branch:
+                api.create_branch(
+                    name,
+                    branch=self.branch,
+                    revision=state.commit,
+                    repo_type=kind,
+                    exist_ok=True,
+                )
             # One file per call: Xet recognizes what was uploaded before only if its call finished.
             for addition in additions:
-                self._api.preupload_lfs_files(
-                    self.repo_id, additions=[addition], revision=self.branch, repo_type=_REPO_TYPE
+                api.preupload_lfs_files(
+                    name,
+                    additions=[addition],
+                    revision=self.branch,
+                    repo_type=kind,
+                    create_pr=create_pr,
                 )
-            commit = self._api.create_commit(
-                self.repo_id,
-                [*additions, *map(CommitOperationDelete, deletions)],
-                commit_message=message,
-                parent_commit=state.commit,
-                revision=self.branch,
-                repo_type=_REPO_TYPE,
-            )
-        return commit.oid
+            if additions or deletions:
+                commit = api.create_commit(
+                    name,
+                    [*additions, *map(CommitOperationDelete, deletions)],
+                    commit_message=message,
+                    parent_commit=state.commit,
+                    revision=self.branch,
+                    repo_type=kind,
+                    create_pr=create_pr,
+                )
+                url, oid = commit.pr_url or url, commit.oid
+            if tag is not None:
+                api.create_tag(
+                    name,
+                    tag=tag,
+                    revision=oid or state.commit,
+                    repo_type=kind,
+                    exist_ok=tag in state.tags,
+                )
+        return url, oid
 
     @contextmanager
     def _client_errors(self) -> Iterator[None]:
@@ -305,14 +333,9 @@ def _explain(error: BaseException) -> str:
         if isinstance(link, HfHubHTTPError) and link.response is not None:
             status, reason = link.response.status_code, _one_line(link.server_message or link)
             return f"the Hub answered {status}, {reason}: {_REMEDIES.get(status, _TRY_AGAIN)}"
-        if isinstance(link, HFValidationError):
-            return f"{_one_line(link)}: give it as USER/NAME"
-        if isinstance(link, LocalTokenNotFoundError):
-            return f"there is no token: {_LOG_IN}"
-        if isinstance(link, PermissionError):
-            return f"{link.filename}: {link.strerror}: set HF_HOME to a folder that can be written"
-        if isinstance(link, OfflineModeIsEnabled):
-            return "HF_HUB_OFFLINE is set: unset it"
+        for kind, remedy in _CAUSES.items():
+            if isinstance(link, kind):
+                return f"{_one_line(link)}: {remedy}"
     innermost = chain[-1]
     reason = f"{type(innermost).__name__}: {_one_line(innermost)}"
     return f"{reason}: check the connection, and {_TRY_AGAIN}"

@@ -1,8 +1,9 @@
 """`build`: a Hub repository written from an archive.
 
-A build writes into a folder of its own inside the repository, file by file. When all data files
-are complete, they are moved to their final paths; the card is the last file. The next build from
-the same archive with the same code reuses the files that an interrupted build has finished.
+A build writes into a folder of its own inside the repository, file by file. When all files are
+complete, they take the place of an earlier build (exchange.py); the card is the last file. The
+next build from the same archive with the same code reuses the files that an interrupted build has
+finished.
 """
 
 import hashlib
@@ -19,31 +20,38 @@ from datasets.utils import tqdm
 
 from _platelet_em import __version__
 from _platelet_em.arrays.volume_view import VolumeView
-from _platelet_em.errors import OutputError
+from _platelet_em.errors import OutputError, quote
 from _platelet_em.facts import PUBLISHED, SAMPLE_COMMENT, DatasetSpec, VolumeSpec
 from _platelet_em.files import exclusive_lock, new_file, user_path
 from _platelet_em.hub.card import draw_card_picture, render_card
 from _platelet_em.hub.croissant import render_croissant
+from _platelet_em.hub.exchange import (
+    check_exchangeable,
+    exchange,
+    finish_exchange,
+    folders_of,
+)
 from _platelet_em.hub.layout import (
     CARD,
     CROISSANT,
+    LOCK,
     STAGING,
     metadata_files,
     picture_name,
     repository_files,
     shard_name,
 )
-from _platelet_em.hub.record import parquet_metadata, read_record
+from _platelet_em.hub.record import SYNTHETIC, find_origin, parquet_metadata, read_record
 from _platelet_em.publisher.archive import Source, needed_files
-from _platelet_em.publisher.cache import download_folder, obtain
+from _platelet_em.publisher.cache import obtain
 from _platelet_em.publisher.volume import ArchiveVolume, open_images
 from _platelet_em.rows.config import Config
 from _platelet_em.rows.digest import code_digest
-from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS, make_rows, make_table
+from _platelet_em.rows.make import CONFIGS, make_rows, make_table
 from _platelet_em.rows.schema import arrow_schema
 from _platelet_em.rows.shards import shard_bounds
 
-__all__ = ["build", "build_fingerprint", "one_build_at_a_time"]
+__all__ = ["build", "one_build_at_a_time", "plan_record"]
 
 _ROWS_PER_GROUP = 10
 """The Hub's viewer reads whole row groups, whose size it limits."""
@@ -59,15 +67,15 @@ class _DataFile:
     stop: int
 
 
-def build_fingerprint(
+def plan_record(
     data_dir: str | Path | None,
     label_source: str,
     cache_dir: str | Path | None,
     spec: DatasetSpec = PUBLISHED,
-) -> str:
-    """The `fingerprint` in the record of a build from these arguments; see `build`."""
+) -> dict[str, str]:
+    """The record that a build from these arguments would have; see `build`."""
     source = obtain(spec, label_source, data_dir, cache_dir)
-    return _make_record(source, label_source, spec)["fingerprint"]
+    return _make_record(source, label_source, spec)
 
 
 def build(
@@ -76,25 +84,28 @@ def build(
     data_dir: str | Path | None = None,
     label_source: str = "json",
     cache_dir: str | Path | None = None,
+    force: bool = False,
     spec: DatasetSpec = PUBLISHED,
 ) -> Path:
     """Write a complete Hub repository: Parquet for every configuration, croissant.json, the card.
 
     Args:
         out: Folder of the repository; it is created or updated. Files with other names in it are
-            not changed.
+            not changed, and an earlier build stays until the new one is complete.
         data_dir: A zip of the publisher, an extracted folder, or a folder with the zips; None
             downloads the archive.
         label_source: "json" or "tif".
         cache_dir: Where the download is kept; None is the cache of `datasets`.
+        force: Whether to replace a build from other archives, or with other labels.
         spec: The dataset.
 
     Returns:
         The folder.
 
     Raises:
-        PlateletEMError: for archives that are missing or damaged, or a folder that cannot be
-            written to, holds other data under names of this dataset, or a repository of a newer
+        OutputError: for a folder that cannot be written to, or contains other data under names
+            of this dataset, or, without `force`, a build from other archives.
+        PlateletEMError: for archives that are missing or damaged, or a repository of a newer
             schema.
     """
     out = user_path(out)
@@ -102,19 +113,24 @@ def build(
     source = obtain(spec, label_source, data_dir, cache_dir)
     record = _make_record(source, label_source, spec)
     with one_build_at_a_time(out):
+        with _explain_write_errors(out):
+            finish_exchange(out, spec)
+        _refuse_foreign(out, spec)
+        check_exchangeable(out, spec)
+        if not force:
+            _refuse_other_build(out, record, spec)
         _build(out, source, record, spec)
     return out
 
 
 @contextmanager
 def one_build_at_a_time(out: Path) -> Iterator[None]:
-    """Lock a repository; the lock file is in the cache, so that none remains in the repository.
+    """Lock a repository by a file in it, which is deleted afterwards.
 
     Raises:
-        OutputError: if another build or push has locked it.
+        OutputError: if another build or push has locked it, or it cannot be written to.
     """
-    name = hashlib.sha256(os.fsencode(os.path.realpath(out))).hexdigest()[:32]
-    path = download_folder() / f"build-{name}.lock"
+    path = Path(os.path.realpath(out), LOCK)
 
     def refuse() -> None:
         raise OutputError(
@@ -128,32 +144,27 @@ def one_build_at_a_time(out: Path) -> Iterator[None]:
             if isinstance(error, OutputError):
                 raise
             raise OutputError(
-                f"{path}: cannot be written: {error.strerror}: set HF_HOME to a writable folder"
+                f"{path}: cannot be written: {error.strerror}: make its folder writable, or "
+                "choose another folder"
             ) from error
         yield
 
 
 def _build(out: Path, source: Source, record: dict[str, str], spec: DatasetSpec) -> None:
     staging = _open_staging(out, record["fingerprint"])
-    files: list[str] = []
     for volume in spec.volumes:
-        files += _write_volume(staging, source, volume, record, spec)
-    with _explain_write_errors(out):
-        _publish(out, staging, files, spec)
+        _write_volume(staging, source, volume, record, spec)
     contents = {
-        picture_name(volume): draw_card_picture(out, volume, spec) for volume in spec.volumes
+        picture_name(volume): draw_card_picture(staging, volume, spec) for volume in spec.volumes
     }
-    contents[CROISSANT] = render_croissant(out, record, spec).encode()
-    # The card is the last file: where it exists, the repository is complete.
-    contents[CARD] = render_card(out, record, spec).encode()
+    contents[CROISSANT] = render_croissant(staging, record, spec).encode()
+    contents[CARD] = render_card(staging, record, spec).encode()
     for name, content in contents.items():
         with new_file(staging / name) as file:
             file.write(content)
-        with _explain_write_errors(out):
-            (out / name).parent.mkdir(exist_ok=True)
-            (staging / name).replace(out / name)
     with _explain_write_errors(out):
-        shutil.rmtree(staging.parent)
+        exchange(out, staging, spec)
+        shutil.rmtree(out / STAGING)
 
 
 @contextmanager
@@ -173,14 +184,15 @@ def _make_record(source: Source, label_source: str, spec: DatasetSpec) -> dict[s
     identity = source.identity(needed_files(spec, label_source)).md5
     archive = source.path.name if source.is_zip else "an extracted folder"
     parts = [code_digest(), label_source, archive, identity]
-    return {
+    record = {
         "fingerprint": hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32],
         "label_source": label_source,
         "archive": archive,
         "archive_md5": identity,
         "tool_version": __version__,
-        "origin": "synthetic" if _is_sample(source, spec) else "publisher",
     }
+    origin = SYNTHETIC if _is_sample(source, spec) else find_origin(record, spec)
+    return {**record, "origin": origin}
 
 
 def _is_sample(source: Source, spec: DatasetSpec) -> bool:
@@ -200,8 +212,7 @@ def _refuse_foreign(out: Path, spec: DatasetSpec) -> None:
         raise OutputError(
             f"{str(out)!r}: expected a folder whose name is valid Unicode: choose another folder"
         ) from error
-    folders = {out, *((out / name).parent for name in metadata_files(spec))}
-    for path in (*sorted(folders), *(out / config for config in CONFIG_NAMES)):
+    for path in folders_of(out, spec):
         if path.exists() and not path.is_dir():
             raise OutputError(
                 f"{path}: expected a folder, or nothing there yet: choose another folder"
@@ -219,6 +230,19 @@ def _refuse_foreign(out: Path, spec: DatasetSpec) -> None:
             raise OutputError(
                 f"{path}: expected a file, or nothing there yet: choose another folder"
             )
+
+
+def _refuse_other_build(out: Path, record: dict[str, str], spec: DatasetSpec) -> None:
+    """Refuse to replace a build from other archives, which the user may not have any more."""
+    for path in repository_files(out, spec):
+        found = read_record(path) if path.suffix == ".parquet" else None
+        for key in ("label_source", "archive_md5"):
+            if found and found.get(key, record[key]) != record[key]:
+                raise OutputError(
+                    f"{out}: contains a build of other data: expected {key.replace('_', ' ')} "
+                    f"{record[key]}, got {quote(found[key])} (from {quote(found.get('archive'))})"
+                    ": choose another folder, or replace it with --force (in Python, force=True)"
+                )
 
 
 def _open_staging(out: Path, fingerprint: str) -> Path:
@@ -242,8 +266,8 @@ def _plan_files(volume: VolumeSpec, depth: int) -> Iterator[_DataFile]:
 
 def _write_volume(
     staging: Path, source: Source, volume: VolumeSpec, record: dict[str, str], spec: DatasetSpec
-) -> list[str]:
-    """Write the files of a volume that are not yet there; returns the names of all of them."""
+) -> None:
+    """Write the data files of a volume that an interrupted build has not finished."""
     with tqdm(total=1, desc=f"Reading volume {volume.name}", unit="volume") as bar:
         opened = ArchiveVolume(source, volume, record["label_source"], spec)
         bar.update()
@@ -252,11 +276,9 @@ def _write_volume(
         with tqdm(total=sum(f.stop - f.start for f in files), unit="row") as bar:
             for file in files:
                 bar.set_description(f"Writing {file.name}")
-                # A file at its final path is written again, since it may be damaged by now.
                 if not (staging / file.name).is_file():
                     _write_file(staging / file.name, opened, file, record, spec)
                 bar.update(file.stop - file.start)
-    return [file.name for file in files]
 
 
 def _write_file(
@@ -277,17 +299,3 @@ def _write_file(
             if len(group) == _ROWS_PER_GROUP or index == file.stop:
                 writer.write_table(make_table(file.config, group, spec))
                 group = []
-
-
-def _publish(out: Path, staging: Path, files: list[str], spec: DatasetSpec) -> None:
-    """Replace the files of an earlier build by finished ones.
-
-    The old ones are deleted first, beginning with the card, so that files of two builds are never
-    mixed.
-    """
-    (out / CARD).unlink(missing_ok=True)
-    for path in repository_files(out, spec):
-        path.unlink()
-    for name in files:
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        (staging / name).replace(out / name)

@@ -1,5 +1,6 @@
 """The dataset card: the template `dataset_card.md`, filled with figures from the built files."""
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from _platelet_em.errors import ConversionError
 from _platelet_em.facts import DatasetSpec, VolumeSpec
 from _platelet_em.hub.layout import count_files, data_files, picture_name
 from _platelet_em.hub.read import open_volume
+from _platelet_em.hub.record import SYNTHETIC, origin_warning
 from _platelet_em.rows.intensity import GrayHistogram
 from _platelet_em.rows.make import CONFIGS
 from _platelet_em.rows.picture import draw_panels, read_slice, to_png
@@ -25,8 +27,11 @@ __all__ = [
     "SYNTHETIC_MARK",
     "VolumeFigures",
     "draw_card_picture",
+    "is_edited",
     "measure",
     "render_card",
+    "seal_card",
+    "unseal_card",
 ]
 
 CARD_MARK = "Made by `platelet-em build`"
@@ -51,6 +56,10 @@ _IDS_ORIGIN = {
     ),
 }
 _TEMPLATE = "dataset_card.md"
+_ANY_REPOSITORY = "<user>/platelet-em"
+"""The name of the repository in the template's examples."""
+_SEAL = re.compile(r"\n<!-- Pushed to (\S+) by platelet-em, SHA-256 ([0-9a-f]{64}) -->\n\Z")
+"""The last line of a card on the Hub, with the checksum of the text above it."""
 _PANEL_WIDTH = 480
 """Pixels across a panel of the card's pictures: five of them fit a screen."""
 
@@ -131,7 +140,7 @@ def render_card(folder: Path, record: dict[str, str], spec: DatasetSpec) -> str:
         "tool_version": record["tool_version"],
         "schema_version": str(SCHEMA_VERSION),
         "license_words": spec.license_details,
-        "origin_warning": _SYNTHETIC if record["origin"] == "synthetic" else "",
+        "origin_warning": _origin_warning(record, spec),
         "ids_origin": _IDS_ORIGIN[label_source],
         "citation": spec.citation.rstrip(),
     }
@@ -142,6 +151,32 @@ def render_card(folder: Path, record: dict[str, str], spec: DatasetSpec) -> str:
         return values[match[1]]
 
     return re.sub(r"\{\{(\w+)\}\}", fill, _read_template())
+
+
+def seal_card(text: str, repo_id: str) -> str:
+    """The card as it is pushed: its examples name the repository, and edits can be recognized.
+
+    Args:
+        text: The card of a built repository, or of one that was downloaded from the Hub.
+        repo_id: USER/NAME.
+    """
+    text = unseal_card(text).replace(_ANY_REPOSITORY, repo_id)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f"{text}\n<!-- Pushed to {repo_id} by platelet-em, SHA-256 {digest} -->\n"
+
+
+def unseal_card(text: str) -> str:
+    """The card before it was pushed, as `build` writes it; a card without a seal as it is."""
+    if (seal := _SEAL.search(text)) is None:
+        return text
+    name = rf"(?<![\w.-]){re.escape(seal[1])}(?![\w.-])"
+    return re.sub(name, _ANY_REPOSITORY, text[: seal.start()])
+
+
+def is_edited(text: str) -> bool:
+    """Whether a card on the Hub is not exactly what a push wrote."""
+    seal = _SEAL.search(text)
+    return seal is None or hashlib.sha256(text[: seal.start()].encode()).hexdigest() != seal[2]
 
 
 def _read_template() -> str:
@@ -213,6 +248,14 @@ def _checksum(record: dict[str, str], published: str | None) -> str:
     if published is None:
         return f"MD5 {md5} (none is published)"
     return f"MD5 {md5} (published: `{published}`)"
+
+
+def _origin_warning(record: dict[str, str], spec: DatasetSpec) -> str:
+    """What the card states at its top about a build that is not known to be of published data."""
+    if record["origin"] == SYNTHETIC:
+        return _SYNTHETIC
+    warning = origin_warning(record, spec)
+    return f"\n**{warning}.**\n" if warning else ""
 
 
 def _pictures(figures: dict[str, VolumeFigures], spec: DatasetSpec) -> str:

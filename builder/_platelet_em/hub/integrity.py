@@ -53,6 +53,10 @@ class Problem:
     found: str = ""
     error: PlateletEMError | None = None
 
+    def __str__(self) -> str:
+        """The problem in words."""
+        return str(self.error or f"{self.file}: expected {self.expected}, found {self.found}")
+
 
 @dataclass(slots=True)
 class Repository:

@@ -14,6 +14,7 @@ from _platelet_em.rows.make import CONFIG_NAMES
 __all__ = [
     "CARD",
     "CROISSANT",
+    "LOCK",
     "STAGING",
     "count_files",
     "data_files",
@@ -30,7 +31,9 @@ __all__ = [
 CARD = "README.md"
 CROISSANT = "croissant.json"
 STAGING = ".platelet-em-build"
-"""Folder inside a repository in which a build works until all data files are complete."""
+"""Folder inside a repository in which a build works until all files are complete."""
+LOCK = ".platelet-em.lock"
+"""File inside a repository that exists while a build or push works there."""
 
 _NUMBERS = "-?????-of-?????.parquet"
 

@@ -4,11 +4,15 @@ Files are compared by the hashes that the Hub lists. New and changed files are u
 commit; the Hub keeps them, so a push that was interrupted sends only the rest. The commit adds,
 changes and deletes all files at once, on top of the commit that was compared with: no reader sees
 files of two builds, and two pushes at the same time do not mix.
+
+The client's `upload_folder` is not used, since it commits in batches over Xet.
 """
 
+import difflib
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,17 +20,22 @@ from huggingface_hub import CommitOperationAdd
 from huggingface_hub.hf_api import RepoFile
 
 from _platelet_em import __version__
-from _platelet_em.errors import ArgumentError, OutputError
+from _platelet_em.errors import ArgumentError, OutputError, quote
 from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, DatasetSpec
 from _platelet_em.files import user_path
 from _platelet_em.hub.branch import MAIN, BranchState, HubBranch
-from _platelet_em.hub.build import build, build_fingerprint, one_build_at_a_time
-from _platelet_em.hub.integrity import read_build
-from _platelet_em.hub.layout import is_repository_file, repository_files
+from _platelet_em.hub.build import build, one_build_at_a_time, plan_record
+from _platelet_em.hub.card import SYNTHETIC_MARK, is_edited, seal_card, unseal_card
+from _platelet_em.hub.integrity import inspect_repository, read_build
+from _platelet_em.hub.layout import CARD, is_repository_file, repository_files
+from _platelet_em.hub.record import SYNTHETIC, Record, origin_warning
 from _platelet_em.publisher.cache import download_folder
 from _platelet_em.rows.make import CONFIG_NAMES
 
 __all__ = ["Change", "PushResult", "push"]
+
+_DIFF_LINES = 20
+"""Lines of an edited card that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +60,13 @@ class PushResult:
     Attributes:
         repo_id: USER/NAME.
         branch: The branch.
-        url: The web page of the branch.
+        url: The web page of the branch, or of the pull request.
         is_new: Whether the repository did not exist.
         is_new_branch: Whether the branch did not exist.
         changes: The changes, file by file; files that are equal are not listed.
         commit: Hash of the commit; None without one.
+        tag: The tag of the commit, or of the head of the branch if nothing has changed.
+        warning: One line about a build that is not known to be of published data, or "".
         dry_run: Whether it was a dry run.
     """
 
@@ -66,11 +77,15 @@ class PushResult:
     is_new_branch: bool
     changes: tuple[Change, ...]
     commit: str | None
+    tag: str | None
+    warning: str
     dry_run: bool
 
     def describe(self) -> Iterator[str]:
         """Lines for the user: what was done, and how to load the result."""
         would = "would be " if self.dry_run else ""
+        if self.warning:
+            yield self.warning
         if self.is_new:
             hidden = ", unless it exists and this token may not see it" if self.dry_run else ""
             yield f"{self.repo_id}: {would}created{hidden}"
@@ -88,8 +103,11 @@ class PushResult:
             )
         else:
             yield f"{self.repo_id}: nothing has changed: nothing to send, no commit"
+        if self.tag is not None:
+            yield f"{self.repo_id}: {would}tagged {self.tag}"
         if not self.dry_run:
-            revision = "" if self.branch == MAIN else f", revision={self.branch!r}"
+            name = self.tag or self.branch
+            revision = "" if name == MAIN else f", revision={name!r}"
             yield self.url
             yield "import datasets"
             yield f"ds = datasets.load_dataset({self.repo_id!r}, {CONFIG_NAMES[0]!r}{revision})"
@@ -101,6 +119,10 @@ def push(
     *,
     private: bool = False,
     revision: str | None = None,
+    message: str | None = None,
+    tag: str | None = None,
+    create_pr: bool = False,
+    overwrite_card: bool = False,
     dry_run: bool = False,
     token: str | None = None,
     data_dir: str | Path | None = None,
@@ -111,67 +133,82 @@ def push(
     """Upload a built repository to the Hub, after building it if necessary.
 
     Only files that a build writes are uploaded. Files of an earlier push that this build does not
-    have are deleted; files of other names stay.
+    have are deleted; files of other names stay. The card's examples get the repository's name.
 
     Args:
         repo_id: USER/NAME, or NAME for a repository of the token's user; it is created if it does
             not exist.
-        folder: A built repository, or where to build one. A complete build is uploaded as it is
-            unless `data_dir` is given and differs from its source. None builds in the cache.
+        folder: A built repository, which is uploaded as it is, or where to build one. None builds
+            in the cache.
         private: Whether a new repository is private; an existing one must be.
         revision: The branch, created from main if it does not exist; None is main.
+        message: The commit message; None names the version of platelet-em.
+        tag: A new tag for the result.
+        create_pr: Whether to open a pull request instead of changing the branch, which must exist.
+        overwrite_card: Whether to replace a card that was edited on the Hub.
         dry_run: Whether to change nothing on the Hub, and only report what would change.
         token: None is the one that the Hub client finds: HF_TOKEN, or that of the last login.
-        data_dir: As for `build`.
+        data_dir: As for `build`; a complete build in `folder` must have been made from it.
         label_source: "json" or "tif"; None is that of a complete build, else "json".
         cache_dir: The cache for downloads, and for builds without `folder`.
         spec: The dataset.
 
     Raises:
-        ArgumentError: for a label source other than that of a complete build, or an invalid
-            branch.
+        ArgumentError: for a label source other than that of a complete build, an invalid branch,
+            or a tag that exists or is to be given to a pull request.
         HubError: if the Hub refuses something, or the connection fails.
-        OutputError: if the repository contains somebody else's data, or is public although
+        OutputError: if the folder contains a damaged build or one of other data; if the
+            repository contains somebody else's data or an edited card, or is public although
             `private`.
-        PlateletEMError: for a folder with other contents, and as `build` does.
+        PlateletEMError: as `build` does.
     """
     if label_source not in (None, *LABEL_SOURCES):
         raise ArgumentError(f"label_source: expected one of {LABEL_SOURCES}, got {label_source!r}")
+    if create_pr and tag is not None:
+        raise ArgumentError(f"tag: {tag!r} cannot be given to a pull request: tag it once merged")
     # The Hub is asked before the build, so that a wrong token or name is reported at once.
     name = MAIN if revision is None else revision
     branch = HubBranch(repo_id, name, token, spec, may_be_anonymous=dry_run)
-    state = _read_checked_state(branch, private=private)
-    is_new = state is None
-    built = _ensure_built(folder, data_dir, label_source, cache_dir, spec, dry_run=dry_run)
-    with one_build_at_a_time(built):
-        additions = _list_additions(built, spec)
+    state = before = branch.read_state(private=private)
+    has_branch = branch.branch == MAIN if state is None else state.has_branch
+    if create_pr and (state is None or not has_branch):
+        raise ArgumentError(f"{branch.repo_id}: has no branch {name}, which a pull request needs")
+    built = _ensure_built(folder, data_dir, label_source, cache_dir, spec)
+    # Nobody builds in a folder that cannot be written to.
+    with one_build_at_a_time(built) if os.access(built, os.W_OK) else nullcontext():
+        if (record := read_build(built, spec)) is None:
+            raise OutputError(f"{built}: has changed in the meantime: run the same command again")
+        additions = _list_additions(built, branch.repo_id, spec)
         if state is not None:
-            branch.check_origin(state, _read_origin(built, spec))
-        if state is None and not dry_run:
+            _refuse_lost_data(branch, state, record, built, overwrite_card=overwrite_card)
+        elif not dry_run:
             branch.create_repository(private=private)
-            state = _read_checked_state(branch, private=private)
-        has_branch = branch.branch == MAIN if state is None else state.has_branch
+            state = branch.read_state(private=private)
         changes = _compare(additions, {} if state is None else state.files, spec)
-        commit = None
+        _refuse_moved_tag(state, tag, changes)
+        url, commit = branch.url, None
         if state is not None and not dry_run:
-            commit = _send(branch, state, additions, changes)
+            changed = {change.name for change in changes}
+            url, commit = branch.send(
+                state,
+                [addition for addition in additions if addition.path_in_repo in changed],
+                [change.name for change in changes if change.action == "delete"],
+                message=message or f"Upload a build of platelet-em {__version__}",
+                tag=tag,
+                create_pr=create_pr,
+            )
     return PushResult(
         repo_id=branch.repo_id,
         branch=branch.branch,
-        url=branch.url,
-        is_new=is_new,
+        url=url,
+        is_new=before is None,
         is_new_branch=not has_branch,
         changes=tuple(changes),
         commit=commit,
+        tag=tag,
+        warning=origin_warning(record, spec),
         dry_run=dry_run,
     )
-
-
-def _read_checked_state(branch: HubBranch, *, private: bool) -> BranchState | None:
-    state = branch.read_state()
-    if state is not None:
-        branch.check_may_push(state, private=private)
-    return state
 
 
 def _ensure_built(
@@ -180,58 +217,110 @@ def _ensure_built(
     label_source: str | None,
     cache_dir: str | Path | None,
     spec: DatasetSpec,
-    *,
-    dry_run: bool,
 ) -> Path:
-    """The folder of a complete build, after building it if necessary."""
+    """The folder of a complete build, after building one where there is none."""
+    record = None
     if folder is not None:
         folder = user_path(folder)
-        for path in repository_files(folder, spec):
-            if not os.access(path, os.R_OK):
-                raise OutputError(f"{path}: cannot be read: check its permissions")
-        record = read_build(folder, spec)
-        if record is not None and data_dir is None:
-            if label_source not in (None, record["label_source"]):
-                raise ArgumentError(
-                    f"{folder}: contains {record['label_source']} labels, expected "
-                    f"{label_source}: build it again with `platelet-em build`, or leave out the "
-                    "label source"
-                )
-            return folder
-    label_source = label_source or LABEL_SOURCES[0]
-    if folder is None or data_dir is not None:
-        fingerprint = build_fingerprint(data_dir, label_source, cache_dir, spec)
-        folder = folder or download_folder(cache_dir) / f"built-{fingerprint}"
-        record = read_build(folder, spec)
-        if record is not None and record["fingerprint"] == fingerprint:
-            return folder
-        if record is not None and dry_run:
+        record = _read_complete(folder, spec)
+    if record is not None and label_source not in (None, record["label_source"]):
+        raise ArgumentError(
+            f"{folder}: contains {record['label_source']} labels, expected {label_source}: name "
+            "another folder, or leave out the label source"
+        )
+    label_source = label_source or (record or {}).get("label_source", LABEL_SOURCES[0])
+    if folder is None or (record is not None and data_dir is not None):
+        planned = plan_record(data_dir, label_source, cache_dir, spec)
+        if folder is None:
+            folder = download_folder(cache_dir) / f"built-{planned['fingerprint']}"
+            record = read_build(folder, spec)
+        elif record is not None and record.get("archive_md5") != planned["archive_md5"]:
             raise OutputError(
-                f"{folder}: contains a build from other archives, which a dry run does not "
-                "replace: name another folder, or leave out the archives to compare that build"
+                f"{folder}: contains a build from other archives: name another folder, or leave "
+                "out the archives to push that build"
             )
+    if record is not None:
+        return folder
     return build(
         folder, data_dir=data_dir, label_source=label_source, cache_dir=cache_dir, spec=spec
     )
 
 
-def _read_origin(folder: Path, spec: DatasetSpec) -> str:
-    """The origin of a build, "publisher" or "synthetic"."""
-    record = read_build(folder, spec)
-    if record is None:
-        raise OutputError(f"{folder}: has changed in the meantime: run the same command again")
-    return str(record["origin"])
+def _read_complete(folder: Path, spec: DatasetSpec) -> Record | None:
+    """The record of the build in a folder; None if no build has written a file there.
+
+    Raises:
+        OutputError: for a build that is incomplete or damaged: it is not built over, since
+            nothing here knows the archives that it was made from.
+    """
+    files = repository_files(folder, spec)
+    for path in files:
+        if not os.access(path, os.R_OK):
+            raise OutputError(f"{path}: cannot be read: check its permissions")
+    if not files or (record := read_build(folder, spec)) is not None:
+        return record if files else None
+    found = inspect_repository(folder, spec)
+    first = f"{found.problems[0]}" if found.problems else "its record is incomplete"
+    others = f", and {len(found.problems) - 1} more problems" if len(found.problems) > 1 else ""
+    origin = "the archives that it was made from"
+    if found.record.keys() >= {"archive", "archive_md5", "label_source"}:
+        archive, md5, labels = (
+            quote(found.record[key]) for key in ("archive", "archive_md5", "label_source")
+        )
+        origin = f"{archive} (MD5 {md5}), with {labels} labels"
+    raise OutputError(
+        f"{folder}: is no complete, undamaged build: {first}{others}: repair it by `platelet-em "
+        f"build` from {origin}, or push another folder"
+    )
 
 
-def _list_additions(folder: Path, spec: DatasetSpec) -> list[CommitOperationAdd]:
+def _list_additions(folder: Path, repo_id: str, spec: DatasetSpec) -> list[CommitOperationAdd]:
+    card = seal_card((folder / CARD).read_text("utf-8"), repo_id).encode()
     return [
-        CommitOperationAdd(path.relative_to(folder).as_posix(), path)
+        CommitOperationAdd(
+            path.relative_to(folder).as_posix(), card if path.name == CARD else path
+        )
         for path in repository_files(folder, spec)
     ]
 
 
+def _refuse_lost_data(
+    branch: HubBranch, state: BranchState, record: Record, folder: Path, *, overwrite_card: bool
+) -> None:
+    """Refuse to replace data by the sample, or a card that somebody has edited on the Hub."""
+    if record["origin"] == SYNTHETIC and state.is_ours and SYNTHETIC_MARK not in state.card:
+        raise OutputError(
+            f"{branch.repo_id}: contains the publisher's data, which the synthetic sample would "
+            "replace: choose another name"
+        )
+    there, here = unseal_card(state.card), unseal_card((folder / CARD).read_text("utf-8"))
+    if not overwrite_card and there and there != here and is_edited(state.card):
+        pushed = branch.find_pushed_card(state) or seal_card(here, branch.repo_id)
+        raise OutputError(
+            f"{branch.repo_id}: README.md was edited there, and this push would replace it:\n"
+            f"{_diff(pushed, state.card)}\ncopy what you want to keep into {folder / CARD}, then "
+            "push with --overwrite-card (in Python, overwrite_card=True)"
+        )
+
+
+def _diff(pushed: str, there: str) -> str:
+    """The first lines in which a card differs from the pushed one, without control characters."""
+    names = ("README.md as pushed", "README.md on the Hub")
+    lines = [*difflib.unified_diff(pushed.splitlines(), there.splitlines(), *names, "", "", 0, "")]
+    shown = ["".join(c if c.isprintable() else "?" for c in line[:100]) for line in lines]
+    more = [f"... and {len(lines) - _DIFF_LINES} more lines"] if len(lines) > _DIFF_LINES else []
+    return "\n".join([*shown[:_DIFF_LINES], *more])
+
+
+def _refuse_moved_tag(state: BranchState | None, tag: str | None, changes: list[Change]) -> None:
+    """Refuse a tag that exists, before anything is uploaded; one of this very commit is kept."""
+    target = None if state is None or tag is None else state.tags.get(tag)
+    if state is not None and target is not None and (changes or target != state.commit):
+        raise ArgumentError(f"tag: {tag} exists at another commit: choose another name")
+
+
 def _compare(
-    additions: Iterable[CommitOperationAdd], files: dict[str, RepoFile], spec: DatasetSpec
+    additions: list[CommitOperationAdd], files: dict[str, RepoFile], spec: DatasetSpec
 ) -> list[Change]:
     """The changes that make the files on the Hub equal to the local ones.
 
@@ -267,24 +356,6 @@ def _is_same(addition: CommitOperationAdd, file: RepoFile) -> bool:
     return hashlib.sha1(blob, usedforsecurity=False).hexdigest() == file.blob_id
 
 
-def _send(
-    branch: HubBranch,
-    state: BranchState,
-    additions: Iterable[CommitOperationAdd],
-    changes: Iterable[Change],
-) -> str | None:
-    """Create the branch, upload and commit; returns the commit's hash, None without changes."""
-    actions = {change.name: change.action for change in changes}
-    if not state.has_branch:
-        branch.create_branch(state)
-    if not actions:
-        return None
-    uploads = [addition for addition in additions if addition.path_in_repo in actions]
-    deletions = [name for name, action in actions.items() if action == "delete"]
-    message = f"Upload a build of platelet-em {__version__}"
-    return branch.commit(state, uploads, deletions, message)
-
-
-def _size(changes: Iterable[Change]) -> str:
+def _size(changes: list[Change]) -> str:
     size = sum(change.size for change in changes)
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"

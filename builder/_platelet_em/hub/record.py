@@ -14,12 +14,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from _platelet_em.errors import SchemaVersionError, quote
+from _platelet_em.facts import DatasetSpec
 from _platelet_em.hub.layout import CROISSANT
 from _platelet_em.rows.schema import SCHEMA_VERSION, Columns, json_features
 
 __all__ = [
+    "SYNTHETIC",
     "Record",
     "check_readable",
+    "find_origin",
+    "origin_warning",
     "parquet_metadata",
     "read_checksums",
     "read_record",
@@ -33,6 +37,9 @@ _METADATA_KEY = "platelet_em"
 
 _VERSION_KEY = "schema_version"
 
+SYNTHETIC = "synthetic"
+"""The `origin` of a build from the sample."""
+
 
 def parquet_metadata(columns: Columns, record: dict[str, str]) -> dict[str, str]:
     """Key-value metadata of a Parquet file: features for `datasets`, and the record.
@@ -45,6 +52,57 @@ def parquet_metadata(columns: Columns, record: dict[str, str]) -> dict[str, str]
         "huggingface": json.dumps({"info": {"features": json_features(columns)}}),
         _METADATA_KEY: json.dumps({_VERSION_KEY: SCHEMA_VERSION, **record}),
     }
+
+
+def find_origin(record: Record, spec: DatasetSpec) -> str:
+    """The `origin` of a build: whether its archive is the one that the publisher has published.
+
+    Args:
+        record: A record with `label_source`, `archive` and `archive_md5`. An `origin` in it counts
+            only if it is that of the sample: older versions did not compare checksums.
+        spec: The dataset.
+
+    Returns:
+        "synthetic", "publisher", "not the published archive", or, where no checksum is published,
+        "not checked".
+    """
+    if record.get("origin") == SYNTHETIC:
+        return SYNTHETIC
+    published = _published_md5(record, spec)
+    if published is None or not str(record.get("archive")).endswith(".zip"):
+        return "not checked"
+    matches = record.get("archive_md5") == published
+    return "publisher" if matches else "not the published archive"
+
+
+def origin_warning(record: Record, spec: DatasetSpec) -> str:
+    """One line for the user about a build that is not known to be of the publisher's data.
+
+    Returns:
+        The line; empty for a build from the published archive.
+    """
+    origin = find_origin(record, spec)
+    published = _published_md5(record, spec)
+    if origin == "publisher":
+        return ""
+    if origin == SYNTHETIC:
+        return "WARNING: the synthetic sample, not the publisher's data"
+    if origin != "not checked":
+        found = quote(record.get("archive_md5"))
+        return (
+            f"WARNING: not built from the published archive, whose MD5 is {published}, not {found}"
+        )
+    if published is None:
+        return (
+            "WARNING: built from an archive that cannot be checked: no checksum is published of it"
+        )
+    return "WARNING: built from an extracted folder, and a checksum is published only of the zip"
+
+
+def _published_md5(record: Record, spec: DatasetSpec) -> str | None:
+    """The checksum that the publisher states for the archive of a build, if there is one."""
+    label_source = record.get("label_source")
+    return next((a.md5 for a in spec.archives if a.label_source == label_source), None)
 
 
 def read_record(path: Path) -> Record | None:

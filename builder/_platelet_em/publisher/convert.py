@@ -16,7 +16,7 @@ from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.runs import clip, paint
 from _platelet_em.errors import ConversionError, MissingMemberError
 from _platelet_em.facts import PUBLISHED, DatasetSpec
-from _platelet_em.files import new_file, user_path
+from _platelet_em.files import new_file, refuse_existing, user_path
 from _platelet_em.publisher import label_json
 from _platelet_em.publisher.label_files import read_labels
 from _platelet_em.publisher.palettes import class_palettes, distinct_colors
@@ -37,6 +37,7 @@ def convert(
     form: str | None = None,
     semantic: bool | None = None,
     palette: str = "B",
+    force: bool = False,
     spec: DatasetSpec = PUBLISHED,
 ) -> None:
     """Convert a label file; the result gets its name only when it is complete.
@@ -48,13 +49,14 @@ def convert(
         semantic: Whether labels are classes (colors are those of a palette) or instances (colors
             stand for ids); None goes by the name of `source`.
         palette: Palette of the classes in an RGBA TIF, such as "A" or "B".
+        force: Whether to replace a file at `target`.
         spec: The dataset, whose classes and palettes are used.
 
     Raises:
         ConversionError: for a conversion that would lose ids, or an unknown form.
         LabelFormatError: for a damaged label file.
         MissingMemberError: for a source that cannot be read.
-        OutputError: for a target that cannot be written.
+        OutputError: for a target that cannot be written, or, without `force`, exists.
     """
     source, target = user_path(source), user_path(target)
     suffix = target.suffix.lower()
@@ -75,9 +77,11 @@ def convert(
             f"{target}: expected the suffix {'.json' if form == 'json' else '.tif'}, as the form "
             f"{form!r} requires"
         )
+    if not force:
+        refuse_existing(target)
     file = _open_label_file(source)
     labels = read_labels(file, str(source), classes_of=spec if semantic else None).labels
-    with new_file(target) as out:
+    with new_file(target, overwrite=force) as out:
         if form == "json":
             write_json(out, labels)
         else:

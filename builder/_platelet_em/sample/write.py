@@ -16,7 +16,7 @@ from _platelet_em.arrays.join import join_slices
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.errors import ArgumentError
 from _platelet_em.facts import PUBLISHED, SAMPLE_COMMENT, SEMANTIC, VolumeSpec
-from _platelet_em.files import new_file, user_path
+from _platelet_em.files import new_file, refuse_existing, user_path
 from _platelet_em.limits import MAX_PAGE, MAX_PAGES, MAX_VOXELS
 from _platelet_em.publisher.color_map import ENTRIES, mapped_colors
 from _platelet_em.publisher.convert import write_json, write_tif
@@ -40,6 +40,7 @@ def write_sample(
     size: int = 512,
     seed: int = 0,
     colors: int | None = None,
+    force: bool = False,
 ) -> list[Path]:
     """Write the two archives of a synthetic dataset, which can be given as `data_dir`.
 
@@ -51,6 +52,7 @@ def write_sample(
         colors: 256 writes the ids of the RGBA archive through a color map of 256 entries, as the
             publisher's writer does: ids share colors, and from 257 ids on some are background.
             None gives each id a color of its own.
+        force: Whether to replace archives that are there, when the new ones are complete.
 
     Returns:
         The paths of the archives.
@@ -58,7 +60,7 @@ def write_sample(
     Raises:
         ArgumentError: for a depth or size below 1, or larger than files that are read, a seed
             below 0, or another number of colors.
-        OutputError: if the folder cannot be written to.
+        OutputError: if the folder cannot be written to, or, without `force`, contains archives.
     """
     if depth < 1 or size < 1 or seed < 0:
         raise ArgumentError(
@@ -76,10 +78,17 @@ def write_sample(
         )
     folder = user_path(folder)
     targets = [folder / archive.file_name for archive in _SPEC.archives]
+    if not force:
+        for target in targets:
+            refuse_existing(target)
     with ExitStack() as opened:
         zips = {
             archive.label_source: opened.enter_context(
-                zipfile.ZipFile(opened.enter_context(new_file(target)), "w", zipfile.ZIP_DEFLATED)
+                zipfile.ZipFile(
+                    opened.enter_context(new_file(target, overwrite=force)),
+                    "w",
+                    zipfile.ZIP_DEFLATED,
+                )
             )
             for archive, target in zip(_SPEC.archives, targets, strict=True)
         }

@@ -1,0 +1,97 @@
+"""Exchange of a repository's files for those of a complete build: all of them, or none.
+
+Files are only renamed, within the folder of unfinished builds: the old ones into `aside`, which
+becomes `old` when it has all of them, then the new ones from `new` to their paths. A failure
+undoes every renaming. After a kill, all old or all new files are there, and the next build
+finishes the exchange.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from _platelet_em.errors import OutputError
+from _platelet_em.facts import DatasetSpec
+from _platelet_em.files import move_all
+from _platelet_em.hub.layout import STAGING, metadata_files, repository_files
+from _platelet_em.rows.make import CONFIG_NAMES
+
+__all__ = ["check_exchangeable", "exchange", "finish_exchange", "folders_of"]
+
+
+_NEW, _ASIDE, _OLD = "new", "aside", "old"
+
+
+def folders_of(out: Path, spec: DatasetSpec) -> list[Path]:
+    """The repository and its subfolders, whether or not they exist."""
+    folders = {out, *((out / name).parent for name in metadata_files(spec))}
+    return [*sorted(folders), *(out / config for config in CONFIG_NAMES)]
+
+
+def check_exchangeable(out: Path, spec: DatasetSpec) -> None:
+    """Refuse a repository whose files could not be renamed, before a build does any work.
+
+    Raises:
+        OutputError: for a subfolder that is read-only, or on another disk than the repository.
+    """
+    for folder in folders_of(out, spec):
+        if not folder.exists():
+            continue
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise OutputError(
+                f"{folder}: cannot be written: make it writable, or choose another folder"
+            )
+        if folder.stat().st_dev != out.stat().st_dev:
+            raise OutputError(
+                f"{folder}: expected a folder on the disk of {out}, found one on another disk, "
+                "to which a finished build cannot be renamed: remove the link, or build on that "
+                "disk"
+            )
+
+
+def exchange(out: Path, complete: Path, spec: DatasetSpec) -> None:
+    """Replace the repository in `out`, if there is one, by a complete build.
+
+    Args:
+        out: The repository.
+        complete: A folder within `out / STAGING` that contains all files of the build.
+        spec: The dataset.
+
+    Raises:
+        OSError: if a file cannot be renamed; all files are then where they were.
+    """
+    new = out / STAGING / _NEW
+    names = [path.relative_to(complete) for path in repository_files(complete, spec)]
+    _exchange(out, [(complete, new)], names, spec)
+
+
+def finish_exchange(out: Path, spec: DatasetSpec) -> None:
+    """Finish an exchange that was killed, if there is one.
+
+    Raises:
+        OSError: if a file cannot be renamed; all files are then where they were.
+    """
+    new, old = out / STAGING / _NEW, out / STAGING / _OLD
+    if new.is_dir():
+        _exchange(out, [], [path.relative_to(new) for path in repository_files(new, spec)], spec)
+    elif old.is_dir():
+        shutil.rmtree(old)
+
+
+def _exchange(
+    out: Path, moves: list[tuple[Path, Path]], names: list[Path], spec: DatasetSpec
+) -> None:
+    """Rename the files of `new` with these names; those that have left it are in the repository.
+
+    Both lists of files begin with the card. It is the first to go and the last to come, since a
+    repository with a card is complete.
+    """
+    new, aside, old = (out / STAGING / name for name in (_NEW, _ASIDE, _OLD))
+    if not old.is_dir():
+        aside.mkdir(exist_ok=True)
+        present = repository_files(out, spec)
+        moves += [(path, aside / path.relative_to(out)) for path in present]
+        moves.append((aside, old))
+    move_all([*moves, *((new / name, out / name) for name in reversed(names))])
+    shutil.rmtree(new)
+    shutil.rmtree(old)
