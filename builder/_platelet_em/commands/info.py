@@ -6,7 +6,8 @@ from pathlib import Path
 from _platelet_em.errors import MissingMemberError, PlateletEMError
 from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, DatasetSpec
 from _platelet_em.files import user_path
-from _platelet_em.hub.layout import count_files, data_files
+from _platelet_em.hub.layout import data_files
+from _platelet_em.hub.parquet import count_files
 from _platelet_em.hub.record import check_readable, origin_warning, read_record
 from _platelet_em.publisher.archive import find_source, needed_files
 from _platelet_em.publisher.cache import archive_urls, download_folder

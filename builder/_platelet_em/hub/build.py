@@ -20,7 +20,7 @@ from datasets.utils import tqdm
 
 from _platelet_em import __version__
 from _platelet_em.arrays.volume_view import VolumeView
-from _platelet_em.errors import OutputError, quote
+from _platelet_em.errors import OutputError, PlateletEMError, quote
 from _platelet_em.facts import PUBLISHED, SAMPLE_COMMENT, DatasetSpec, VolumeSpec
 from _platelet_em.files import exclusive_lock, new_file, user_path
 from _platelet_em.hub.card import draw_card_picture, render_card
@@ -42,7 +42,7 @@ from _platelet_em.hub.layout import (
     shard_name,
 )
 from _platelet_em.hub.record import SYNTHETIC, find_origin, parquet_metadata, read_record
-from _platelet_em.publisher.archive import Source, needed_files
+from _platelet_em.publisher.archive import Identity, Source, file_md5, needed_files
 from _platelet_em.publisher.cache import obtain
 from _platelet_em.publisher.volume import ArchiveVolume, open_images
 from _platelet_em.rows.config import Config
@@ -75,7 +75,8 @@ def plan_record(
 ) -> dict[str, str]:
     """The record that a build from these arguments would have; see `build`."""
     source = obtain(spec, label_source, data_dir, cache_dir)
-    return _make_record(source, label_source, spec)
+    identity = source.identity(needed_files(spec, label_source))
+    return _make_record(source, label_source, identity, spec)
 
 
 def build(
@@ -111,7 +112,8 @@ def build(
     out = user_path(out)
     _refuse_foreign(out, spec)
     source = obtain(spec, label_source, data_dir, cache_dir)
-    record = _make_record(source, label_source, spec)
+    identity = source.identity(needed_files(spec, label_source))
+    record = _make_record(source, label_source, identity, spec)
     with one_build_at_a_time(out):
         with _explain_write_errors(out):
             finish_exchange(out, spec)
@@ -119,7 +121,7 @@ def build(
         check_exchangeable(out, spec)
         if not force:
             _refuse_other_build(out, record, spec)
-        _build(out, source, record, spec)
+        _build(out, source, identity, record, spec)
     return out
 
 
@@ -150,10 +152,18 @@ def one_build_at_a_time(out: Path) -> Iterator[None]:
         yield
 
 
-def _build(out: Path, source: Source, record: dict[str, str], spec: DatasetSpec) -> None:
+def _build(
+    out: Path, source: Source, identity: Identity, record: dict[str, str], spec: DatasetSpec
+) -> None:
     staging = _open_staging(out, record["fingerprint"])
     for volume in spec.volumes:
         _write_volume(staging, source, volume, record, spec)
+        try:
+            source.check(identity, needed_files(spec, record["label_source"]))
+        except PlateletEMError:
+            # Its name says that it was made of the content before.
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
     contents = {
         picture_name(volume): draw_card_picture(staging, volume, spec) for volume in spec.volumes
     }
@@ -180,15 +190,16 @@ def _explain_write_errors(out: Path) -> Iterator[None]:
         ) from error
 
 
-def _make_record(source: Source, label_source: str, spec: DatasetSpec) -> dict[str, str]:
-    identity = source.identity(needed_files(spec, label_source)).md5
+def _make_record(
+    source: Source, label_source: str, identity: Identity, spec: DatasetSpec
+) -> dict[str, str]:
     archive = source.path.name if source.is_zip else "an extracted folder"
-    parts = [code_digest(), label_source, archive, identity]
+    parts = [code_digest(), label_source, archive, identity.md5]
     record = {
         "fingerprint": hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32],
         "label_source": label_source,
         "archive": archive,
-        "archive_md5": identity,
+        "archive_md5": identity.md5,
         "tool_version": __version__,
     }
     origin = SYNTHETIC if _is_sample(source, spec) else find_origin(record, spec)
@@ -276,9 +287,28 @@ def _write_volume(
         with tqdm(total=sum(f.stop - f.start for f in files), unit="row") as bar:
             for file in files:
                 bar.set_description(f"Writing {file.name}")
-                if not (staging / file.name).is_file():
+                if not _is_finished(staging / file.name):
                     _write_file(staging / file.name, opened, file, record, spec)
+                    _write_md5(staging / file.name)
                 bar.update(file.stop - file.start)
+
+
+def _is_finished(path: Path) -> bool:
+    """Whether a file has the content that an interrupted build has written."""
+    try:
+        with path.open("rb") as file:
+            return file_md5(file) == _md5_path(path).read_text(errors="replace")
+    except OSError:
+        return False
+
+
+def _write_md5(path: Path) -> None:
+    with new_file(_md5_path(path)) as out, path.open("rb") as file:
+        out.write(file_md5(file).encode())
+
+
+def _md5_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.md5")
 
 
 def _write_file(
@@ -289,7 +319,12 @@ def _write_file(
     with (
         new_file(path) as raw,
         pq.ParquetWriter(
-            raw, schema, compression="zstd", use_dictionary=False, write_page_index=True
+            raw,
+            schema,
+            compression="zstd",
+            use_dictionary=False,
+            write_page_index=True,
+            write_page_checksum=True,
         ) as writer,
     ):
         group: list[dict[str, Any]] = []

@@ -14,7 +14,8 @@ import _platelet_em
 from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.errors import ConversionError
 from _platelet_em.facts import DatasetSpec, VolumeSpec
-from _platelet_em.hub.layout import count_files, data_files, picture_name
+from _platelet_em.hub.layout import data_files, picture_name
+from _platelet_em.hub.parquet import count_files
 from _platelet_em.hub.read import open_volume
 from _platelet_em.hub.record import SYNTHETIC, origin_warning
 from _platelet_em.rows.intensity import GrayHistogram

@@ -1,13 +1,7 @@
 """The files of a Hub repository, by their names."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from _platelet_em.errors import ArchiveError
 from _platelet_em.facts import DatasetSpec, VolumeSpec
 from _platelet_em.rows.make import CONFIG_NAMES
 
@@ -16,9 +10,7 @@ __all__ = [
     "CROISSANT",
     "LOCK",
     "STAGING",
-    "count_files",
     "data_files",
-    "explain_damage",
     "is_built",
     "is_data_file",
     "is_repository_file",
@@ -65,35 +57,6 @@ def is_data_file(name: str, spec: DatasetSpec) -> bool:
     return str(path.parent) in CONFIG_NAMES and any(
         path.match(f"{volume.split}{_NUMBERS}") for volume in spec.volumes
     )
-
-
-@contextmanager
-def explain_damage(path: Path) -> Iterator[None]:
-    """Name the Parquet file that cannot be read in the block, and the remedy.
-
-    Raises:
-        ArchiveError: instead of Arrow's exceptions, which are of several classes.
-    """
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        raise ArchiveError(
-            f"{path}: expected Parquet that can be read: {error!s:.200}: build it again"
-        ) from error
-
-
-def count_files(files: list[Path]) -> tuple[int, int]:
-    """The number of rows in Parquet files, and their size in bytes.
-
-    Raises:
-        ArchiveError: for a file that is damaged.
-    """
-    rows = size = 0
-    for path in files:
-        with explain_damage(path):
-            rows += pq.read_metadata(path).num_rows
-        size += path.stat().st_size
-    return rows, size
 
 
 def picture_name(volume: VolumeSpec) -> str:

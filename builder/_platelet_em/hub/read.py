@@ -10,7 +10,8 @@ from _platelet_em.errors import ArchiveError, MissingMemberError, quote
 from _platelet_em.facts import SEMANTIC, DatasetSpec, VolumeSpec
 from _platelet_em.hf.formatter import PlateletEMFormatter
 from _platelet_em.hf.volume import Row, RowVolume
-from _platelet_em.hub.layout import data_files, explain_damage
+from _platelet_em.hub.layout import data_files
+from _platelet_em.hub.parquet import explain_damage, open_parquet
 from _platelet_em.hub.record import check_readable
 from _platelet_em.rows.make import SLICES
 
@@ -39,15 +40,15 @@ def open_volume(
     columns = ["image", SEMANTIC, *(instance.column for instance in spec.instances)]
     zs: list[Any] = []
     for path in files:
-        with explain_damage(path):
-            names = pq.read_schema(path).names
+        with explain_damage(path), open_parquet(path) as file:
+            names = file.schema_arrow.names
         if missing := [name for name in ("z", *columns) if name not in names]:
             raise ArchiveError(
                 f"{path}: expected the column {missing[0]!r}, got only {quote(names)}: build it "
                 "again"
             )
-        with explain_damage(path):
-            zs += pq.read_table(path, columns=["z"])["z"].to_pylist()
+        with explain_damage(path), open_parquet(path) as file:
+            zs += file.read(["z"])["z"].to_pylist()
     if not zs:
         raise MissingMemberError(
             f"{folder}: volume {volume.name}: expected rows of its slices, found none: build it "
@@ -86,7 +87,7 @@ class ParquetRows(Sequence[Row]):
     def __getitem__(self, index: Any) -> Any:
         path, group, i = self._groups[index]
         if self._kept != (path, group):
-            with explain_damage(path), pq.ParquetFile(path) as file:
+            with explain_damage(path), open_parquet(path) as file:
                 self._table = file.read_row_group(group, columns=self._columns)
             self._kept = path, group
         return PlateletEMFormatter().format_row(self._table.slice(i, 1))

@@ -18,6 +18,7 @@ from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.page import decode_page
 from _platelet_em.facts import SEMANTIC, DatasetSpec, InstanceSpec, VolumeSpec
 from _platelet_em.hub.integrity import Repository
+from _platelet_em.hub.parquet import open_parquet
 from _platelet_em.hub.read import ParquetRows
 from _platelet_em.publisher.organelles import measure_instances
 from _platelet_em.rows import preview, slices, volumes
@@ -266,7 +267,7 @@ def _read_rows(
         row = 0
         try:
             with (
-                pq.ParquetFile(path) as file,
+                open_parquet(path) as file,
                 tqdm(
                     total=file.metadata.num_rows, desc=description, unit="row", leave=False
                 ) as bar,
