@@ -21,7 +21,7 @@ def test_the_report_as_text(tmp_path, capsys):
         "16 errors, 10 remarks",
         "  ERROR agreement: 8, first in 50-instance-cell.json, z 0, y 25, x 33",
     ]
-    errors = [line for line in lines if line.startswith("  ERROR agreement: ")]
+    errors = [line for line in lines if line.startswith("  ERROR agreement: p")]
     assert errors[0] == (
         "  ERROR agreement: platelet-em/labels-instance/50-instance-cell.json: z 0, y 25, x 33: "
         "expected cell > 0 == semantic > 0, found cell 3 where the class is 0, and 1 such voxels "
