@@ -11,6 +11,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 import pytest
+from support import tiff_writer
 from support.programs import PROGRAMS
 
 import platelet_em
@@ -301,3 +302,29 @@ def test_registering_twice_changes_nothing(caplog):
     register_format()
     assert register_format() == "platelet_em"
     assert not caplog.records
+
+
+ODD_PAGES = {
+    **{f"orientation {o}": {274: o} for o in range(1, 9)},
+    "MinIsWhite": {262: 0},
+    "MinIsWhite, turned": {262: 0, 274: 6},
+    "fill order 2": {266: 2},
+    "predictor without compression": {317: 2},
+}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("name", ODD_PAGES)
+def test_a_page_with_odd_tags_is_the_same_map_style_streamed_and_after_map(name, dtype):
+    page = np.random.default_rng(0).integers(0, 2**16, (5, 8)).astype(dtype)
+    data = tiff_writer.write([page], ODD_PAGES[name])
+    features = datasets.Features({"image": datasets.Image()})
+    rows = datasets.Dataset.from_dict({"image": [{"bytes": data, "path": None}]}, features)
+    stream = rows.to_iterable_dataset()
+    found = rows.with_format("platelet_em")[0]["image"]
+    for other in (stream, stream.map(lambda row: row)):
+        np.testing.assert_array_equal(next(iter(other.with_format("platelet_em")))["image"], found)
+    plain = np.asarray(rows[0]["image"])
+    if dtype == np.uint16 and ODD_PAGES[name].get(262) == 0:
+        plain = 65535 - plain  # Pillow does not invert 16 bits
+    np.testing.assert_array_equal(found, plain)

@@ -103,7 +103,13 @@ def _is_encoded(value: Any) -> bool:
 
 
 def _to_page(value: Any) -> NDArray[Any]:
-    return np.asarray(value) if isinstance(value, Picture) else decode_page(value["bytes"])
+    if not isinstance(value, Picture):
+        return decode_page(value["bytes"])
+    page = np.asarray(value)
+    if getattr(value, "tag_v2", {}).get(262) == 0 and value.mode.startswith("I;16"):
+        # Pillow inverts MinIsWhite of 8 bits, and not of 16; `decode_page` inverts both.
+        page = np.iinfo(np.uint16).max - page
+    return page
 
 
 def _from_python(value: Any) -> Any:
