@@ -20,6 +20,7 @@ from support.programs import PROGRAMS
 
 import platelet_em
 from _platelet_em.commands.cli import main
+from _platelet_em.errors import ArchiveError
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub import build as build_module
 from _platelet_em.hub.build import build
@@ -338,3 +339,23 @@ def test_a_folder_whose_lock_cannot_be_created_is_named(flat_archives, tmp_path,
     words = r"repo/\.platelet-em\.lock: cannot be written: Permission denied: make its folder"
     with pytest.raises(platelet_em.OutputError, match=words):
         build(tmp_path / "repo", data_dir=flat_archives)
+
+
+def test_archives_that_are_exchanged_during_a_build_end_it(publication, tmp_path, monkeypatch):
+    folder = tmp_path / "archives"
+    folder.mkdir()
+    publication.zip(folder / "images_and_labels_json.zip", "json")
+    out = build(tmp_path / "repo", data_dir=folder)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    other = publisher.publication(seed=99)
+    write_file = build_module._write_file
+
+    def meddle(path, *arguments):
+        write_file(path, *arguments)
+        other.zip(tmp_path / "other.zip", "json")
+        (tmp_path / "other.zip").replace(folder / "images_and_labels_json.zip")
+
+    monkeypatch.setattr(build_module, "_write_file", meddle)
+    with pytest.raises(ArchiveError, match="its content has changed since the dataset was opened"):
+        build(out, data_dir=folder)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
