@@ -94,17 +94,13 @@ def read_first_tags(data: Any) -> dict[int, int] | None:
     end = begin + count * layout.entry.size
     if end > len(data):
         return None
+    # A short is in the lower half of its field. No function is called: each row comes by here.
     return {
-        tag: _integer(kind, values, value)
+        tag: (value if kind == _LONG else value & 0xFFFF)
+        if values == 1 and kind in (_SHORT, _LONG)
+        else -1
         for tag, kind, values, value in layout.entry.iter_unpack(memoryview(data)[begin:end])
     }
-
-
-def _integer(kind: int, values: int, field: int) -> int:
-    """The value of a little-endian entry that is one integer, a short in the lower half; or -1."""
-    if values != 1 or kind not in (_SHORT, _LONG):
-        return -1
-    return field if kind == _LONG else field & 0xFFFF
 
 
 def list_pages(file: IO[bytes]) -> list[int]:

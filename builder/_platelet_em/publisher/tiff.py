@@ -138,7 +138,7 @@ class TiffStack:
                     f"0, got {shape} and {page.dtype}: the file is damaged, or not a stack of "
                     "slices"
                 )
-            if (self._read_color_map(z) is not None) != self.has_colors:
+            if (read_color_map(page, name) is not None) != self.has_colors:
                 raise ImageFormatError(
                     f"{name}: its tag ColorMap has {'no ' * self.has_colors}colors, unlike that "
                     "of page 0: write all pages in one form"
