@@ -32,11 +32,18 @@ ENCODED_FIELDS = frozenset({"bytes", "path"})
 _STRING_TYPES = ("string", "large_string", "string_view")
 _BINARY_TYPES = ("binary", "large_binary", "binary_view")
 
-_is_list_of_others = tuple(
-    getattr(pa.types, name)
-    for name in ("is_fixed_size_list", "is_list_view", "is_large_list_view")
-    if hasattr(pa.types, name)
+_PLAIN_LISTS = frozenset(make(pa.null()).id for make in (pa.list_, pa.large_list))
+_OTHER_LISTS = frozenset(
+    [
+        pa.list_(pa.null(), 1).id,
+        *(
+            getattr(pa, name)(pa.null()).id
+            for name in ("list_view", "large_list_view")
+            if hasattr(pa, name)
+        ),
+    ]
 )
+"""Ids of the types of lists that other writers choose: of a fixed size, and views."""
 
 _DISORDER = "offsets that are not in order"
 
@@ -80,11 +87,7 @@ def _is_labels(arrow_type: pa.DataType) -> bool:
 
 
 def _is_list(arrow_type: pa.DataType) -> bool:
-    """Whether values are lists, of any of the types that other writers choose."""
-    return any(
-        is_type(arrow_type)
-        for is_type in (pa.types.is_list, pa.types.is_large_list, *_is_list_of_others)
-    )
+    return arrow_type.id in _PLAIN_LISTS or arrow_type.id in _OTHER_LISTS
 
 
 def _is_image(feature: Any, arrow_type: pa.DataType) -> bool:
@@ -272,7 +275,7 @@ def _split_lists(array: pa.Array) -> Iterator[pa.Array | None]:
 
 def _as_list(array: pa.Array) -> pa.Array:
     """A list array of the same items: lists of a fixed size have no offsets, views have others."""
-    if not any(is_type(array.type) for is_type in _is_list_of_others):
+    if array.type.id not in _OTHER_LISTS:
         return array
     array.validate(full=True)
     lengths = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False)
