@@ -7,7 +7,7 @@ memory, which gives the shape of the result, or NumPy's own exception.
 import abc
 import math
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,16 +18,49 @@ from _platelet_em.errors import quote
 __all__ = ["LazyArray", "as_slice"]
 
 
+def _dense_method(name: str) -> Callable[..., Any]:
+    """A method that decodes the whole array and calls NumPy's."""
+
+    def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return getattr(np.asarray(self), name)(*args, **kwargs)
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"As `numpy.ndarray.{name}`, of the whole array, which is decoded first."
+    return method
+
+
 class LazyArray(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
     """An array whose elements are decoded when they are read.
 
     `x[index]` equals `np.asarray(x)[index]` for every basic index (integers, slices, `...`,
     `None`), in value, shape, dtype and exception, and decodes only the elements that the index
     picks. Other indices decode the complete array first. Operators and comparisons are
-    elementwise.
+    elementwise. The usual methods of arrays (`max`, `astype`, `reshape`, ...) decode it, too, and
+    return what NumPy returns. Nothing can be assigned: `np.array(x)` is an array that can be
+    changed.
     """
 
     __slots__ = ()
+
+    all = _dense_method("all")
+    any = _dense_method("any")
+    argmax = _dense_method("argmax")
+    argmin = _dense_method("argmin")
+    copy = _dense_method("copy")
+    flatten = _dense_method("flatten")
+    item = _dense_method("item")
+    max = _dense_method("max")
+    mean = _dense_method("mean")
+    min = _dense_method("min")
+    nonzero = _dense_method("nonzero")
+    ravel = _dense_method("ravel")
+    reshape = _dense_method("reshape")
+    squeeze = _dense_method("squeeze")
+    std = _dense_method("std")
+    sum = _dense_method("sum")
+    swapaxes = _dense_method("swapaxes")
+    tolist = _dense_method("tolist")
+    transpose = _dense_method("transpose")
 
     __hash__ = None  # type: ignore[assignment]  # elementwise equality, as for arrays
 
@@ -59,6 +92,26 @@ class LazyArray(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
     def size(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
+
+    @property
+    def T(self) -> NDArray[Any]:  # noqa: N802  # NumPy's name
+        """The whole array with its axes in reverse order, decoded."""
+        transposed: NDArray[Any] = np.asarray(self).T
+        return transposed
+
+    def astype(self, dtype: DTypeLike, **options: Any) -> NDArray[Any]:
+        """As `numpy.ndarray.astype`, of the whole array, which is decoded first.
+
+        Raises:
+            LabelRangeError: for an id that does not fit the dtype, where NumPy would change it.
+        """
+        converted: NDArray[Any] = np.asarray(self, dtype=dtype).astype(dtype, **options)
+        return converted
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError(
+            f"{type(self).__name__} cannot be changed: assign to an array of it, np.array(x)"
+        )
 
     def __len__(self) -> int:
         return self.shape[0]
