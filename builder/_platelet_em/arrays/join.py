@@ -41,4 +41,6 @@ def join_slices(slices: Sequence[LazyLabels]) -> LazyLabels:
             )
             whole[at] = values
     shape = (len(slices), *slices[0].shape)
-    return LazyLabels.from_runs(shape, ids, resolve(Runs.join(parts)), properties)
+    joined = LazyLabels.from_runs(shape, ids, resolve(Runs.join(parts)), properties)
+    joined.class_names = slices[0].class_names
+    return joined

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from _platelet_em.arrays import display
 from _platelet_em.arrays.kernels import Bytes, Int64s
 from _platelet_em.arrays.label_columns import (
     BORDER,
@@ -53,6 +54,10 @@ class LazyLabels(LazyArray):
         rle: RLE string of each instance (`LazyLabels.rle` documents the format).
         properties: Instance properties by name, one value per instance.
 
+    Attributes:
+        class_names: Names of the classes that the property `class_id` counts, for display only;
+            empty if they are not known.
+
     Raises:
         LabelFormatError: at once, for a shape, ids or properties that do not fit each other; for
             strings that are no RLE of this shape, when they are parsed.
@@ -63,7 +68,7 @@ class LazyLabels(LazyArray):
     """
 
     __module__ = "platelet_em"  # what messages and pickles name
-    __slots__ = ("_buffer", "_ids", "_parsed", "_properties", "_shape")
+    __slots__ = ("_buffer", "_ids", "_parsed", "_properties", "_shape", "class_names")
 
     def __init__(
         self,
@@ -81,6 +86,7 @@ class LazyLabels(LazyArray):
         self._shape = parse_shape(shape, "labels: shape")
         self._ids = parse_ids(ids)
         self._ids.setflags(write=False)
+        self.class_names: tuple[str, ...] = ()
         self._buffer = None
         self._parsed: Runs | None = None
         self._properties: dict[str, NDArray[Any]] | Callable[[], Mapping[str, ArrayLike]] = (
@@ -99,6 +105,7 @@ class LazyLabels(LazyArray):
         text: Bytes,
         offsets: Int64s,
         properties: Properties | None = None,
+        class_names: Sequence[str] = (),
     ) -> "LazyLabels":
         """From RLE strings in one buffer, as in an Arrow string array; nothing is copied.
 
@@ -109,11 +116,13 @@ class LazyLabels(LazyArray):
             offsets: int64 (n + 1,), where each string begins and ends.
             properties: Instance properties, or a function that returns them, called when they
                 are asked for.
+            class_names: Names of the classes, see `LazyLabels`.
         """
         new = cls.__new__(cls)
         new._set_fields(shape, ids, properties)
         check_offsets(text, offsets, len(new._ids))
         new._buffer = (text, offsets)
+        new.class_names = tuple(class_names)
         return new
 
     @classmethod
@@ -194,7 +203,8 @@ class LazyLabels(LazyArray):
     def __reduce__(self) -> Any:
         text, offsets = self._buffer or text_buffer(self.rle)
         text = text[offsets[0] : offsets[-1]].copy()
-        state = (self._shape, self._ids, text, offsets - offsets[0], self._property_arrays)
+        offsets = offsets - offsets[0]
+        state = (self._shape, self._ids, text, offsets, self._property_arrays, self.class_names)
         return LazyLabels.from_buffer, state
 
     # --- the array ---
@@ -219,7 +229,11 @@ class LazyLabels(LazyArray):
         return self._ids.nbytes + int(offsets[-1] - offsets[0])
 
     def __repr__(self) -> str:
-        return f"LazyLabels(shape={self._shape}, {len(self._ids)} instances)"
+        return f"LazyLabels(shape={self._shape}, {display.describe_instances(self)})"
+
+    def _repr_html_(self) -> str:
+        facts = {"instances": display.describe_instances(self)}
+        return display.to_html(self, facts, display.draw_ids(self))
 
     def __contains__(self, value: Any) -> bool:
         if not np.isscalar(value):
@@ -370,7 +384,9 @@ class LazyLabels(LazyArray):
     ) -> "LazyLabels":
         """New labels of the instances at `index`, with their properties."""
         properties = {name: values[index] for name, values in self._property_arrays.items()}
-        return LazyLabels.from_runs(shape, self._ids[index], runs, properties)
+        new = LazyLabels.from_runs(shape, self._ids[index], runs, properties)
+        new.class_names = self.class_names
+        return new
 
     def _unknown(self, id: int) -> KeyError:  # noqa: A002  # as in mask
         return KeyError(f"no instance has the id {id}; there are {quote(self._ids.tolist())}")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from _platelet_em.arrays import display
 from _platelet_em.arrays.lazy import LazyArray, as_slice
 from _platelet_em.arrays.memory import check_room
 from _platelet_em.arrays.page import decode_page, view_page
@@ -74,6 +75,9 @@ class LazyStack(LazyArray):
 
     def __repr__(self) -> str:
         return f"LazyStack(shape={self.shape}, dtype={self.dtype}, {self.nbytes} bytes encoded)"
+
+    def _repr_html_(self) -> str:
+        return display.to_html(self, {}, display.draw_gray(self))
 
     def __reduce__(self) -> Any:
         pages = [p if isinstance(p, np.ndarray) else bytes(p) for p in self._pages]

@@ -62,7 +62,7 @@ def read_values(name: str, feature: Any, array: pa.Array) -> list[Any] | None:
         pa.ArrowException: for a damaged array.
     """
     if _is_labels(array.type):
-        return _read_labels(array)
+        return _read_labels(array, _class_names(feature))
     if _is_image(feature, array.type):
         mode = getattr(feature, "mode", None)
         encoded = _read_encoded(array)
@@ -178,7 +178,15 @@ def _to_array(page: Any, i: int) -> NDArray[Any]:
 # --- labels -----------------------------------------------------------------------------------
 
 
-def _read_labels(array: pa.StructArray) -> list[LazyLabels | None]:
+def _class_names(feature: Any) -> list[str]:
+    """Names of the classes that the field `class_id` of labels counts; empty if not known."""
+    fields = getattr(feature, "feature", feature)  # datasets 3 has a Sequence of a dictionary
+    field = fields.get("class_id") if isinstance(fields, dict) else None
+    names: list[str] = getattr(_item(field), "names", None) or []
+    return names
+
+
+def _read_labels(array: pa.StructArray, class_names: list[str]) -> list[LazyLabels | None]:
     """The labels of each row; their strings and properties stay in Arrow's buffers."""
     array.validate()
     shapes, ids, strings = (_as_list(array.field(name)) for name in LABEL_FIELDS)
@@ -198,7 +206,7 @@ def _read_labels(array: pa.StructArray) -> list[LazyLabels | None]:
         begin, end = string_bounds[i : i + 2]
         buffer = _string_buffer(string_values.slice(begin, end - begin))
         properties = functools.partial(_read_properties, array, i)
-        result.append(LazyLabels.from_buffer(shape[i], labels, *buffer, properties))
+        result.append(LazyLabels.from_buffer(shape[i], labels, *buffer, properties, class_names))
     return result
 
 

@@ -88,9 +88,9 @@ class LabeledVolume:
                     self._labels[SEMANTIC],
                     self._labels.get(parent.column) if parent else None,
                 )
-                self._labels[instance.column] = LazyLabels.from_runs(
-                    shape, found.ids, found.runs, properties
-                )
+                merged = LazyLabels.from_runs(shape, found.ids, found.runs, properties)
+                merged.class_names = spec.class_names
+                self._labels[instance.column] = merged
 
     @property
     def kinds(self) -> tuple[str, ...]:
