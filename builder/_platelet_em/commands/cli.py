@@ -49,6 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _print_error("interrupted")
         return 130
+    except MemoryError as error:
+        if options.debug:
+            raise
+        _print_error(f"platelet-em: {_describe_shortage(error)}")
+        return 1
     except Exception as error:
         if options.debug:
             raise
@@ -57,6 +62,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_error(f"platelet-em: {kind}{error}")
         return 1
     return code
+
+
+def _describe_shortage(error: MemoryError) -> str:
+    """What to do about too little memory; errors of this package say it themselves."""
+    if isinstance(error, PlateletEMError):
+        return str(error)
+    found = f" ({error})" if str(error) else ""
+    return (
+        f"this process may not have more memory{found}: end other programs, or raise the limit "
+        "(ulimit -v, or that of the job or container)"
+    )
 
 
 # --- output -----------------------------------------------------------------------------------
