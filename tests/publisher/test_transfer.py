@@ -1,6 +1,5 @@
 """Downloads: continued, repeated, bounded and refused."""
 
-import io
 import json
 import random
 import socket
@@ -77,11 +76,11 @@ def test_a_silent_server_is_asked_again(get, server, monkeypatch):
 
 
 def test_a_slow_server_is_not_asked_again(get, server, monkeypatch):
-    monkeypatch.setattr(connection, "STALL_S", 0.2)
+    monkeypatch.setattr(connection, "STALL_S", 0.5)
     begin = time.monotonic()
     monkeypatch.setattr(connection, "MIN_PROGRESS", 10)
-    assert get(ranged(CONTENT[:300], pace=10)) == CONTENT[:300]
-    assert time.monotonic() - begin > 0.4
+    assert get(ranged(CONTENT[:600], pace=10)) == CONTENT[:600]
+    assert time.monotonic() - begin > 1
     assert len(server.asked) == 1
 
 
@@ -372,11 +371,6 @@ def test_no_compression_is_accepted(get, server):
     assert server.asked_for("Accept-Encoding") == ["identity"]
 
 
-def test_compressed_responses_are_refused(get):
-    with pytest.raises(DownloadError, match="/a answered with the encoding 'gzip', expected id"):
-        get(plain(CONTENT, Content_Encoding="gzip"))
-
-
 def test_text_of_a_server_is_quoted_in_one_short_line(get, server):
     def rude(handler):
         handler.wfile.write(b"HTTP/1.1 404 \x1b[31m\x85" + b"no " * 1000 + b"\r\n\r\n")
@@ -468,22 +462,6 @@ def test_redirects_to_anything_but_https_are_refused(location, get, server, tmp_
         get(plain(status=302, Location=location))
     assert len(server.asked) == 1
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("first", ["https://example.org/a.zip", "http://127.0.0.1/a.zip"])
-def test_https_is_never_downgraded(first, partial, monkeypatch):
-    # There is no certificate for an https server, so its response is simulated.
-    def redirect(session, address, **options):
-        answer = module.requests.Response()
-        answer.raw = io.BytesIO()
-        secure = address.startswith("https:")
-        answer.headers["Location"] = "http://localhost/" if secure else "https://example.org/"
-        answer.status_code = 302
-        return answer
-
-    monkeypatch.setattr(module.requests.Session, "get", redirect)
-    with pytest.raises(DownloadError, match=rf"^{first} leads to http://localhost/, which is not"):
-        download(first, partial, "a.zip")
 
 
 def test_a_url_without_https_is_refused(partial, waits, tmp_path):

@@ -16,7 +16,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies, select_proxy
 
-from _platelet_em.errors import DownloadError, quote
+from _platelet_em.errors import DownloadError
 
 __all__ = [
     "STALL_S",
@@ -180,22 +180,20 @@ def open_url(session: Session, url: str, headers: dict[str, str]) -> requests.Re
     session.clock.restart()
     address, is_secure = url, False
     for _ in range(_MAX_REDIRECTS):
+        is_secure = _check_scheme(address, url, is_secure)
         try:
-            is_secure = _check_scheme(address, url, is_secure)
             response = session.get(
                 address, headers=headers, stream=True, timeout=(_CONNECT_S, STALL_S)
             )
-            # As `requests` reads it, in UTF-8 as well.
-            location = requests.Session.get_redirect_target(session, response)
-            if location is None:
+            if not response.is_redirect:
                 return response
-            address = urljoin(address, location)
-        except DownloadError:
-            raise
-        # `from None`: the text of these errors has addresses in it, with secrets.
+            with response:
+                # As `requests` reads it, in UTF-8 as well.
+                location = requests.Session.get_redirect_target(session, response)
+            address = urljoin(address, location or "")
+        # `from None`, here and below: the text of these errors has addresses in it, with secrets.
         except (OSError, urllib3.exceptions.HTTPError, ValueError) as error:
             raise _explain(error, url, address) from None
-        response.close()
     raise DownloadError(f"{show_url(url)} redirects more than {_MAX_REDIRECTS} times")
 
 
@@ -210,11 +208,15 @@ def _check_scheme(address: str, url: str, is_secure: bool) -> bool:
     Returns:
         Whether this one or an address before it is https.
     """
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+        is_loopback = parts.scheme == "http" and parts.hostname in _LOOPBACK
+    except ValueError as error:
+        raise _explain(error, url, address) from None
     if parts.scheme == "https":
         _check_certificates(url)
         return True
-    if is_secure or parts.scheme != "http" or parts.hostname not in _LOOPBACK:
+    if is_secure or not is_loopback:
         raise DownloadError(
             f"{show_url(url)} leads to {one_line(show_url(address))}, which is not https: refused"
         )
@@ -241,7 +243,7 @@ def _check_certificates(url: str) -> None:
         reason = error.strerror if path.exists() else "there is no such file"
         raise DownloadError(
             f"{show_url(url)} could not be downloaded: the environment variable {name} names "
-            f"{quote(str(path))}, expected a file of trusted certificates: {reason}: correct the "
+            f"{str(path)!r}, expected a file of trusted certificates: {reason}: correct the "
             "variable, or unset it"
         ) from error
 
