@@ -7,6 +7,7 @@ import tracemalloc
 
 import pytest
 import requests
+import trustme
 from support.faulty_http import (
     FaultyServer,
     bytes_sent,
@@ -52,6 +53,19 @@ def impatient(monkeypatch):
     """A request may take 0.3 s without progress, and is sent twice."""
     monkeypatch.setattr(connection, "STALL_S", 0.3)
     monkeypatch.setattr(transfer, "RETRIES", 1)
+
+
+@pytest.fixture(scope="session")
+def authority():
+    """A certificate authority that nobody knows."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def secure_server(authority, no_settings):
+    """A running https server, with a certificate of the authority."""
+    with running(FaultyServer(authority.issue_cert("127.0.0.1"))) as started:
+        yield started
 
 
 def by_requests(url):

@@ -14,7 +14,6 @@ import time
 from contextlib import contextmanager
 
 import pytest
-import trustme
 
 
 def plain(body=b"", status=200, **headers):
@@ -215,19 +214,6 @@ def no_settings(monkeypatch):
         monkeypatch.delenv(name.upper(), raising=False)
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(scope="session")
-def authority():
-    """A certificate authority that nobody knows."""
-    return trustme.CA()
-
-
-@pytest.fixture
-def secure_server(authority, no_settings):
-    """A running https server, with a certificate of the authority."""
-    with running(FaultyServer(authority.issue_cert("127.0.0.1"))) as started:
-        yield started
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from datasets.utils import disable_progress_bars
+from datasets.utils import disable_progress_bars, tqdm
 
 from _platelet_em.commands.arguments import parse_arguments, sample_options
 from _platelet_em.commands.info import describe
@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: with code 2 for arguments that are not accepted, with 0 after `--help`.
     """
     options = parse_arguments(arguments)
+    # Its thread redraws bars that stand still. Where no thread can be started, tqdm would warn.
+    tqdm.monitor_interval = 0
     if sys.stderr is None:
         disable_progress_bars()  # there is no stream to draw them on
     try:
