@@ -17,7 +17,7 @@ from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from support import plain, publisher, verified, versions
 from support.clients import hub, with_us, without_us  # noqa: F401  # fixtures for all modules
-from support.faulty_http import server, waits  # noqa: F401  # fixtures for all modules
+from support.faulty_http import no_settings, server, waits  # noqa: F401  # fixtures for all modules
 from support.programs.check_rows import KINDS
 
 import platelet_em

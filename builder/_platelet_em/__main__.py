@@ -15,6 +15,16 @@ def run() -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)  # noqa: T201  # a command's output
         return 130
+    except Exception as error:  # too little memory shows in many ways
+        if "--debug" in sys.argv:
+            raise
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        print(  # noqa: T201
+            f"platelet-em: cannot be started ({reason}): this process has too little memory, or "
+            "the installation is damaged, see --debug",
+            file=sys.stderr,
+        )
+        return 1
     return main()
 
 

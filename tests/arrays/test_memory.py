@@ -67,6 +67,15 @@ def test_freed_memory_is_kept_once_per_process(monkeypatch):
     assert len(allocated) == 1
 
 
+def test_memory_that_cannot_be_kept_is_no_error(monkeypatch):
+    def refuse(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(memory.np, "empty", refuse)
+    keep_freed_memory.cache_clear()
+    keep_freed_memory()
+
+
 def test_arrow_allocates_from_the_system_within_the_block_and_as_before_after_it():
     before = pa.default_memory_pool().backend_name
     system = pa.system_memory_pool()

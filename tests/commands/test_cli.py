@@ -175,3 +175,14 @@ def test_paths_that_the_terminal_cannot_show_are_escaped(tmp_path, monkeypatch):
 def test_an_interruption_of_the_imports_ends_with_130():
     done = run_in_process(PROGRAMS / "interrupt_import.py")
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+@pytest.mark.parametrize("error", ["MemoryError()", "ImportError('planted')", "SystemError('x')"])
+def test_a_failure_of_the_imports_is_one_sentence(error):
+    done = run_in_process(PROGRAMS / "interrupt_import.py", error)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"platelet-em: cannot be started ({error.partition('(')[0]}")
+    done = run_in_process(PROGRAMS / "interrupt_import.py", error, "--debug")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr

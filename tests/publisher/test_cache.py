@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,6 +85,45 @@ def wait_for(condition):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+# Addresses and certificates of the user
+
+
+def test_a_token_of_a_mirror_stays_behind_the_name_of_the_archive(server, tmp_path, monkeypatch):
+    path = f"/copies/{NAME}?token=hunter2&dl=1"
+    url = server.answer(path, ranged(CONTENT))
+    mirror = url.replace(NAME, "").replace("//", "//me:hunter2@", 1)
+    monkeypatch.setenv(MIRRORS, mirror)
+    assert fetch(archive_at("https://192.0.2.1/"), tmp_path).read_bytes() == CONTENT
+    assert server.asked == [path]
+    assert server.asked_for("Authorization") == ["Basic bWU6aHVudGVyMg=="]
+
+
+@pytest.mark.parametrize("content", [b"PK no", b"<html>", b"no", None])
+def test_a_mirror_that_fails_is_named_without_its_password(
+    content, server, tmp_path, monkeypatch, caplog
+):
+    found = plain(b"", 404) if content is None else plain(content)
+    url = server.answer(f"/{NAME}?token=hunter2", found)
+    monkeypatch.setenv(MIRRORS, url.replace(NAME, "").replace("//", "//me:hunter2@", 1))
+    with pytest.raises(
+        (DownloadError, ChecksumError),
+        match=rf"^http://\*\*\*@127.*/{NAME}\?token=\*\*\* .*; http",
+    ) as caught:
+        fetch(archive_at(server.url("/gone")), tmp_path)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value)) + caplog.text
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_missing_certificates_are_not_blamed_on_the_cache(
+    name, tmp_path, no_settings, monkeypatch
+):
+    monkeypatch.setenv(name, "/gone/corporation.pem")
+    reason = f"variable {name} names '/gone/corporation.pem', expected .* there is no such file"
+    with pytest.raises(DownloadError, match=reason) as caught:
+        fetch(archive_at("https://192.0.2.1/a.zip"), tmp_path)
+    assert "cache" not in str(caught.value)
 
 
 # Downloads to the cache

@@ -1,6 +1,5 @@
 """Downloads: continued, repeated, bounded and refused."""
 
-import io
 import json
 import random
 import socket
@@ -11,6 +10,7 @@ import pytest
 from support.faulty_http import endless, hang_up, plain, ranged, silent
 
 from _platelet_em.errors import DownloadError, OutputError
+from _platelet_em.publisher import connection
 from _platelet_em.publisher import transfer as module
 from _platelet_em.publisher.transfer import MAX_BYTES, MAX_REQUESTS, RETRIES, PartialFile, download
 
@@ -70,16 +70,17 @@ def test_a_download_interrupted_in_a_chunk_is_continued(get, server):
 
 
 def test_a_silent_server_is_asked_again(get, server, monkeypatch):
-    monkeypatch.setattr(module, "_TIMEOUT_S", (5, 0.2))
+    monkeypatch.setattr(connection, "STALL_S", 0.2)
     assert get(silent, ranged(CONTENT, send=HALF, end="stall"), ranged(CONTENT)) == CONTENT
     assert server.asked_for("Range") == [None, None, f"bytes={HALF}-"]
 
 
 def test_a_slow_server_is_not_asked_again(get, server, monkeypatch):
-    monkeypatch.setattr(module, "_TIMEOUT_S", (5, 0.2))
+    monkeypatch.setattr(connection, "STALL_S", 0.5)
     begin = time.monotonic()
-    assert get(ranged(CONTENT[:300], pace=10)) == CONTENT[:300]
-    assert time.monotonic() - begin > 0.4
+    monkeypatch.setattr(connection, "MIN_PROGRESS", 10)
+    assert get(ranged(CONTENT[:600], pace=10)) == CONTENT[:600]
+    assert time.monotonic() - begin > 1
     assert len(server.asked) == 1
 
 
@@ -100,6 +101,7 @@ def test_retries_without_progress_are_bounded(get, server, partial, waits):
 def test_retries_that_bring_one_byte_each_are_bounded(get, server, monkeypatch):
     assert 10 < MAX_REQUESTS < 1000
     monkeypatch.setattr(module, "MAX_REQUESTS", 20)
+    monkeypatch.setattr(connection, "MIN_PROGRESS", 1)
     with pytest.raises(DownloadError, match=r"the connection broke after 20 of 753000 bytes"):
         get(ranged(CONTENT, send=1))
     assert len(server.asked) == 20
@@ -107,7 +109,7 @@ def test_retries_that_bring_one_byte_each_are_bounded(get, server, monkeypatch):
 
 def test_progress_resets_the_number_of_retries(get, server, waits):
     lost = [hang_up] * (RETRIES - 1)
-    assert get(*lost, ranged(CONTENT, send=9), *lost, ranged(CONTENT)) == CONTENT
+    assert get(*lost, ranged(CONTENT, send=1024), *lost, ranged(CONTENT)) == CONTENT
     assert [round(w) for w in waits] == [0, 2, 4, 0, 2, 4, 8]
 
 
@@ -369,11 +371,6 @@ def test_no_compression_is_accepted(get, server):
     assert server.asked_for("Accept-Encoding") == ["identity"]
 
 
-def test_compressed_responses_are_refused(get):
-    with pytest.raises(DownloadError, match="/a answered with the encoding 'gzip', expected id"):
-        get(plain(CONTENT, Content_Encoding="gzip"))
-
-
 def test_text_of_a_server_is_quoted_in_one_short_line(get, server):
     def rude(handler):
         handler.wfile.write(b"HTTP/1.1 404 \x1b[31m\x85" + b"no " * 1000 + b"\r\n\r\n")
@@ -393,7 +390,7 @@ def test_a_closed_connection_is_reported(get, server):
 
 
 def test_a_server_that_never_answers_is_reported(get, server, monkeypatch):
-    monkeypatch.setattr(module, "_TIMEOUT_S", (5, 0.1))
+    monkeypatch.setattr(connection, "STALL_S", 0.1)
     with pytest.raises(DownloadError, match=r"in spite of retries: no response in time$"):
         get(silent)
     assert len(server.asked) == 1 + RETRIES
@@ -460,26 +457,11 @@ def test_relative_redirects_are_resolved(server, partial):
 )
 def test_redirects_to_anything_but_https_are_refused(location, get, server, tmp_path):
     found = location if not location.startswith("//") else f"http:{location}"
+    found = found.replace("127.0.0.1@", r"\*\*\*@")
     with pytest.raises(DownloadError, match=f"/a leads to {found}, which is not https: refused"):
         get(plain(status=302, Location=location))
     assert len(server.asked) == 1
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("first", ["https://example.org/a.zip", "http://127.0.0.1/a.zip"])
-def test_https_is_never_downgraded(first, partial, monkeypatch):
-    # There is no certificate for an https server, so its response is simulated.
-    def redirect(session, address, **options):
-        answer = module.requests.Response()
-        answer.raw = io.BytesIO()
-        secure = address.startswith("https:")
-        answer.headers["Location"] = "http://localhost/" if secure else "https://example.org/"
-        answer.status_code = 302
-        return answer
-
-    monkeypatch.setattr(module.requests.Session, "get", redirect)
-    with pytest.raises(DownloadError, match=rf"^{first} leads to http://localhost/, which is not"):
-        download(first, partial, "a.zip")
 
 
 def test_a_url_without_https_is_refused(partial, waits, tmp_path):

@@ -1,11 +1,17 @@
-"""An HTTP server on this machine whose answers are wrong or break off as a test demands."""
+"""HTTP and HTTPS servers on this machine whose answers are wrong or break off as a test demands.
+
+They also serve as a proxy.
+"""
 
 import http.server
 import re
+import shutil
 import socket
+import ssl
 import struct
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -74,6 +80,44 @@ def endless(handler):
         handler.wfile.write(b"PK" * (1 << 16))
 
 
+def bytes_sent(data):
+    """These bytes as the whole answer, status line included."""
+
+    def answer(handler):
+        handler.wfile.write(data)
+
+    return answer
+
+
+def for_ever(start, again, pause=0.0):
+    """An answer that begins with some bytes, and repeats others until the client gives up."""
+
+    def answer(handler):
+        handler.wfile.write(start)
+        while not handler.server.closing.wait(pause):
+            handler.wfile.write(again)
+
+    return answer
+
+
+def tunnel(handler):
+    """As a proxy does: connects the client to the server that it names."""
+    host, _, port = handler.path.partition(":")
+    with socket.create_connection((host, int(port))) as there, there.makefile("rwb", 0) as far:
+        handler.head(200, {})
+
+        def send_back():
+            shutil.copyfileobj(far, handler.wfile)
+            handler.connection.shutdown(socket.SHUT_RDWR)
+
+        back = threading.Thread(target=send_back)
+        back.start()
+        while data := handler.connection.recv(1 << 16):
+            far.write(data)
+        there.shutdown(socket.SHUT_WR)
+        back.join()
+
+
 def silent(handler):
     """Accepts the request, and sends nothing."""
     handler.server.closing.wait()
@@ -90,6 +134,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         answers = self.server.answers.get(self.path, [plain(b"not here", 404)])
         (answers[0] if len(answers) == 1 else answers.pop(0))(self)
 
+    do_CONNECT = do_GET  # noqa: N815
+
     def head(self, status, headers):
         self.send_response(status)
         for name, value in headers.items():
@@ -104,8 +150,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 class FaultyServer(http.server.ThreadingHTTPServer):
     """Gives the answers of a path one after the other, and repeats the last one."""
 
-    def __init__(self):
+    def __init__(self, certificate=None):
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.scheme = "http"
+        if certificate is not None:
+            self.scheme = "https"
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            certificate.configure_cert(context)
+            # The thread of the connection does the handshake, not the one that accepts.
+            self.socket = context.wrap_socket(
+                self.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.answers, self.asked, self.seen_headers = {}, [], []
         self.closing = threading.Event()
 
@@ -113,7 +168,7 @@ class FaultyServer(http.server.ThreadingHTTPServer):
         """Print nothing: a client that refuses an answer closes the connection."""
 
     def url(self, path):
-        return f"http://127.0.0.1:{self.server_port}{path}"
+        return f"{self.scheme}://127.0.0.1:{self.server_port}{path}"
 
     def answer(self, path, *answers):
         self.answers[path] = list(answers)
@@ -130,19 +185,35 @@ class FaultyServer(http.server.ThreadingHTTPServer):
         return [headers[header] for headers in self.seen_headers]
 
 
+@contextmanager
+def running(server):
+    """The server, answering in threads of its own."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.closing.set()
+            server.shutdown()
+            thread.join()
+
+
 @pytest.fixture
-def server(monkeypatch):
+def server(no_settings):
     """A running server, which clients use without a proxy."""
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
+    with running(FaultyServer()) as started:
+        yield started
+
+
+@pytest.fixture
+def no_settings(monkeypatch):
+    """No environment variables about proxies and certificates."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    with FaultyServer() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield running
-        running.closing.set()
-        running.shutdown()
-        thread.join()
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

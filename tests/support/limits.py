@@ -6,6 +6,7 @@
 import hashlib
 import json
 import os
+import resource
 import subprocess
 import sys
 
@@ -44,6 +45,31 @@ def outcomes(cases, *path):
     missing = [name for name in cases if name not in found]
     assert done.returncode == 0, f"ended with {done.returncode} at {missing[:1]}: {done.stderr}"
     return found
+
+
+def run_command(room, *arguments, stack=8):
+    """Run the command `platelet-em` in little memory.
+
+    Args:
+        room: MiB of address space beyond that of the process after its imports.
+        arguments: Of the command.
+        stack: MiB of address space that each new thread takes.
+    """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def set_stack():
+        _, most = resource.getrlimit(resource.RLIMIT_STACK)
+        resource.setrlimit(resource.RLIMIT_STACK, (stack << 20, most))
+
+    return subprocess.run(
+        [sys.executable, PROGRAMS / "run_in_little_memory.py", str(room), *map(str, arguments)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=1200,  # a process that hangs fails the test
+        preexec_fn=set_stack,
+    )
 
 
 def digest(array):

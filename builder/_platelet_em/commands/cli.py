@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from datasets.utils import disable_progress_bars
+from datasets.utils import disable_progress_bars, tqdm
 
 from _platelet_em.commands.arguments import parse_arguments, sample_options
 from _platelet_em.commands.info import describe
@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: with code 2 for arguments that are not accepted, with 0 after `--help`.
     """
     options = parse_arguments(arguments)
+    # Its thread redraws bars that stand still. Where no thread can be started, tqdm would warn.
+    tqdm.monitor_interval = 0
     if sys.stderr is None:
         disable_progress_bars()  # there is no stream to draw them on
     try:
@@ -49,6 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _print_error("interrupted")
         return 130
+    except MemoryError as error:
+        if options.debug:
+            raise
+        _print_error(f"platelet-em: {_describe_shortage(error)}")
+        return 1
     except Exception as error:
         if options.debug:
             raise
@@ -57,6 +64,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_error(f"platelet-em: {kind}{error}")
         return 1
     return code
+
+
+def _describe_shortage(error: MemoryError) -> str:
+    """What to do about too little memory; errors of this package say it themselves."""
+    if isinstance(error, PlateletEMError):
+        return str(error)
+    found = f" ({error})" if str(error) else ""
+    return (
+        f"this process may not have more memory{found}: end other programs, or raise the limit "
+        "(ulimit -v, or that of the job or container)"
+    )
 
 
 # --- output -----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from _platelet_em.errors import ArchiveError
 
-__all__ = ["count_files", "explain_damage", "open_parquet"]
+__all__ = ["count_files", "explain_damage", "open_parquet", "read_column", "read_group"]
 
 
 @contextmanager
@@ -22,9 +22,12 @@ def explain_damage(path: Path) -> Iterator[None]:
 
     Raises:
         ArchiveError: instead of Arrow's exceptions, which are of several classes.
+        MemoryError: if there is too little memory, which is no fault of the file.
     """
     try:
         yield
+    except MemoryError:  # Arrow's is an ArrowException, too
+        raise
     except (OSError, pa.ArrowException) as error:
         raise ArchiveError(
             f"{path}: expected Parquet that can be read: {error!s:.200}: build it again"
@@ -34,11 +37,24 @@ def explain_damage(path: Path) -> Iterator[None]:
 def open_parquet(path: Path) -> pq.ParquetFile:
     """A Parquet file whose pages are verified when they are read; to be closed by the caller.
 
+    It is read without threads, here and below: where one cannot be started, as under a limit of
+    memory, Arrow fails, ends the process, or waits for it for ever.
+
     Raises:
         OSError: for a file that cannot be opened.
         pa.ArrowException: for a damaged one.
     """
-    return pq.ParquetFile(path, page_checksum_verification=True)
+    return pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
+
+
+def read_column(file: pq.ParquetFile, name: str) -> pa.ChunkedArray:
+    """A column of a file."""
+    return file.read([name], use_threads=False)[name]
+
+
+def read_group(file: pq.ParquetFile, group: int, columns: list[str]) -> pa.Table:
+    """Columns of a row group."""
+    return file.read_row_group(group, columns=columns, use_threads=False)
 
 
 def count_files(files: list[Path]) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from _platelet_em.facts import SEMANTIC, DatasetSpec, VolumeSpec
 from _platelet_em.hf.formatter import PlateletEMFormatter
 from _platelet_em.hf.volume import Row, RowVolume
 from _platelet_em.hub.layout import data_files
-from _platelet_em.hub.parquet import explain_damage, open_parquet
+from _platelet_em.hub.parquet import explain_damage, open_parquet, read_column, read_group
 from _platelet_em.hub.record import check_readable
 from _platelet_em.rows.make import SLICES
 
@@ -48,7 +48,7 @@ def open_volume(
                 "again"
             )
         with explain_damage(path), open_parquet(path) as file:
-            zs += file.read(["z"])["z"].to_pylist()
+            zs += read_column(file, "z").to_pylist()
     if not zs:
         raise MissingMemberError(
             f"{folder}: volume {volume.name}: expected rows of its slices, found none: build it "
@@ -88,6 +88,6 @@ class ParquetRows(Sequence[Row]):
         path, group, i = self._groups[index]
         if self._kept != (path, group):
             with explain_damage(path), open_parquet(path) as file:
-                self._table = file.read_row_group(group, columns=self._columns)
+                self._table = read_group(file, group, self._columns)
             self._kept = path, group
         return PlateletEMFormatter().format_row(self._table.slice(i, 1))

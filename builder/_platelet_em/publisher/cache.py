@@ -19,6 +19,7 @@ from _platelet_em.errors import (
 from _platelet_em.facts import Archive, DatasetSpec
 from _platelet_em.files import exclusive_lock, user_path
 from _platelet_em.publisher.archive import Source, file_md5, find_source, open_source
+from _platelet_em.publisher.connection import show_url
 from _platelet_em.publisher.transfer import PartialFile, download
 from _platelet_em.publisher.volume import ArchiveVolume
 
@@ -42,8 +43,13 @@ def download_folder(cache_dir: str | Path | None = None) -> Path:
 def archive_urls(archive: Archive) -> list[str]:
     """The URLs to try for an archive, in order: the user's mirrors, then the publisher."""
     named = (mirror.strip() for mirror in os.environ.get(MIRRORS, "").split(","))
-    mirrors = [f"{mirror.rstrip('/')}/{archive.file_name}" for mirror in named if mirror]
-    return [*mirrors, archive.url]
+    return [*(_file_url(mirror, archive) for mirror in named if mirror), archive.url]
+
+
+def _file_url(mirror: str, archive: Archive) -> str:
+    """The URL of an archive in a folder; a query, which may be a token, stays at the end."""
+    folder, mark, query = mirror.partition("?")
+    return f"{folder.rstrip('/')}/{archive.file_name}{mark}{query}"
 
 
 def obtain(
@@ -188,7 +194,7 @@ def _download_from(url: str, archive: Archive, target: Path, spec: DatasetSpec) 
             partial.delete()
             raise
     try:
-        _check(partial.path, archive, url, spec)
+        _check(partial.path, archive, show_url(url), spec)
     except (DownloadError, ChecksumError):
         partial.delete()
         raise

@@ -2,10 +2,11 @@
 
 A download that was interrupted continues where it stopped, also in another process: the partial
 file stays, with a note of where its bytes come from. Requests are repeated a bounded number of
-times, a bounded number of bytes is accepted, and only https is followed. The content of a complete
-file is not checked here.
+times, and a bounded number of bytes is accepted. What may go wrong with one request is the matter
+of connection.py. The content of a complete file is not checked here.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -14,11 +15,9 @@ import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from http import HTTPStatus
-from http.client import HTTPException
 from pathlib import Path
 from time import sleep
 from typing import IO, Any, NoReturn
-from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
@@ -27,6 +26,14 @@ from urllib3.util import Retry
 
 from _platelet_em.errors import DownloadError, OutputError, quote
 from _platelet_em.files import PARTIAL_SUFFIX
+from _platelet_em.publisher import connection
+from _platelet_em.publisher.connection import (
+    Session,
+    TemporaryError,
+    one_line,
+    open_url,
+    show_url,
+)
 
 __all__ = ["MAX_BYTES", "MAX_REQUESTS", "RETRIES", "PartialFile", "download"]
 
@@ -34,23 +41,20 @@ MAX_BYTES = 1 << 30
 """Largest file that is accepted, in bytes; the publisher's archives have less than 100 MB."""
 
 RETRIES = 4
-"""Repeated requests in a row that bring no new byte; their waits add up to about 15 s."""
+"""Repeated requests in a row without progress; their waits add up to about 15 s."""
 
 MAX_REQUESTS = 200
 """Requests of one call, even if each of them brings a few bytes."""
 
-_TIMEOUT_S = (20, 60)
-"""Seconds to connect, and between two reads: a slow server is fine, a silent one is not."""
-
 _MAX_WAIT_S = 60.0
 """Longest Retry-After that is obeyed."""
 
-_MAX_REASON = 80
 _CHUNK = 1 << 18
-_MAX_REDIRECTS = 10
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _RETRY_STATUSES = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)")
+_ENCODINGS = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd"})
+"""Content encodings that change the bytes. Object stores send back any other word they were given
+with a file, and mean nothing by it."""
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +64,7 @@ class _Origin:
     """Where the bytes of a partial file come from.
 
     Attributes:
-        url: The URL that was requested, before redirects.
+        url: The URL that was requested, before redirects; its SHA-256 if there are secrets in it.
         validator: The value for If-Range: the server's ETag or modification date of the file;
             None if it sends neither.
         length: Size of the complete file in bytes; None if the server does not send it.
@@ -115,18 +119,6 @@ class PartialFile:
         self._note.unlink(missing_ok=True)
 
 
-class _TemporaryError(Exception):
-    """A failure that another request may not meet; never leaves this module.
-
-    Attributes:
-        response: The server's response, if there was one; it may have a Retry-After.
-    """
-
-    def __init__(self, reason: str, response: requests.Response | None = None) -> None:
-        super().__init__(reason)
-        self.response = response
-
-
 def download(url: str, partial: PartialFile, label: str) -> None:
     """Download a URL completely, or continue a download of the same URL.
 
@@ -141,7 +133,7 @@ def download(url: str, partial: PartialFile, label: str) -> None:
         OSError: if the partial file cannot be written.
     """
     try:
-        with requests.Session() as session, partial.path.open("ab") as file:
+        with Session() as session, partial.path.open("ab") as file:
             _Download(session, url, partial, file).run(label)
             file.flush()
             os.fsync(file.fileno())
@@ -153,15 +145,18 @@ def download(url: str, partial: PartialFile, label: str) -> None:
 class _Download:
     """One call of `download`: its open file, and the origin of what the file contains."""
 
-    def __init__(
-        self, session: requests.Session, url: str, partial: PartialFile, file: IO[bytes]
-    ) -> None:
+    def __init__(self, session: Session, url: str, partial: PartialFile, file: IO[bytes]) -> None:
         self._session = session
         self._url = url
+        self._shown = show_url(url)
         self._partial = partial
         self._file = file
         origin = partial.read_origin()
-        self._origin = origin if origin and origin.url == url else None
+        is_secret = self._shown != url
+        self._noted_url = (
+            hashlib.sha256(url.encode(errors="surrogatepass")).hexdigest() if is_secret else url
+        )
+        self._origin = origin if origin and origin.url == self._noted_url else None
 
     @property
     def _size(self) -> int:
@@ -176,22 +171,22 @@ class _Download:
             for _ in range(MAX_REQUESTS):
                 try:
                     self._request(bar)
-                except _TemporaryError as error:
+                except TemporaryError as error:
                     failure = error
                 else:
                     return
-                if self._size > largest:
+                if self._size - largest >= connection.MIN_PROGRESS:
                     retry, largest = all_retries, self._size
                 try:
-                    retry = retry.increment("GET", self._url)
+                    retry = retry.increment("GET", self._shown)
                 except urllib3.exceptions.MaxRetryError:
                     break
                 wait = _wait_s(retry, failure.response)
                 bar.clear()
-                _log.warning("%s: %s: trying again in %.0f s", self._url, failure, wait)
+                _log.warning("%s: %s: trying again in %.0f s", self._shown, failure, wait)
                 sleep(wait)
         raise DownloadError(
-            f"{self._url} could not be downloaded, in spite of retries: {failure}"
+            f"{self._shown} could not be downloaded, in spite of retries: {failure}"
         ) from failure
 
     def _request(self, bar: Any) -> None:
@@ -205,9 +200,9 @@ class _Download:
             headers["Range"] = f"bytes={size}-"
             if self._origin.validator:
                 headers["If-Range"] = self._origin.validator
-        with _open(self._session, self._url, headers) as response:
+        with open_url(self._session, self._url, headers) as response:
             if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and size:
-                if _content_range(response) == (None, size):
+                if _content_range(response) == (None, None, size):
                     return
                 self._start_over("the server has no bytes after those that were received")
             self._check_response(response)
@@ -217,35 +212,46 @@ class _Download:
     def _check_response(self, response: requests.Response) -> None:
         """Refuse what is not the file: errors, web pages, compressed responses."""
         status = response.status_code
-        answer = _one_line(f"{status} {response.reason or ''}")
+        answer = one_line(f"{status} {response.reason or ''}")
         if status in _RETRY_STATUSES or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise _TemporaryError(f"the server answered {answer}", response)
+            raise TemporaryError(f"the server answered {answer}", response)
+        if status < HTTPStatus.OK:
+            raise DownloadError(
+                f"{self._shown} answered {answer}, an interim answer where the file was expected: "
+                "try another network, or a mirror"
+            )
         if status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
             raise DownloadError(
-                f"{self._url} answered {answer}: the link may be dead or restricted"
+                f"{self._shown} answered {answer}: the link may be dead or restricted"
             )
         if "html" in response.headers.get("Content-Type", "").lower():
             raise DownloadError(
-                f"{self._url} answered with a web page, not an archive: the link may be dead"
+                f"{self._shown} answered with a web page, not an archive: the link may be dead"
             )
-        encoding = response.headers.get("Content-Encoding", "identity").lower()
-        if encoding != "identity":
+        encoding = response.headers.get("Content-Encoding", "")
+        if not _ENCODINGS.isdisjoint(re.split(r"[\s,]+", encoding.lower())):
             raise DownloadError(
-                f"{self._url} answered with the encoding {quote(encoding)}, expected identity"
+                f"{self._shown} answered with the encoding {quote(encoding)}, expected identity, "
+                "which was asked for: the server, or a proxy, compresses what it should not"
             )
 
     def _check_origin(self, response: requests.Response, size: int) -> None:
         """Accept a response that starts the file, or continues it after `size` bytes."""
-        is_continued = response.status_code == HTTPStatus.PARTIAL_CONTENT
+        is_partial = response.status_code == HTTPStatus.PARTIAL_CONTENT
+        is_continued = is_partial and not _is_complete(response)
         if is_continued:
-            start, length = _content_range(response)
+            start, _, length = _content_range(response)
             if not self._origin or not size or start != size:
-                self._start_over(f"the server sent bytes from {start}, not from {size}")
+                expected = f"the bytes from {size} on" if size else "the complete file"
+                self._start_over(
+                    "the server answered 206 Partial Content with the range "
+                    f"{quote(response.headers.get('Content-Range'))}, expected {expected}"
+                )
             origin = self._origin.confirm(_validator(response), length)
             if origin is None:
                 self._start_over("the file on the server has changed since the interruption")
         else:
-            origin = _Origin(self._url, _validator(response), _content_length(response))
+            origin = _Origin(self._noted_url, _validator(response), _content_length(response))
         if origin.length is not None:
             self._check_size(origin.length)
             self._check_free_space(origin.length - (size if is_continued else 0))
@@ -258,7 +264,7 @@ class _Download:
     def _start_over(self, reason: str) -> NoReturn:
         """Give up the bytes received so far; the next request asks for all."""
         self._origin = None
-        raise _TemporaryError(reason)
+        raise TemporaryError(reason)
 
     def _empty(self) -> None:
         self._file.seek(0)
@@ -269,7 +275,7 @@ class _Download:
         if size > MAX_BYTES:
             self._empty()
             raise DownloadError(
-                f"{self._url} gives {size} bytes or more, expected an archive of at most "
+                f"{self._shown} gives {size} bytes or more, expected an archive of at most "
                 f"{MAX_BYTES} bytes"
             )
 
@@ -292,51 +298,19 @@ class _Download:
             while chunk := response.raw.read1(_CHUNK, decode_content=False):
                 self._file.write(chunk)
                 self._check_size(self._size)
+                self._session.clock.receive(len(chunk))
                 bar.update(len(chunk))
         except urllib3.exceptions.ReadTimeoutError as error:
-            raise _TemporaryError(
-                f"no bytes for {_TIMEOUT_S[1]} s, after {self._size} {of_length}"
+            raise TemporaryError(
+                f"less than {connection.MIN_PROGRESS} bytes in {connection.STALL_S:g} s, after "
+                f"{self._size} {of_length}"
             ) from error
         except urllib3.exceptions.HTTPError as error:
-            raise _TemporaryError(
-                f"the connection broke after {self._size} {of_length}"
-            ) from error
+            raise TemporaryError(f"the connection broke after {self._size} {of_length}") from error
         if length is not None and self._size < length:
-            raise _TemporaryError(f"the response ended after {self._size} {of_length}")
+            raise TemporaryError(f"the response ended after {self._size} {of_length}")
         if not self._size:
-            raise _TemporaryError("the response is empty")
-
-
-def _open(session: requests.Session, url: str, headers: dict[str, str]) -> requests.Response:
-    """Send a GET request and follow its redirects, never from https to anything else.
-
-    Plain http is accepted on this machine, for tests. The redirects are not left to `requests`,
-    which reads their bodies, however long.
-    """
-    address, is_secure = url, False
-    for _ in range(_MAX_REDIRECTS):
-        try:
-            parts = urlsplit(address)
-            is_secure = is_secure or parts.scheme == "https"
-            is_loopback = parts.scheme == "http" and parts.hostname in _LOOPBACK
-            if parts.scheme != "https" and (is_secure or not is_loopback):
-                raise DownloadError(
-                    f"{url} leads to {_one_line(address)}, which is not https: refused"
-                )
-            response = session.get(
-                address, headers=headers, stream=True, timeout=_TIMEOUT_S, allow_redirects=False
-            )
-            if not response.is_redirect:
-                return response
-            address = urljoin(address, response.headers["Location"])
-        except ValueError as error:  # the URL, or that of a redirect, is invalid
-            raise DownloadError(f"{url} could not be downloaded: {_cause(error)}") from error
-        except requests.Timeout as error:
-            raise _TemporaryError("no response in time") from error
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise _TemporaryError(_cause(error)) from error
-        response.close()
-    raise DownloadError(f"{url} redirects more than {_MAX_REDIRECTS} times")
+            raise TemporaryError("the response is empty")
 
 
 def _content_length(response: requests.Response) -> int | None:
@@ -344,11 +318,21 @@ def _content_length(response: requests.Response) -> int | None:
     return int(header) if re.fullmatch(r"\d{1,18}", header, re.ASCII) else None
 
 
-def _content_range(response: requests.Response) -> tuple[int | None, int | None]:
-    """First byte and total size from Content-Range, None for what it does not state."""
+def _content_range(response: requests.Response) -> tuple[int | None, int | None, int | None]:
+    """First and last byte and total size from Content-Range, None for what it does not state."""
     found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    first, _, total = found.groups() if found else (None, None, None)
-    return (int(first) if first else None, int(total) if total and total != "*" else None)
+    first, last, total = found.groups() if found else (None, None, None)
+    return (
+        int(first) if first else None,
+        int(last) if last else None,
+        int(total) if total and total != "*" else None,
+    )
+
+
+def _is_complete(response: requests.Response) -> bool:
+    """Whether a response of status 206 is certainly the complete file."""
+    first, last, total = _content_range(response)
+    return (first, last) == (0, (total or 0) - 1) and _content_length(response) == total
 
 
 def _validator(response: requests.Response) -> str | None:
@@ -367,18 +351,3 @@ def _wait_s(retry: Retry, response: requests.Response | None) -> float:
         with suppress(urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
             retry_after = retry.get_retry_after(response.raw)
     return min(retry_after or retry.get_backoff_time(), _MAX_WAIT_S)
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost cause of an exception, without the addresses of objects."""
-    chain = (OSError, ValueError, HTTPException, urllib3.exceptions.HTTPError)
-    while isinstance(inner := error.__cause__ or error.__context__, chain):
-        error = inner
-    text = _one_line(str(error).split("] ", 1)[-1].split("object at 0x", 1)[0])
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _one_line(text: str) -> str:
-    """Text of a server for a message: printable, on one line, and short."""
-    printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    return " ".join(printable.split())[:_MAX_REASON]

@@ -18,7 +18,7 @@ from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.page import decode_page
 from _platelet_em.facts import SEMANTIC, DatasetSpec, InstanceSpec, VolumeSpec
 from _platelet_em.hub.integrity import Repository
-from _platelet_em.hub.parquet import open_parquet
+from _platelet_em.hub.parquet import open_parquet, read_group
 from _platelet_em.hub.read import ParquetRows
 from _platelet_em.publisher.organelles import measure_instances
 from _platelet_em.rows import preview, slices, volumes
@@ -313,4 +313,4 @@ def _read_group(file: pq.ParquetFile, group: int) -> dict[str, pa.ChunkedArray]:
                 f"{_MAX_COLUMN} are read"
             )
     names = file.schema_arrow.names
-    return {name: file.read_row_group(group, columns=[name])[name] for name in names}
+    return {name: read_group(file, group, [name])[name] for name in names}

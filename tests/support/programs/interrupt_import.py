@@ -1,4 +1,7 @@
-"""Runs the command `platelet-em`, and interrupts it while it imports its modules."""
+"""Runs the command `platelet-em`, which fails while it imports its modules.
+
+Arguments: the exception, by default that of Ctrl-C, and arguments of the command.
+"""
 
 import sys
 
@@ -8,7 +11,7 @@ from _platelet_em.__main__ import run
 class Interrupter:
     def find_spec(self, name, *_):
         if name == "_platelet_em.commands.cli":
-            raise KeyboardInterrupt
+            raise eval(sys.argv[1]) if sys.argv[1:] else KeyboardInterrupt
 
 
 sys.meta_path.insert(0, Interrupter())
