@@ -3,6 +3,7 @@
 import re
 
 import datasets
+import pyarrow as pa
 import pytest
 from support import limits
 
@@ -11,6 +12,7 @@ from _platelet_em.errors import ArchiveError
 from _platelet_em.hub.parquet import explain_damage
 
 SHORTAGE = (
+    r"platelet-em: .+: cannot be read \(.*\): this process may not have as much memory .*|"
     r"platelet-em: this process may not have more memory( \(.*\))?: end other programs, or raise "
     r"the limit \(ulimit -v, or that of the job or container\)"
 )
@@ -56,8 +58,12 @@ def test_debug_shows_where_memory_is_missing(small, tmp_path):
     assert "Traceback" in done.stderr
 
 
-def test_a_shortage_of_memory_is_not_blamed_on_a_file(tmp_path):
-    with pytest.raises(MemoryError, match="planted"), explain_damage(tmp_path):
-        raise MemoryError("planted")
+@pytest.mark.parametrize("error", [MemoryError, pa.ArrowMemoryError])
+def test_a_shortage_of_memory_is_not_blamed_on_a_file_alone(error, tmp_path):
+    reason = (
+        r"cannot be read \(planted\): this process may not have as much memory as it takes; if"
+    )
+    with pytest.raises(ArchiveError, match=reason), explain_damage(tmp_path):
+        raise error("planted")
     with pytest.raises(ArchiveError, match="expected Parquet"), explain_damage(tmp_path):
         raise OSError("planted")

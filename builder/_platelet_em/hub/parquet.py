@@ -22,12 +22,14 @@ def explain_damage(path: Path) -> Iterator[None]:
 
     Raises:
         ArchiveError: instead of Arrow's exceptions, which are of several classes.
-        MemoryError: if there is too little memory, which is no fault of the file.
     """
     try:
         yield
-    except MemoryError:  # Arrow's is an ArrowException, too
-        raise
+    except MemoryError as error:  # Arrow's is an ArrowException, too
+        raise ArchiveError(
+            f"{path}: cannot be read ({error!s:.200}): this process may not have as much memory "
+            "as it takes; if it may, the file is damaged: build it again"
+        ) from error
     except (OSError, pa.ArrowException) as error:
         raise ArchiveError(
             f"{path}: expected Parquet that can be read: {error!s:.200}: build it again"

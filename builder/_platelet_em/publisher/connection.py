@@ -19,10 +19,10 @@ from requests.utils import get_environ_proxies, select_proxy
 from _platelet_em.errors import DownloadError
 
 __all__ = [
+    "MIN_PROGRESS",
     "STALL_S",
     "Session",
     "TemporaryError",
-    "hide_secrets",
     "one_line",
     "open_url",
     "show_url",
@@ -111,6 +111,8 @@ class _TimedReader(io.RawIOBase):
 
 
 class _TimedResponse(HTTPResponse):
+    """A response, from a server or from a proxy, that reads until the clock has run out."""
+
     def __init__(self, clock: _Clock, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         self.fp = io.BufferedReader(_TimedReader(clock, sock, self.fp.detach()))
