@@ -13,7 +13,7 @@ from datasets.utils import disable_progress_bars
 from _platelet_em.commands.arguments import parse_arguments, sample_options
 from _platelet_em.commands.info import describe
 from _platelet_em.commands.show import show
-from _platelet_em.errors import OutputError, PlateletEMError
+from _platelet_em.errors import OutputError, PlateletEMError, printable
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub.build import build
 from _platelet_em.hub.layout import data_files
@@ -67,7 +67,7 @@ class _OutputClosedError(Exception):
 
 
 def _print(line: object) -> None:
-    """Print a line of a command's output.
+    """Print a line of a command's output; control characters in it are escaped.
 
     Raises:
         _OutputClosedError: if nobody reads it any more.
@@ -77,7 +77,7 @@ def _print(line: object) -> None:
     if stream is None:
         return
     try:
-        print(_encodable(line, stream.encoding), file=stream, flush=True)
+        print(_encodable(printable(str(line)), stream.encoding), file=stream, flush=True)
     except OSError as error:
         # Python would write what is in the buffer once more when it ends, and fail again.
         with Path(os.devnull).open("w") as nowhere:
@@ -92,13 +92,15 @@ def _print_error(line: str) -> None:
     stream = sys.stderr
     if stream is not None:
         with contextlib.suppress(OSError):
-            print(_encodable(line, stream.encoding), file=stream, flush=True)
+            # Further lines are indented: none that comes from a file looks like ours.
+            text = printable(line, keep="\n").replace("\n", "\n  ")
+            print(_encodable(text, stream.encoding), file=stream, flush=True)
 
 
-def _encodable(line: object, encoding: str | None) -> str:
+def _encodable(line: str, encoding: str | None) -> str:
     """The line with what the encoding lacks escaped: paths may hold any character."""
     encoding = encoding or "utf-8"
-    return str(line).encode(encoding, "backslashreplace").decode(encoding)
+    return line.encode(encoding, "backslashreplace").decode(encoding)
 
 
 # --- commands ---------------------------------------------------------------------------------
@@ -185,7 +187,9 @@ def _convert(options: argparse.Namespace) -> None:
 
 def _verify(options: argparse.Namespace) -> int:
     report = verify(options.paths)
-    lines = [report.to_json()] if options.json else report.lines(verbose=options.verbose)
+    lines = (
+        report.to_json().splitlines() if options.json else report.lines(verbose=options.verbose)
+    )
     for line in lines:
         _print(line)
     return 1 if report.errors else 0

@@ -11,9 +11,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from _platelet_em.errors import ArchiveError
+from _platelet_em.errors import ArchiveError, PlateletEMError
+from _platelet_em.files import check_regular
 
-__all__ = ["count_files", "explain_damage", "open_parquet"]
+__all__ = ["count_files", "explain_damage", "open_parquet", "read_metadata", "read_schema"]
 
 
 @contextmanager
@@ -25,6 +26,8 @@ def explain_damage(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except PlateletEMError:
+        raise
     except (OSError, pa.ArrowException) as error:
         raise ArchiveError(
             f"{path}: expected Parquet that can be read: {error!s:.200}: build it again"
@@ -35,10 +38,23 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     """A Parquet file whose pages are verified when they are read; to be closed by the caller.
 
     Raises:
-        OSError: for a file that cannot be opened.
+        OSError: for a file that cannot be opened, or is no regular file.
         pa.ArrowException: for a damaged one.
     """
+    check_regular(path)
     return pq.ParquetFile(path, page_checksum_verification=True)
+
+
+def read_schema(path: Path) -> pa.Schema:
+    """The Arrow schema of a file, its metadata included; raises as `open_parquet` does."""
+    check_regular(path)
+    return pq.read_schema(path)
+
+
+def read_metadata(path: Path) -> pq.FileMetaData:
+    """Row groups and sizes of a file; raises as `open_parquet` does."""
+    check_regular(path)
+    return pq.read_metadata(path)
 
 
 def count_files(files: list[Path]) -> tuple[int, int]:
@@ -50,6 +66,6 @@ def count_files(files: list[Path]) -> tuple[int, int]:
     rows = size = 0
     for path in files:
         with explain_damage(path):
-            rows += pq.read_metadata(path).num_rows
+            rows += read_metadata(path).num_rows
         size += path.stat().st_size
     return rows, size

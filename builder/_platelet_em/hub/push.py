@@ -176,7 +176,7 @@ def push(
     built = _ensure_built(folder, data_dir, label_source, cache_dir, spec)
     # Nobody builds in a folder that cannot be written to.
     with one_build_at_a_time(built) if os.access(built, os.W_OK) else nullcontext():
-        if (record := read_build(built, spec)) is None:
+        if (record := read_build(built, spec, pictures=False)) is None:
             raise OutputError(f"{built}: has changed in the meantime: run the same command again")
         additions = _list_additions(built, branch.repo_id, spec)
         if state is not None:
