@@ -400,7 +400,7 @@ def edit(hub, old, new):
     ("old", "new"),
     [
         (b"\n## License\n", b"\nSee our \x1b[31mpreprint.\n\n## License\n"),
-        (b"\nlicense: other\n", b"\nlicense: cc-by-4.0\n"),
+        (b"\npretty_name: platelet-em\n", b"\npretty_name: My platelets\n"),
         (b"<!-- Pushed to user/platelet-em by platelet-em, ", b"<!-- by me "),
     ],
 )

@@ -88,12 +88,11 @@ def _print(line: object) -> None:
 
 
 def _print_error(line: str) -> None:
-    """Print an error message, if there is a stream for it."""
+    """Print an error message, escaped, if there is a stream for it."""
     stream = sys.stderr
     if stream is not None:
         with contextlib.suppress(OSError):
-            # Further lines are indented: none that comes from a file looks like ours.
-            text = printable(line, keep="\n").replace("\n", "\n  ")
+            text = printable(line, keep="\n")
             print(_encodable(text, stream.encoding), file=stream, flush=True)
 
 

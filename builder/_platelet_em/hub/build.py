@@ -20,7 +20,7 @@ from datasets.utils import tqdm
 
 from _platelet_em import __version__
 from _platelet_em.arrays.volume_view import VolumeView
-from _platelet_em.errors import OutputError, PlateletEMError, quote
+from _platelet_em.errors import OutputError, PlateletEMError, printable, quote
 from _platelet_em.facts import PUBLISHED, SAMPLE_COMMENT, DatasetSpec, VolumeSpec
 from _platelet_em.files import exclusive_lock, new_file, user_path
 from _platelet_em.hub.card import draw_card_picture, render_card
@@ -244,8 +244,8 @@ def _refuse_foreign(out: Path, spec: DatasetSpec) -> None:
             )
     if (stray := next(find_strays(out, spec), None)) is not None:
         raise OutputError(
-            f"{stray}: datasets may read this file besides those of a build: move it away, or "
-            "choose another folder"
+            f"{printable(str(stray))}: datasets may read this file besides those of a build: move "
+            "it away, or choose another folder"
         )
 
 

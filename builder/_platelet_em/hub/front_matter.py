@@ -55,7 +55,8 @@ def describe_front_matter(folder: Path, spec: DatasetSpec) -> dict[str, Any]:
 def _describe_configs(folder: Path, spec: DatasetSpec) -> list[dict[str, Any]]:
     infos = []
     for config in CONFIGS:
-        splits, download = [], 0
+        splits: list[dict[str, Any]] = []
+        download = 0
         for volume in spec.volumes:
             files = data_files(folder, config.name, volume.split)
             size = sum(map(_count_bytes, files))
@@ -86,8 +87,8 @@ def parse_front_matter(text: str) -> Any:
     """The card's YAML as the Hub's client reads it; None if there is none.
 
     Raises:
-        ValueError: for YAML that is damaged, has a key twice (`datasets` refuses that), or refers
-            to other parts of itself, which may grow without bound.
+        ValueError: for YAML that is damaged, has a key twice, of which readers take either, or
+            refers to other parts of itself, which may grow without bound.
     """
     if (block := REGEX_YAML_BLOCK.search(text)) is None:
         return None

@@ -23,7 +23,7 @@ from _platelet_em.hub.layout import (
     repository_files,
     shard_name,
 )
-from _platelet_em.hub.metadata import check_card, check_croissant
+from _platelet_em.hub.metadata import check_card, check_croissant, compare
 from _platelet_em.hub.parquet import read_metadata, read_schema
 from _platelet_em.hub.pictures import check_card_pictures, check_previews
 from _platelet_em.hub.problem import Problem
@@ -45,7 +45,7 @@ from _platelet_em.rows.shards import shard_bounds
 __all__ = ["Repository", "inspect_repository", "read_build"]
 
 _LISTED = 5
-"""Missing shards that are named one by one: a file name may state a total of 99,999."""
+"""Missing shards, or features of one, that are named: a file name may state a total of 99,999."""
 
 _STRAYS = 20
 """Files of others that are named one by one."""
@@ -270,14 +270,14 @@ def _check_features(path: Path, schema: pa.Schema, columns: Columns) -> Iterator
     expected, found = json_features(columns), read_features(schema)
     if found is None or found == expected:  # without a record is reported as that
         return
-    name = next((n for n in expected if found.get(n) != expected[n]), "")
-    yield Problem(
-        check="schema",
-        file=str(path),
-        place={"field": f"features.{name}" if name else "features"},
-        expected=quote(expected.get(name, list(expected)), 200),
-        found=quote(found.get(name, list(found)), 200),
-    )
+    for place, right, other in islice(compare(expected, found, "features"), _LISTED):
+        yield Problem(
+            check="schema",
+            file=str(path),
+            place={"field": place},
+            expected=right,
+            found=other,
+        )
 
 
 def _check_records(

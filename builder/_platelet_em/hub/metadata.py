@@ -20,7 +20,7 @@ from _platelet_em.hub.problem import Problem
 from _platelet_em.hub.record import Record, read_description
 from _platelet_em.limits import MAX_METADATA
 
-__all__ = ["check_card", "check_croissant"]
+__all__ = ["check_card", "check_croissant", "compare"]
 
 _READ = ("license", "license_details", "size_categories", "configs", "dataset_info")
 """Fields of the card's YAML that decide what is read, or state a fact; others may be edited."""
@@ -37,7 +37,7 @@ _LISTED = 20
 _ROW = 240
 """Characters of a row of a table that are shown."""
 
-_Difference = tuple[str, str, str]
+Difference = tuple[str, str, str]
 """Place, and what is expected and found there."""
 
 
@@ -69,13 +69,13 @@ def check_card(folder: Path, record: Record, spec: DatasetSpec) -> Iterator[Prob
         ]
         known = {name: expected[name] for name in _READ}
         given = {name: head[name] for name in names if name in head}
-        yield from _report("card", path, _compare(known, given, ""))
+        yield from _report("card", path, compare(known, given, ""))
     lines = [line.strip() for line in text.splitlines()]
     for name, part in parts.items():
         yield from _report("card", path, _compare_part(name.replace("_", " "), part, lines))
 
 
-def _compare_part(name: str, part: str, lines: list[str]) -> Iterator[_Difference]:
+def _compare_part(name: str, part: str, lines: list[str]) -> Iterator[Difference]:
     """Where the lines of a card differ from those of a table, or lack those of another part."""
     wanted = [line.strip() for line in part.splitlines() if line.strip()]
     if not part.startswith("|"):
@@ -99,7 +99,7 @@ def check_croissant(folder: Path, record: Record, spec: DatasetSpec) -> Iterator
     except (OSError, ValueError):
         return  # reported already: the checksums are read from it
     expected = describe_dataset(folder, record, spec)
-    yield from _report("croissant", path, _compare(expected, found, "", _PROSE))
+    yield from _report("croissant", path, compare(expected, found, "", _PROSE))
     if isinstance(found, dict):
         right, other = expected["description"], str(found.get("description"))
         if right.startswith(SYNTHETIC_DESCRIPTION) != other.startswith(SYNTHETIC_DESCRIPTION):
@@ -107,16 +107,16 @@ def check_croissant(folder: Path, record: Record, spec: DatasetSpec) -> Iterator
             yield from _report("croissant", path, iter([difference]))
 
 
-def _report(check: str, path: Path, differences: Iterator[_Difference]) -> Iterator[Problem]:
+def _report(check: str, path: Path, differences: Iterator[Difference]) -> Iterator[Problem]:
     for place, expected, found in islice(differences, _LISTED):
         yield Problem(
             check=check, file=str(path), place={"field": place}, expected=expected, found=found
         )
 
 
-def _compare(
+def compare(
     expected: Any, found: Any, place: str, prose: tuple[str, ...] = ()
-) -> Iterator[_Difference]:
+) -> Iterator[Difference]:
     """Where two values of YAML or JSON differ.
 
     Args:
@@ -134,12 +134,12 @@ def _compare(
                 yield inside, "nothing", quote(found[key])
             elif key not in prose:
                 # The description of a license is its words.
-                yield from _compare(
+                yield from compare(
                     expected[key], found[key], inside, () if key == "license" else prose
                 )
     elif isinstance(expected, list) and isinstance(found, list):
         for index, (right, other) in enumerate(zip(expected, found, strict=False)):
-            yield from _compare(right, other, f"{place}[{_name_entry(right, index)}]", prose)
+            yield from compare(right, other, f"{place}[{_name_entry(right, index)}]", prose)
         if len(expected) != len(found):
             yield place, f"{len(expected)} entries", f"{len(found)}"
     elif type(expected) is not type(found) or expected != found:

@@ -77,24 +77,30 @@ def _shrink(view: VolumeView, z: int, spec: DatasetSpec) -> NDArray[Any]:
 def _compare_rows(
     folder: Path, config: str, volume: VolumeSpec, right: list[NDArray[Any]]
 ) -> Iterator[Problem]:
-    row = 0
+    expected = iter(right)
     for path in data_files(folder, config, volume.split):
-        try:
-            with explain_damage(path), open_parquet(path) as file:
-                cells = file.read(["preview"])["preview"].combine_chunks()
-            for first, cell in enumerate(cells):
-                found = decode_page(cell["bytes"].as_py() or b"", "preview")
-                if not _look_alike(right[row], found):
-                    yield Problem(
-                        check="previews",
-                        file=str(path),
-                        place={"row": first, "column": "preview"},
-                        expected="a picture of its slice",
-                        found="another picture",
-                    )
-                row += 1
-        except PlateletEMError as error:
-            yield Problem(check="previews", file=str(path), error=error)
+        for row, found in enumerate(_read_previews(path)):
+            if isinstance(found, PlateletEMError):
+                yield Problem(check="previews", file=str(path), place={"row": row}, error=found)
+            elif not _look_alike(next(expected), found):
+                yield Problem(
+                    check="previews",
+                    file=str(path),
+                    place={"row": row, "column": "preview"},
+                    expected="a picture of its slice",
+                    found="another picture",
+                )
+
+
+def _read_previews(path: Path) -> Iterator[NDArray[Any] | PlateletEMError]:
+    """The preview of each row; an error in place of one, or of all, that cannot be read."""
+    try:
+        with explain_damage(path), open_parquet(path) as file:
+            cells = file.read(["preview"])["preview"].to_pylist()
+        for cell in cells:
+            yield decode_page((cell or {}).get("bytes") or b"", "preview")
+    except PlateletEMError as error:
+        yield error
 
 
 def _look_alike(right: NDArray[Any], found: NDArray[Any]) -> bool:

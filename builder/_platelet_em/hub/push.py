@@ -20,7 +20,7 @@ from huggingface_hub import CommitOperationAdd
 from huggingface_hub.hf_api import RepoFile
 
 from _platelet_em import __version__
-from _platelet_em.errors import ArgumentError, OutputError, quote
+from _platelet_em.errors import ArgumentError, OutputError, printable, quote
 from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, DatasetSpec
 from _platelet_em.files import user_path
 from _platelet_em.hub.branch import MAIN, BranchState, HubBranch
@@ -260,7 +260,7 @@ def _read_complete(folder: Path, spec: DatasetSpec) -> Record | None:
     if not files or (record := read_build(folder, spec)) is not None:
         return record if files else None
     found = inspect_repository(folder, spec)
-    first = f"{found.problems[0]}" if found.problems else "its record is incomplete"
+    first = printable(str(found.problems[0])) if found.problems else "its record is incomplete"
     others = f", and {len(found.problems) - 1} more problems" if len(found.problems) > 1 else ""
     origin = "the archives that it was made from"
     if found.record.keys() >= {"archive", "archive_md5", "label_source"}:
