@@ -268,6 +268,17 @@ def test_no_control_character_of_an_archive_is_printed(tmp_path, capsys):
         assert CONTROLS.findall(printed.out) == []
 
 
+def test_no_control_character_of_an_archive_is_logged(tmp_path, caplog):
+    publication = publisher.publication(seed=2, plane=(7, 61))
+    publication.volumes["50"].organelle[:] = 0
+    path = tmp_path / f"{HOSTILE}.zip"
+    publication.zip(path, "json")
+    main(["show", str(path), "--out", str(tmp_path), "--z", "3"])
+    (message,) = [r.getMessage() for r in caplog.records if "no voxel" in r.getMessage()]
+    assert "[2J" in message
+    assert CONTROLS.findall(message) + re.findall("\n", message) == []
+
+
 NAMES = [
     "<img src=x onerror=alert(1)>.zip",
     "](javascript:alert(1)) **bold** _it_.zip",

@@ -191,6 +191,9 @@ DAMAGES = {
     "YAML that refers to itself": (
         in_card("\nlicense: other", "\nx: &a [1]\ny: *a\nlicense: other"), "card", "README.md",
         "||an alias", SAME),
+    "endless YAML": (
+        in_card("\nlicense: other", "\nx:" + "\n- 1" * 70_000 + "\nlicense: other"), "card",
+        "README.md", "characters of YAML, expected at most", SAME),
     "other class names": (
         in_yaml(rename_classes), "card", "README.md",
         "features[organelles].struct[class_id]|'canalicular vessel'|'dense granule core'", WRONG),

@@ -15,6 +15,9 @@ from _platelet_em.rows.schema import yaml_features
 
 __all__ = ["describe_front_matter", "parse_front_matter", "render_front_matter"]
 
+_MAX_YAML = 2**18
+"""Characters of a card's YAML that are parsed: `build` writes less than 10,000."""
+
 
 def render_front_matter(folder: Path, spec: DatasetSpec) -> str:
     """The text between the card's two lines of dashes; raises as `describe_front_matter` does."""
@@ -87,11 +90,13 @@ def parse_front_matter(text: str) -> Any:
     """The card's YAML as the Hub's client reads it; None if there is none.
 
     Raises:
-        ValueError: for YAML that is damaged, has a key twice, of which readers take either, or
+        ValueError: for YAML that is damaged, is too long, has a key twice, of which readers take either, or
             refers to other parts of itself, which may grow without bound.
     """
     if (block := REGEX_YAML_BLOCK.search(text)) is None:
         return None
+    if len(block[2]) > _MAX_YAML:  # PyYAML reads about 0.1 MB per second
+        raise ValueError(f"{len(block[2])} characters of YAML, expected at most {_MAX_YAML}")
     try:
         return yaml.load(block[2], Loader=_StrictLoader)  # noqa: S506  # a safe loader
     except Exception as error:  # damaged YAML makes PyYAML raise anything
