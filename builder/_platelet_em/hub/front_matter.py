@@ -90,8 +90,8 @@ def parse_front_matter(text: str) -> Any:
     """The card's YAML as the Hub's client reads it; None if there is none.
 
     Raises:
-        ValueError: for YAML that is damaged, is too long, has a key twice, of which readers take either, or
-            refers to other parts of itself, which may grow without bound.
+        ValueError: for YAML that is damaged, is too long, has a key twice, of which readers take
+            either, or refers to other parts of itself, which may grow without bound.
     """
     if (block := REGEX_YAML_BLOCK.search(text)) is None:
         return None
