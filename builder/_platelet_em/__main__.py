@@ -5,11 +5,16 @@ Importing the command takes seconds; Ctrl-C during that time is handled as later
 
 import sys
 
+from _platelet_em import __version__
+
 __all__ = ["run"]
 
 
 def run() -> int:
     """Run the command line; returns its exit code."""
+    if sys.argv[1:] == ["--version"]:
+        print(f"platelet-em {__version__}")  # noqa: T201  # without the imports
+        return 0
     try:
         from _platelet_em.commands.cli import main  # noqa: PLC0415  # takes seconds
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from _platelet_em.commands.arguments import parse_arguments
 from _platelet_em.commands.cli import main
 
 COMMANDS = ("build", "push", "sample", "info", "show", "convert", "verify")
@@ -38,11 +39,14 @@ def test_the_default_label_source_of_push_is_that_of_the_folder(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "the following arguments are required: COMMAND"),
         (["build", "repo", "--sample", "--data-dir", "x"], "leave out --data-dir"),
         (["build", "repo", "--depth", "3", "--seed", "1"], "--depth, --seed: only for the"),
         (["show", "repo", "--volume", "51"], "invalid choice: '51'"),
-        (["show", "repo", "--z", "1.5"], "invalid int value: '1.5'"),
+        (["show", "repo", "--z", "1.5"], "--z: expected slices such as 0, 0-5 or all, got '1.5'"),
+        (["show", "repo", "--z", "5-0"], "--z: expected slices such as 0, 0-5 or all, got '5-0'"),
+        (["show", "repo", "--z", "0-99999999"], "got '0-99999999'"),
+        (["show", "--z", "0"], "show: expected a SOURCE"),
+        (["show"], "show: expected a SOURCE"),
         (["verify"], "the following arguments are required: PATH"),
     ],
 )
@@ -50,3 +54,36 @@ def test_arguments_that_are_not_accepted_end_with_2(arguments, message, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(arguments)
     assert message in capsys.readouterr().err
+
+
+def test_without_a_command_the_help_is_printed(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([])
+    assert capsys.readouterr().out.startswith("usage: platelet-em")
+
+
+@pytest.mark.parametrize("option", ["debug", "quiet"])
+@pytest.mark.parametrize("before", [True, False])
+def test_common_options_stand_before_or_after_the_command(option, before):
+    words = [f"--{option}", "info"] if before else ["info", f"--{option}"]
+    options = parse_arguments(words)
+    assert getattr(options, option)
+    assert not getattr(parse_arguments(["info"]), option)
+
+
+@pytest.mark.parametrize(
+    ("words", "slices"),
+    [
+        (["repo"], [0]),
+        (["repo", "--z", "3"], [3]),
+        (["repo", "--z", "0", "5", "10-12"], [0, 5, 10, 11, 12]),
+        (["--z", "0", "repo"], [0]),
+        (["--z", "0", "2-3", "repo"], [0, 2, 3]),
+        (["--z", "all", "repo"], None),
+        (["repo", "--z", "1", "all"], None),
+    ],
+)
+def test_the_slices_and_the_source_of_show(words, slices):
+    options = parse_arguments(["show", *words])
+    assert options.z == slices
+    assert str(options.source) == "repo"

@@ -12,6 +12,7 @@ import pytest
 import tifffile
 from support import publisher
 
+from _platelet_em import __version__
 from _platelet_em.commands.cli import main
 
 PROGRAMS = Path(__file__).parents[1] / "support" / "programs"
@@ -186,3 +187,19 @@ def test_a_failure_of_the_imports_is_one_sentence(error):
     done = run_in_process(PROGRAMS / "interrupt_import.py", error, "--debug")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
+
+
+def test_the_version_needs_no_imports():
+    code = (
+        "import sys; sys.argv = ['x', '--version']; import _platelet_em.__main__ as m; m.run(); "
+    )
+    code += "print(sorted(n for n in sys.modules if n in ('datasets', 'numpy', 'pyarrow')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [f"platelet-em {__version__}", "[]"]
+
+
+def test_quiet_prints_results_only(tmp_path, archives, capsys):
+    assert main(["build", str(tmp_path / "repo"), "--data-dir", str(archives), "--quiet"]) == 0
+    found = capsys.readouterr()
+    assert "is complete" in found.out
+    assert not found.err

@@ -52,3 +52,14 @@ def test_slices_of_a_partly_downloaded_repository_are_shown(repository, tmp_path
         match="volume 50 has no slice z = 0: expected 1 to 8, of which 8 are present",
     ):
         list(show(copied, tmp_path, volume="50", slices=[0]))
+
+
+def test_all_slices_are_shown(source, tmp_path):
+    paths = list(show(source, tmp_path, volume="24", slices=None))
+    assert [path.name for path in paths] == [f"platelet-em-24-z00{z}.png" for z in range(4)]
+
+
+def test_labels_that_a_repository_does_not_have_are_refused(repository, tmp_path):
+    assert list(show(repository, tmp_path, volume="24", slices=[0], label_source="json"))
+    with pytest.raises(platelet_em.ArgumentError, match="contains 'json' labels, expected tif"):
+        list(show(repository, tmp_path, volume="24", slices=[0], label_source="tif"))

@@ -1,12 +1,14 @@
 """The arguments of the command `platelet-em`, with their help."""
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from _platelet_em import __version__
 from _platelet_em.facts import LABEL_SOURCES, PUBLISHED
+from _platelet_em.limits import MAX_PAGES
 from _platelet_em.publisher.cache import MIRRORS
 from _platelet_em.publisher.color_map import ENTRIES
 from _platelet_em.publisher.convert import FORMS
@@ -16,6 +18,8 @@ __all__ = ["parse_arguments", "sample_options"]
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 _ARCHIVES = "a zip of the publisher, its extracted folder, or a folder with the zips"
+
+_SLICES = re.compile(r"all|\d{1,9}(-\d{1,9})?")
 
 _VERIFY_DETAILS = """\
 The report begins with a summary of at most ten lines. Errors and remarks follow, with --verbose
@@ -40,7 +44,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         arguments: Without the name of the program; None is those of this process.
 
     Raises:
-        SystemExit: with code 2 for arguments that are not accepted, with 0 after `--help`.
+        SystemExit: with code 2 for arguments that are not accepted, with 0 after `--help`, and
+            without a command, which prints the help.
     """
     parser = argparse.ArgumentParser(
         prog="platelet-em",
@@ -48,7 +53,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         epilog="platelet-em COMMAND --help shows options and examples.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    _add_common(parser, default=False)
+    commands = parser.add_subparsers(metavar="COMMAND", dest="command")
     _add_build(commands)
     _add_push(commands)
     _add_sample(commands)
@@ -57,13 +63,48 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     _add_convert(commands)
     _add_verify(commands)
     options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        parser.exit()
     if options.command in ("build", "push"):
         if options.sample and options.data_dir is not None:
             parser.error("--sample makes its own archives: leave out --data-dir")
         if not options.sample and (given := sample_options(options)):
             names = ", ".join(f"--{name}" for name in given)
             parser.error(f"{names}: only for the synthetic sample: add --sample")
+    if options.command == "show":
+        _parse_show(options, parser)
     return options
+
+
+def _add_common(parser: argparse.ArgumentParser, default: object) -> None:
+    """Options that may stand before the command, and after it."""
+    parser.add_argument(
+        "--debug", action="store_true", default=default, help="show the traceback of an error"
+    )
+    parser.add_argument(
+        "--quiet", action="store_true", default=default, help="no progress bars and no remarks"
+    )
+
+
+def _parse_show(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Read the slices of `show`; a path after them is the source: `show --z 0 repo`."""
+    *others, last = options.z
+    if options.source is None and not _SLICES.fullmatch(last):
+        options.z, options.source = others, Path(last)
+    if options.source is None:
+        parser.error("show: expected a SOURCE: a built repository, or archives")
+    slices: list[int] = []
+    for text in options.z:
+        first, _, last = text.partition("-")
+        last = last or first
+        if text == "all":
+            options.z = None
+            return
+        if not _SLICES.fullmatch(text) or not 0 <= int(last) - int(first) < MAX_PAGES:
+            parser.error(f"--z: expected slices such as 0, 0-5 or all, got {text!r}")
+        slices += range(int(first), int(last) + 1)
+    options.z = slices
 
 
 def sample_options(options: argparse.Namespace) -> dict[str, Any]:
@@ -81,13 +122,17 @@ def _add(commands: _Commands, name: str, purpose: str, *examples: str) -> argpar
         epilog=f"examples:\n{lines}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    _add_common(command, default=argparse.SUPPRESS)
     return command
 
 
-def _add_label_source(command: argparse.ArgumentParser, default: str | None = "json") -> None:
-    """Add --label-source; its default may be None, which is the source of a complete folder."""
-    described = default or "that of a complete FOLDER, otherwise json"
+def _add_label_source(
+    command: argparse.ArgumentParser,
+    default: str | None = "json",
+    described: str = "that of a complete FOLDER, otherwise json",
+) -> None:
+    """Add --label-source; its default may be None, with words that say what that is."""
+    described = default or described
     command.add_argument(
         "--label-source",
         choices=LABEL_SOURCES,
@@ -231,15 +276,22 @@ def _add_show(commands: _Commands) -> None:
         "show",
         "draw slices with their labels as PNG files",
         "show repo",
-        "show archives --volume 24 --z 0 5 10 --out pictures",
+        "show archives --volume 24 --z 0 5 10-12 --out pictures",
+        "show repo --z all --out pictures",
     )
-    command.add_argument("source", type=Path, help=f"a built repository, or {_ARCHIVES}")
+    command.add_argument(
+        "source", type=Path, nargs="?", help=f"a built repository, or {_ARCHIVES}"
+    )
     names = [volume.name for volume in PUBLISHED.volumes]
     command.add_argument(
         "--volume", choices=names, default=names[0], help=f"volume (default: {names[0]})"
     )
     command.add_argument(
-        "--z", type=int, nargs="+", default=[0], help="slices, counted from 0 (default: 0)"
+        "--z",
+        nargs="+",
+        default=["0"],
+        metavar="Z",
+        help="slices, counted from 0, ranges of them such as 0-5, or all (default: 0)",
     )
     command.add_argument(
         "--out",
@@ -247,7 +299,7 @@ def _add_show(commands: _Commands) -> None:
         default=Path(),
         help="folder for the pictures (default: the current folder)",
     )
-    _add_label_source(command)
+    _add_label_source(command, default=None, described="that of a repository, otherwise json")
 
 
 def _add_convert(commands: _Commands) -> None:

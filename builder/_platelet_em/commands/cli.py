@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import logging
 import os
 import sys
 import tempfile
@@ -42,8 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
     # Its thread redraws bars that stand still. Where no thread can be started, tqdm would warn.
     tqdm.monitor_interval = 0
-    if sys.stderr is None:
-        disable_progress_bars()  # there is no stream to draw them on
+    if options.quiet or sys.stderr is None:
+        disable_progress_bars()
+    disabled = logging.root.manager.disable
+    if options.quiet:
+        logging.disable(logging.WARNING)
     try:
         code = _COMMANDS[options.command](options) or 0
     except _OutputClosedError:
@@ -63,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kind = "" if is_expected else f"unexpected {type(error).__name__}, see --debug: "
         _print_error(f"platelet-em: {kind}{error}")
         return 1
+    finally:
+        logging.disable(disabled)
     return code
 
 

@@ -5,11 +5,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from _platelet_em.arrays.volume_view import VolumeView
-from _platelet_em.errors import MissingMemberError
-from _platelet_em.facts import PUBLISHED, DatasetSpec
+from _platelet_em.errors import ArgumentError, MissingMemberError, quote
+from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, DatasetSpec
 from _platelet_em.files import new_file, user_path
 from _platelet_em.hub.layout import data_files
 from _platelet_em.hub.read import open_volume
+from _platelet_em.hub.record import read_record
 from _platelet_em.publisher.archive import find_source
 from _platelet_em.publisher.volume import ArchiveVolume
 from _platelet_em.rows.make import SLICES
@@ -23,8 +24,8 @@ def show(
     folder: str | Path,
     *,
     volume: str,
-    slices: Iterable[int],
-    label_source: str = "json",
+    slices: Iterable[int] | None,
+    label_source: str | None = None,
     spec: DatasetSpec = PUBLISHED,
 ) -> Iterator[Path]:
     """Draw slices with their labels, one PNG file each.
@@ -34,21 +35,22 @@ def show(
             the zips.
         folder: Folder for the pictures; it is created if it does not exist.
         volume: Name of the volume.
-        slices: z of each slice, from 0.
-        label_source: "json" or "tif", for archives.
+        slices: z of each slice, from 0; None is all slices.
+        label_source: "json" or "tif"; None is that of a repository, and "json" of archives.
         spec: The dataset.
 
     Yields:
         The path of each picture, once it is written.
 
     Raises:
+        ArgumentError: for labels that a repository was not built from.
         MissingMemberError: for a slice, or files, that do not exist.
         SchemaVersionError: for a repository of a newer schema.
     """
     source, folder = user_path(source), user_path(folder)
     with ExitStack() as opened:
         view, indices = _open(source, volume, label_source, spec, opened)
-        for z in slices:
+        for z in indices if slices is None else slices:
             if z not in indices:
                 raise MissingMemberError(
                     f"{source}: volume {volume} has no slice z = {z}: expected {min(indices)} to "
@@ -63,16 +65,23 @@ def show(
 
 
 def _open(
-    source: Path, volume: str, label_source: str, spec: DatasetSpec, opened: ExitStack
+    source: Path, volume: str, label_source: str | None, spec: DatasetSpec, opened: ExitStack
 ) -> tuple[VolumeView, Mapping[int, int]]:
     """The volume in a repository or in archives, and z -> index of each slice in it.
 
     `opened` closes the volume.
     """
     volume_spec = spec.volume(volume)
-    if data_files(source, SLICES.name, volume_spec.split):
+    if files := data_files(source, SLICES.name, volume_spec.split):
+        found = (read_record(files[0]) or {}).get("label_source", label_source)
+        if label_source not in (None, found):
+            raise ArgumentError(
+                f"{source}: contains {quote(found)} labels, expected {label_source}: leave out "
+                "--label-source, or name the archives"
+            )
         stored = open_volume(source, volume_spec, spec, partial=True)
         return stored, {z: i for i, z in enumerate(stored.zs or ())}
+    label_source = label_source or LABEL_SOURCES[0]
     archives = find_source(source, label_source, spec)
     view = opened.enter_context(ArchiveVolume(archives, volume_spec, label_source, spec))
     return view, {z: z for z in range(view.shape[0])}
