@@ -317,6 +317,48 @@ def test_a_file_of_uncertain_meaning_is_refused_and_its_tag_named(name):
     assert re.search(": (write|choose) ", str(caught.value))
 
 
+def with_missing_tile():
+    """Tiles of which the last is not written, as in a sparse file of GDAL."""
+    tiles = [np.ones((16, 16), np.uint16).tobytes()] * 3
+    out = io.BytesIO()
+    options = {"shape": (32, 32), "dtype": np.uint16, "tile": (16, 16)}
+    tifffile.imwrite(out, iter([*tiles, b""]), photometric="minisblack", **options)
+    return out.getvalue()
+
+
+BITS = np.packbits(FORMS["bits"][0], axis=1)
+INCOMPLETE = {
+    **{
+        f"{part} 0, {name}": (tiff_writer.write(GRAY, {259: code, tag: [0]}), f"Strip{part} is 0")
+        for (name, code), (part, tag) in itertools.product(
+            COMPRESSIONS.items(), {"Offsets": 273, "ByteCounts": 279}.items()
+        )
+    },
+    "a tile": (with_missing_tile(), "Tile[A-Za-z]+ is 0 for number 3"),
+    "a GDAL value of missing pixels": (
+        tiff_writer.write(GRAY, {273: [0], 279: [0], 42113: b"7\0"}),
+        "StripOffsets is 0",
+    ),
+    "a short strip": (
+        tiff_writer.write(GRAY, {279: [2 * HEIGHT * WIDTH - 2]}),
+        f"StripByteCounts sums up to {2 * HEIGHT * WIDTH - 2}, expected {2 * HEIGHT * WIDTH}",
+    ),
+    "a short strip of bits": (
+        tiff_writer.write([BITS], {256: WIDTH, 258: 1, 279: [17]}),
+        "StripByteCounts sums up to 17, expected 18",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INCOMPLETE)
+def test_pixels_that_are_not_in_the_file_are_not_invented(name):
+    data, message = INCOMPLETE[name]
+    with pytest.raises(ImageFormatError, match=f"the tag {message}.*: fetch the file again"):
+        read(data)
+    with pytest.raises(ImageFormatError, match=f"the tag {message}.*: fetch the file again"):
+        decode_page(data)
+
+
 def test_three_slices_by_scikit_image_are_refused(tmp_path):
     with pytest.raises(ImageFormatError, match="PlanarConfiguration says"):
         read(by_skimage(GRAY[[0, 1, 0]], tmp_path))

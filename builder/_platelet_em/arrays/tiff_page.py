@@ -14,6 +14,7 @@ can be certain of it:
 | Orientation | turned | numbers without a meaning |
 | FillOrder | 1; 2, with the bits of each byte reversed | others |
 | Compression | lossless ones | others |
+| StripOffsets, StripByteCounts (or of tiles) | all pixels in the file | strips or tiles missing, or too short |
 """  # noqa: E501
 
 import functools
@@ -108,6 +109,7 @@ def read_pixels(page: Any, name: str) -> NDArray[Any]:
     shape = page_shape(page, name)
     _check_meaning(page, name)
     _check_memory(page, name)
+    _check_complete(page, name)
     if page.compression in (_PLAIN, _PACKBITS):
         page.predictor = 1
     try:
@@ -283,6 +285,25 @@ def _check_memory(page: Any, name: str) -> None:
         is_small = page.compression != _LZMA and length * _DEFLATE_RATIO <= most
         if page.compression in _CODECS and not is_small:
             _check_segment(page, offset, length, most)
+
+
+def _check_complete(page: Any, name: str) -> None:
+    """Refuse pages some of whose pixels are not in the file, where tifffile would invent them.
+
+    It reads strips and tiles of offset or length 0 as zeros, as in sparse files of GDAL, and a
+    single uncompressed strip beyond its end.
+    """
+    kind, again = "Tile" if page.is_tiled else "Strip", "fetch the file again, or write it again"
+    for i, offset in enumerate(page.dataoffsets):
+        if not offset:
+            _refuse(name, f"{kind}Offsets is 0 for number {i}: its pixels are missing", again)
+        if not page.databytecounts[i]:
+            _refuse(name, f"{kind}ByteCounts is 0 for number {i}: its pixels are missing", again)
+    if page.compression == _PLAIN and not page.is_tiled:
+        bits = page.imagewidth * page.samplesperpixel * int(page.bitspersample)
+        expected = page.imagelength * -(-bits // 8)
+        if (found := sum(page.databytecounts)) < expected:
+            _refuse(name, f"StripByteCounts sums up to {found}, expected {expected}", again)
 
 
 def _check_segment(page: Any, offset: int, length: int, most: int) -> None:
