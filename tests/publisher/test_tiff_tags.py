@@ -297,6 +297,21 @@ REFUSED = {
         described(GRAY, '<?xml version="1.0"?><OME><Image ><Pixels/></Image><Image /></OME>'),
         "OME names 2 images",
     ),
+    **{
+        f"channels by OME: {head}": (
+            described(DEEP, f"{head}{image}<{name}Pixels SizeC={q}2{q}\nSizeZ = {q}3{q}/>"),
+            "OME names 2 channels, 3 slices",
+        )
+        for head, image, name, q in (
+            ("<OME>", "<Image >", "", '"'),
+            ("<?xml version='1.0'?><OME>", "<Image>", "", "'"),
+            ("<ome:OME>", "<ome:Image\nID='1'>", "ome:", '"'),
+        )
+    },
+    "several images by OME in lines": (
+        described(GRAY, "<OME><Image\nID='1'><Pixels/></Image><Image\nID='2'/></OME>"),
+        "OME names 2 images",
+    ),
     "channels by tifffile": (
         by_tifffile(GRAY, metadata={"axes": "CYX"}),
         r"tifffile wrote the shape \(2, 9, 13\), axes CYX",

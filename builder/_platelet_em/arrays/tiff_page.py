@@ -108,8 +108,8 @@ def read_pixels(page: Any, name: str) -> NDArray[Any]:
     """
     shape = page_shape(page, name)
     _check_meaning(page, name)
-    _check_memory(page, name)
     _check_complete(page, name)
+    _check_memory(page, name)
     if page.compression in (_PLAIN, _PACKBITS):
         page.predictor = 1
     try:
@@ -294,11 +294,10 @@ def _check_complete(page: Any, name: str) -> None:
     single uncompressed strip beyond its end.
     """
     kind, again = "Tile" if page.is_tiled else "Strip", "fetch the file again, or write it again"
-    for i, offset in enumerate(page.dataoffsets):
-        if not offset:
-            _refuse(name, f"{kind}Offsets is 0 for number {i}: its pixels are missing", again)
-        if not page.databytecounts[i]:
-            _refuse(name, f"{kind}ByteCounts is 0 for number {i}: its pixels are missing", again)
+    for part, values in (("Offsets", page.dataoffsets), ("ByteCounts", page.databytecounts)):
+        if 0 in values:
+            missing = f"{kind}{part} is 0 for number {values.index(0)}"
+            _refuse(name, f"{missing}: its pixels are missing", again)
     if page.compression == _PLAIN and not page.is_tiled:
         bits = page.imagewidth * page.samplesperpixel * int(page.bitspersample)
         expected = page.imagelength * -(-bits // 8)
