@@ -33,7 +33,7 @@ def test_every_exception_is_in_this_table_and_in_all():
         if isinstance(value, type) and issubclass(value, BaseException)
     }
     assert defined == {*BUILTINS, "PlateletEMError"}
-    assert set(errors.__all__) == {*defined, "quote"}
+    assert set(errors.__all__) == {*defined, "printable", "quote"}
 
 
 @pytest.mark.parametrize(("name", "builtin"), BUILTINS.items())

@@ -22,6 +22,7 @@ __all__ = [
     "PlateletEMError",
     "SchemaVersionError",
     "TooLargeError",
+    "printable",
     "quote",
 ]
 
@@ -109,3 +110,21 @@ def quote(value: object, limit: int = 80) -> str:
     except (ValueError, RecursionError):  # integers of thousands of digits, recursive lists
         text = f"<{type(value).__name__} without a repr>"
     return text if len(text) <= limit else text[:limit] + "..."
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    r"""Text without control characters: they are escaped, since it may come from a file.
+
+    Names, records and messages of strangers may hold codes that a terminal obeys, characters that
+    turn the direction of writing, or line breaks that imitate further lines.
+
+    Args:
+        text: Any text.
+        keep: Characters that stay as they are.
+
+    >>> printable("a\x1b[2Jb\n")
+    'a\\x1b[2Jb\\n'
+    """
+    return "".join(
+        c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text
+    )

@@ -7,6 +7,7 @@ import errno
 import glob
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,15 +20,18 @@ try:
 except ImportError:  # Windows: files of killed processes are not recognized, and stay
     fcntl = None  # type: ignore[assignment]
 
-from _platelet_em.errors import ArgumentError, OutputError, PlateletEMError
+from _platelet_em.errors import ArchiveError, ArgumentError, OutputError, PlateletEMError
 
 __all__ = [
     "PARTIAL_SUFFIX",
     "TEMPORARY",
+    "check_regular",
     "exclusive_lock",
     "move_all",
     "needs_room",
     "new_file",
+    "open_regular",
+    "read_regular",
     "refuse_existing",
     "user_path",
 ]
@@ -57,6 +61,51 @@ def user_path(path: str | Path) -> Path:
             f"{path}: there is no such home directory: give the full path, or put ./ before a "
             "name that begins with ~"
         ) from error
+
+
+_FILE_TYPES = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def check_regular(path: Path) -> None:
+    """Refuse anything but a regular file: to open a pipe would wait forever.
+
+    Links to files are followed, since the caches of the Hub's client consist of them.
+
+    Raises:
+        ArchiveError: for a folder, pipe, socket or device.
+        OSError: if there is nothing, or a link to nothing.
+    """
+    file_type = stat.S_IFMT(path.stat().st_mode)
+    if file_type != stat.S_IFREG:
+        found = _FILE_TYPES.get(file_type, "something else")
+        raise ArchiveError(f"{path}: expected a regular file, found {found}: remove it")
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a regular file for reading, and nothing else; see `check_regular`."""
+    check_regular(path)
+    # It may have been exchanged since: then opening does not wait either.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags), "rb")
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """The content of a regular file of at most `limit` bytes; see `check_regular`.
+
+    Raises:
+        ArchiveError: for a larger file, too.
+    """
+    with open_regular(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise ArchiveError(f"{path}: expected at most {limit} bytes, found more: remove it")
+    return content
 
 
 @contextmanager

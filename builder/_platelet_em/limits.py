@@ -5,6 +5,7 @@ __all__ = [
     "MAX_ID",
     "MAX_JSON",
     "MAX_LABELS",
+    "MAX_METADATA",
     "MAX_PAGE",
     "MAX_PAGES",
     "MAX_RUNS",
@@ -28,6 +29,9 @@ MAX_FILE = 4 * MAX_VOXELS
 
 MAX_LABELS = 2**18
 """Labels of a file: about 500 times the organelles of a published volume."""
+
+MAX_METADATA = 2**25
+"""Bytes of a card, a description or a picture of a repository: `build` writes less than 1 MB."""
 
 MAX_JSON = 2**28
 """Bytes of a JSON label file, which is parsed in memory: about 40 times the published ones."""

@@ -10,9 +10,8 @@ from support.folders import contents
 
 import platelet_em
 from _platelet_em.facts import PUBLISHED
-from _platelet_em.hub import integrity
 from _platelet_em.hub.build import build
-from _platelet_em.hub.integrity import Repository, read_build
+from _platelet_em.hub.integrity import inspect_repository, read_build
 from _platelet_em.hub.push import push
 
 SHARD = "slices/train-00003-of-00008.parquet"
@@ -123,10 +122,15 @@ def test_a_folder_with_the_name_of_a_shard_is_an_error(flat_repository, flat_arc
     assert (folder / "README.md").is_file()
 
 
-def test_a_record_without_the_origin_is_of_no_complete_build(monkeypatch, tmp_path):
-    record = {"fingerprint": "", "label_source": "json"}
-    found = Repository(tmp_path, record)
-    monkeypatch.setattr(integrity, "inspect_repository", lambda *_: found)
-    assert read_build(tmp_path, PUBLISHED) is None
-    record["origin"] = "publisher"
-    assert read_build(tmp_path, PUBLISHED) == record
+@pytest.mark.parametrize("key", ["origin", "archive", "archive_md5", "label_source"])
+def test_a_record_without_one_of_its_keys_is_of_no_complete_build(key, flat_repository, tmp_path):
+    folder = shutil.copytree(flat_repository, tmp_path / "repo")
+    for path in folder.rglob("*.parquet"):
+        table = pq.read_table(path)
+        record = json.loads(table.schema.metadata[b"platelet_em"])
+        del record[key]
+        metadata = {**table.schema.metadata, b"platelet_em": json.dumps(record)}
+        pq.write_table(table.replace_schema_metadata(metadata), path)
+    assert read_build(folder, PUBLISHED) is None
+    problems = inspect_repository(folder, PUBLISHED).problems
+    assert "the record of a build, with" in "".join(p.expected for p in problems)

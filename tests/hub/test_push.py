@@ -202,9 +202,7 @@ def test_a_new_branch_leaves_main_unchanged(lfs, flat_repository, other):
 def test_only_files_of_a_build_are_sent(lfs, flat_repository, tmp_path):
     hub, run = lfs
     folder = shutil.copytree(flat_repository, tmp_path / "repo")
-    others = """platelet-em.py slices/train-mine.parquet slices/test-00000-of-00001.parquet
-        notes.txt .secret pictures/a.png"""
-    for name in others.split():
+    for name in ("platelet-em.py", "LICENSE", "notes.txt", ".secret", "pictures/a.png"):
         (folder / name).write_text("mine")
     assert run(NAME, folder).code == 0
     assert set(hub.repositories[NAME].files) == {".gitattributes", *contents(flat_repository)}
@@ -402,7 +400,7 @@ def edit(hub, old, new):
     ("old", "new"),
     [
         (b"\n## License\n", b"\nSee our \x1b[31mpreprint.\n\n## License\n"),
-        (b"\nlicense: other\n", b"\nlicense: cc-by-4.0\n"),
+        (b"\npretty_name: platelet-em\n", b"\npretty_name: My platelets\n"),
         (b"<!-- Pushed to user/platelet-em by platelet-em, ", b"<!-- by me "),
     ],
 )

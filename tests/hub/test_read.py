@@ -10,7 +10,6 @@ from support import verified
 
 import platelet_em
 from _platelet_em.facts import PUBLISHED
-from _platelet_em.hub import read as read_module
 from _platelet_em.hub.layout import data_files
 from _platelet_em.hub.read import ParquetRows, open_volume
 from _platelet_em.publisher.archive import find_source
@@ -66,7 +65,7 @@ def test_one_row_group_is_in_memory_at_a_time(repository, monkeypatch):
 
     rows = ParquetRows(data_files(repository, "slices", "train"), COLUMNS)
     assert len(rows) == 9
-    monkeypatch.setattr(read_module.pq, "ParquetFile", note)
+    monkeypatch.setattr(pq, "ParquetFile", note)
     shards = [f"train-{i:05}-of-00008.parquet" for i in range(8)]
     assert [list(row) for row in rows] == [COLUMNS] * 9
     assert opened == shards

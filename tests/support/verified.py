@@ -146,7 +146,7 @@ def run(capsys, *paths):
 def check_rows(folder, name="50"):
     """The view of a volume's slices, and a report about its rows alone, without its files."""
     report, volume = Report(), PUBLISHED.volume(name)
-    repository = inspect_repository(folder, PUBLISHED)
+    repository = inspect_repository(folder, PUBLISHED, pictures=False)
     view = read_slices(report.section("slices"), repository, volume, PUBLISHED)
     read_volume_row(report.section("volumes"), repository, volume, PUBLISHED)
     check_previews(report.section("preview"), repository, volume)

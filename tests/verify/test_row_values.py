@@ -54,7 +54,7 @@ FAULTS = {
     "no list": (assign("cells", None), "struct", "cells", "all of its fields no shape"),
     "shape": (put("cells", "shape", -1), "shape", "cells.shape", "[-1, 34]"),
     "class 7": (paint("semantic", 7), "classes", "semantic", "classes from 0 to 6 7"),
-    "palette": (paint("semantic", 0), "palette", "semantic", "['L']"),
+    "palette": (paint("semantic", 0), "palette", "semantic", "['no palette']"),
     "one color": (recolor_last_class, "palette", "semantic", "[0, 0, 0, "),
     "no image": (assign("image", None), "page", "image", "an encoded image none"),
     "no TIFF": (assign("image", {"bytes": b"GIF89a", "path": ""}), "page", "image", "GIF89a"),

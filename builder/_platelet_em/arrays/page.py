@@ -17,7 +17,7 @@ from _platelet_em.arrays.tiff_page import read_pixels
 from _platelet_em.errors import ImageFormatError, PlateletEMError, quote
 from _platelet_em.limits import MAX_PAGE
 
-__all__ = ["decode_page", "encode_page", "view_page"]
+__all__ = ["decode_page", "encode_page", "read_palette", "view_page"]
 
 Page = NDArray[Any]
 
@@ -100,6 +100,19 @@ def decode_page(data: Any, name: str = "page") -> Page:
             f"{name}: expected an encoded picture, got {quote(bytes(data[:16]))}: "
             f"{str(error) or type(error).__name__}"
         ) from error
+
+
+def read_palette(data: bytes) -> list[int]:
+    """The palette of a picture that `decode_page` reads: R, G, B, R, ...; empty without one.
+
+    Raises:
+        ImageFormatError: for bytes that Pillow cannot read as one of these formats.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=("TIFF", *_FORMATS)) as picture:
+            return picture.getpalette() or []
+    except Exception as error:  # damaged bytes make Pillow raise anything
+        raise ImageFormatError(f"expected a picture with a palette: {error}") from error
 
 
 def _decode_tiff(file: io.BytesIO, name: str) -> Page:

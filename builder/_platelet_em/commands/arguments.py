@@ -289,7 +289,7 @@ def _add_verify(commands: _Commands) -> None:
         "verify archives                   # both zips, and one against the other",
         "verify images_and_labels_json.zip",
         "verify extracted",
-        "verify repo                       # checksums, schema, every field of every row",
+        "verify repo                       # checksums, schema, card, every field of every row",
         "verify archives repo --json       # and voxel for voxel; the report as JSON",
     )
     command.description = f"{command.description}\n\n{_VERIFY_DETAILS}"

@@ -13,7 +13,7 @@ from datasets.utils import disable_progress_bars, tqdm
 from _platelet_em.commands.arguments import parse_arguments, sample_options
 from _platelet_em.commands.info import describe
 from _platelet_em.commands.show import show
-from _platelet_em.errors import OutputError, PlateletEMError
+from _platelet_em.errors import OutputError, PlateletEMError, printable
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub.build import build
 from _platelet_em.hub.layout import data_files
@@ -85,7 +85,7 @@ class _OutputClosedError(Exception):
 
 
 def _print(line: object) -> None:
-    """Print a line of a command's output.
+    """Print a line of a command's output; control characters in it are escaped.
 
     Raises:
         _OutputClosedError: if nobody reads it any more.
@@ -95,7 +95,7 @@ def _print(line: object) -> None:
     if stream is None:
         return
     try:
-        print(_encodable(line, stream.encoding), file=stream, flush=True)
+        print(_encodable(printable(str(line)), stream.encoding), file=stream, flush=True)
     except OSError as error:
         # Python would write what is in the buffer once more when it ends, and fail again.
         with Path(os.devnull).open("w") as nowhere:
@@ -106,17 +106,18 @@ def _print(line: object) -> None:
 
 
 def _print_error(line: str) -> None:
-    """Print an error message, if there is a stream for it."""
+    """Print an error message, escaped, if there is a stream for it."""
     stream = sys.stderr
     if stream is not None:
         with contextlib.suppress(OSError):
-            print(_encodable(line, stream.encoding), file=stream, flush=True)
+            text = printable(line, keep="\n")
+            print(_encodable(text, stream.encoding), file=stream, flush=True)
 
 
-def _encodable(line: object, encoding: str | None) -> str:
+def _encodable(line: str, encoding: str | None) -> str:
     """The line with what the encoding lacks escaped: paths may hold any character."""
     encoding = encoding or "utf-8"
-    return str(line).encode(encoding, "backslashreplace").decode(encoding)
+    return line.encode(encoding, "backslashreplace").decode(encoding)
 
 
 # --- commands ---------------------------------------------------------------------------------
@@ -203,7 +204,9 @@ def _convert(options: argparse.Namespace) -> None:
 
 def _verify(options: argparse.Namespace) -> int:
     report = verify(options.paths)
-    lines = [report.to_json()] if options.json else report.lines(verbose=options.verbose)
+    lines = (
+        report.to_json().splitlines() if options.json else report.lines(verbose=options.verbose)
+    )
     for line in lines:
         _print(line)
     return 1 if report.errors else 0

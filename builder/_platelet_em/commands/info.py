@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from _platelet_em.errors import MissingMemberError, PlateletEMError
+from _platelet_em.errors import MissingMemberError, PlateletEMError, quote
 from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, DatasetSpec
 from _platelet_em.files import user_path
 from _platelet_em.hub.layout import data_files
@@ -89,7 +89,7 @@ def _describe_repository(folder: Path, spec: DatasetSpec) -> Iterator[str]:
     if record and (warning := origin_warning(record, spec)):
         yield f"  {warning}"
     for key, value in record.items():
-        yield f"  {key.replace('_', ' ')}: {value}"
+        yield f"  {key.replace('_', ' ')}: {value if isinstance(value, str) else quote(value)}"
     for config in CONFIGS:
         for volume in spec.volumes:
             shards = data_files(folder, config.name, volume.split)

@@ -20,7 +20,7 @@ from datasets.utils import tqdm
 
 from _platelet_em import __version__
 from _platelet_em.arrays.volume_view import VolumeView
-from _platelet_em.errors import OutputError, PlateletEMError, quote
+from _platelet_em.errors import OutputError, PlateletEMError, printable, quote
 from _platelet_em.facts import PUBLISHED, SAMPLE_COMMENT, DatasetSpec, VolumeSpec
 from _platelet_em.files import exclusive_lock, new_file, user_path
 from _platelet_em.hub.card import draw_card_picture, render_card
@@ -42,6 +42,7 @@ from _platelet_em.hub.layout import (
     shard_name,
 )
 from _platelet_em.hub.record import SYNTHETIC, find_origin, parquet_metadata, read_record
+from _platelet_em.hub.strays import find_strays
 from _platelet_em.publisher.archive import Identity, Source, file_md5, needed_files
 from _platelet_em.publisher.cache import obtain
 from _platelet_em.publisher.volume import ArchiveVolume, open_images
@@ -237,10 +238,15 @@ def _refuse_foreign(out: Path, spec: DatasetSpec) -> None:
             f"{found[0]}: was not written by platelet-em build: choose another folder"
         )
     for path in (*(out / name for name in metadata_files(spec)), *found):
-        if path.is_dir():
+        if os.path.lexists(path) and not path.is_file():
             raise OutputError(
                 f"{path}: expected a file, or nothing there yet: choose another folder"
             )
+    if (stray := next(find_strays(out, spec), None)) is not None:
+        raise OutputError(
+            f"{printable(str(stray))}: datasets may read this file besides those of a build: move "
+            "it away, or choose another folder"
+        )
 
 
 def _refuse_other_build(out: Path, record: dict[str, str], spec: DatasetSpec) -> None:

@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
-import yaml
 from numpy.typing import NDArray
 
 import _platelet_em
 from _platelet_em.arrays.volume_view import VolumeView
-from _platelet_em.errors import ConversionError
+from _platelet_em.errors import ConversionError, printable
 from _platelet_em.facts import DatasetSpec, VolumeSpec
+from _platelet_em.hub.front_matter import render_front_matter
 from _platelet_em.hub.layout import data_files, picture_name
 from _platelet_em.hub.parquet import count_files
 from _platelet_em.hub.read import open_volume
@@ -21,7 +20,7 @@ from _platelet_em.hub.record import SYNTHETIC, origin_warning
 from _platelet_em.rows.intensity import GrayHistogram
 from _platelet_em.rows.make import CONFIGS
 from _platelet_em.rows.picture import draw_panels, read_slice, to_png
-from _platelet_em.rows.schema import SCHEMA_VERSION, yaml_features
+from _platelet_em.rows.schema import SCHEMA_VERSION
 
 __all__ = [
     "CARD_MARK",
@@ -31,6 +30,7 @@ __all__ = [
     "is_edited",
     "measure",
     "render_card",
+    "render_parts",
     "seal_card",
     "unseal_card",
 ]
@@ -125,24 +125,15 @@ def render_card(folder: Path, record: dict[str, str], spec: DatasetSpec) -> str:
     Raises:
         ConversionError: for a template with an unknown field.
     """
-    figures = {
-        volume.name: measure(open_volume(folder, volume, spec), spec) for volume in spec.volumes
-    }
-    label_source = record["label_source"]
     values = {
-        "front_matter": _front_matter(folder, spec).rstrip(),
-        "volumes_table": _volumes_table(figures, spec),
-        "classes_table": _classes_table(figures, spec),
-        "pictures": _pictures(figures, spec),
-        "files_table": _files_table(folder, spec),
-        "archive": record["archive"],
-        "checksum": _checksum(record, spec.archive(label_source).md5),
-        "label_source": label_source,
+        "front_matter": render_front_matter(folder, spec).rstrip(),
+        **render_parts(folder, record, spec),
+        "archive": _code_span(record["archive"]),
+        "label_source": record["label_source"],
         "tool_version": record["tool_version"],
         "schema_version": str(SCHEMA_VERSION),
         "license_words": spec.license_details,
-        "origin_warning": _origin_warning(record, spec),
-        "ids_origin": _IDS_ORIGIN[label_source],
+        "ids_origin": _IDS_ORIGIN[record["label_source"]],
         "citation": spec.citation.rstrip(),
     }
 
@@ -152,6 +143,43 @@ def render_card(folder: Path, record: dict[str, str], spec: DatasetSpec) -> str:
         return values[match[1]]
 
     return re.sub(r"\{\{(\w+)\}\}", fill, _read_template())
+
+
+def render_parts(folder: Path, record: dict[str, str], spec: DatasetSpec) -> dict[str, str]:
+    """The parts of a card that state what is in the repository, by their names in the template.
+
+    Args:
+        folder: The repository, its Parquet files in place.
+        record: The record of the files.
+        spec: The dataset.
+
+    Raises:
+        PlateletEMError: for damaged files.
+    """
+    figures = {
+        volume.name: measure(open_volume(folder, volume, spec), spec) for volume in spec.volumes
+    }
+    return {
+        "origin_warning": _origin_warning(record, spec),
+        "volumes_table": _volumes_table(figures, spec),
+        "pictures": _pictures(figures, spec),
+        "classes_table": _classes_table(figures, spec),
+        "checksum": _checksum(record, spec.archive(record["label_source"]).md5),
+        "files_table": _files_table(folder, spec),
+    }
+
+
+def _code_span(text: str) -> str:
+    """Text that is not ours as code in Markdown, in which neither Markdown nor HTML has a meaning.
+
+    >>> _code_span("a`<b>`.zip")
+    '``a`<b>`.zip``'
+    """
+    text = printable(text)
+    # A fence is longer than all runs of backticks inside; a space keeps it apart from them.
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " if text[:1] in ("`", " ") or text[-1:] in ("`", " ", "") else ""
+    return f"{fence}{space}{text}{space}{fence}"
 
 
 def seal_card(text: str, repo_id: str) -> str:
@@ -189,61 +217,13 @@ def _read_template() -> str:
     raise ConversionError(f"{package / _TEMPLATE}: missing: install platelet-em again")
 
 
-def _front_matter(folder: Path, spec: DatasetSpec) -> str:
-    """The card's YAML, which the Hub, the viewer and `datasets` read."""
-    infos = []
-    for config in CONFIGS:
-        splits, download = [], 0
-        for volume in spec.volumes:
-            files = data_files(folder, config.name, volume.split)
-            parts = [pq.read_metadata(path) for path in files]
-            size = sum(
-                p.row_group(i).total_byte_size for p in parts for i in range(p.num_row_groups)
-            )
-            rows, stored = count_files(files)
-            splits.append({"name": volume.split, "num_bytes": size, "num_examples": rows})
-            download += stored
-        infos.append(
-            {
-                "config_name": config.name,
-                "features": yaml_features(config.columns(spec)),
-                "splits": splits,
-                "download_size": download,
-                "dataset_size": sum(split["num_bytes"] for split in splits),
-            }
-        )
-    configs = [
-        {
-            "config_name": config.name,
-            **({"default": True} if config is CONFIGS[0] else {}),
-            "data_files": [
-                {"split": volume.split, "path": f"{config.name}/{volume.split}-*.parquet"}
-                for volume in spec.volumes
-            ],
-        }
-        for config in CONFIGS
-    ]
-    head = {
-        "pretty_name": spec.name,
-        "license": spec.license,
-        # The Hub's field for the words of a license.
-        "license_details": spec.license_details,
-        "task_categories": ["image-segmentation"],
-        "tags": ["biology", "medical", "electron-microscopy", "SBF-SEM", "platelets", "3D"],
-        "size_categories": ["n<1K"],
-        "configs": configs,
-        "dataset_info": infos,
-    }
-    return yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=99)
-
-
 def _table(header: list[str], rows: list[list[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _checksum(record: dict[str, str], published: str | None) -> str:
-    md5 = f"`{record['archive_md5']}`"
+    md5 = _code_span(record["archive_md5"])
     if not record["archive"].endswith(".zip"):
         return f"MD5 of the MD5s of its files: {md5}"
     if published is None:

@@ -16,7 +16,7 @@ from _platelet_em.rows.config import Config
 from _platelet_em.rows.make import CONFIGS
 from _platelet_em.rows.schema import SCHEMA_VERSION, Feature, describe_field
 
-__all__ = ["render_croissant"]
+__all__ = ["SYNTHETIC_DESCRIPTION", "describe_dataset", "render_croissant"]
 
 Node = dict[str, Any]
 
@@ -66,13 +66,18 @@ _CONTEXT: Node = {
 """The complete context of Croissant 1.1: readers warn of missing terms, even unused ones."""
 
 _PARQUET = "application/x-parquet"
-_SYNTHETIC = "Made from the synthetic sample of the tool, not from data. It imitates: "
+SYNTHETIC_DESCRIPTION = "Made from the synthetic sample of the tool, not from data. It imitates: "
 _KEY = ("volume", "z")
 """Columns that identify a row, in the configurations that have them."""
 
 
 def render_croissant(folder: Path, record: dict[str, str], spec: DatasetSpec) -> str:
-    """The text of croissant.json, the Croissant description of a built repository.
+    """The text of croissant.json; the arguments are those of `describe_dataset`."""
+    return json.dumps(describe_dataset(folder, record, spec), indent=2) + "\n"
+
+
+def describe_dataset(folder: Path, record: dict[str, str], spec: DatasetSpec) -> Node:
+    """The Croissant description of a built repository.
 
     Args:
         folder: The repository, its Parquet files in place.
@@ -81,11 +86,11 @@ def render_croissant(folder: Path, record: dict[str, str], spec: DatasetSpec) ->
     """
     synthetic = record["origin"] == "synthetic"
     details = f'The publisher names no license. Its page says: "{spec.license_details}".'
-    document: Node = {
+    return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
         "name": spec.name,
-        "description": (_SYNTHETIC if synthetic else "") + spec.description,
+        "description": (SYNTHETIC_DESCRIPTION if synthetic else "") + spec.description,
         "conformsTo": "http://mlcommons.org/croissant/1.1",
         "citeAs": spec.citation,
         "creator": {"@type": "sc:Person", "name": spec.first_author},
@@ -102,7 +107,6 @@ def render_croissant(folder: Path, record: dict[str, str], spec: DatasetSpec) ->
         ],
         "recordSet": [*(_record_set(config, spec) for config in CONFIGS), _class_set(spec)],
     }
-    return json.dumps(document, indent=2) + "\n"
 
 
 def _class_set(spec: DatasetSpec) -> Node:

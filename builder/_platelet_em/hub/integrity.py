@@ -4,14 +4,15 @@ import collections
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from _platelet_em.arrays.page import decode_page
-from _platelet_em.errors import PlateletEMError, SchemaVersionError, quote
+from _platelet_em.errors import ArchiveError, PlateletEMError, SchemaVersionError, quote
 from _platelet_em.facts import DatasetSpec, VolumeSpec
+from _platelet_em.files import read_regular
 from _platelet_em.hub.card import CARD_MARK
 from _platelet_em.hub.layout import (
     CARD,
@@ -22,40 +23,32 @@ from _platelet_em.hub.layout import (
     repository_files,
     shard_name,
 )
-from _platelet_em.hub.record import Record, check_readable, read_checksums, read_record, sha256
+from _platelet_em.hub.metadata import check_card, check_croissant, compare
+from _platelet_em.hub.parquet import read_metadata, read_schema
+from _platelet_em.hub.pictures import check_card_pictures, check_previews
+from _platelet_em.hub.problem import Problem
+from _platelet_em.hub.record import (
+    Record,
+    check_readable,
+    is_complete,
+    read_checksums,
+    read_features,
+    read_record,
+    sha256,
+)
+from _platelet_em.hub.strays import find_strays
+from _platelet_em.limits import MAX_METADATA
 from _platelet_em.rows.make import CONFIGS, SLICES
-from _platelet_em.rows.schema import arrow_schema
+from _platelet_em.rows.schema import Columns, arrow_schema, json_features
 from _platelet_em.rows.shards import shard_bounds
 
-__all__ = ["Problem", "Repository", "inspect_repository", "read_build"]
+__all__ = ["Repository", "inspect_repository", "read_build"]
 
 _LISTED = 5
-"""Missing shards that are named one by one: a file name may state a total of 99,999."""
+"""Missing shards, or features of one, that are named: a file name may state a total of 99,999."""
 
-_RECORD_KEYS = frozenset({"fingerprint", "label_source", "origin"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """Something wrong with a file of a repository.
-
-    Attributes:
-        check: Name of the check that found it.
-        file: The file.
-        expected: What should be there; empty if `error` is set.
-        found: What is there; empty if `error` is set.
-        error: The exception that describes the problem, if there was one.
-    """
-
-    check: str
-    file: str
-    expected: str = ""
-    found: str = ""
-    error: PlateletEMError | None = None
-
-    def __str__(self) -> str:
-        """The problem in words."""
-        return str(self.error or f"{self.file}: expected {self.expected}, found {self.found}")
+_STRAYS = 20
+"""Files of others that are named one by one."""
 
 
 @dataclass(slots=True)
@@ -87,46 +80,51 @@ class Repository:
         return bool(files) and files == [self.folder / name for name in names]
 
 
-def read_build(folder: Path, spec: DatasetSpec) -> Record | None:
+def read_build(folder: Path, spec: DatasetSpec, *, pictures: bool = True) -> Record | None:
     """The record of the complete build in a folder; None if there is none.
 
-    None too for a build that was interrupted, has missing or damaged files, files of two builds,
-    or a card that no build has written.
+    None too for a build that was interrupted, has missing or damaged files, files of two builds, a
+    card or a description that state something else than the data files, or data files beside them
+    that no build has written.
+
+    Args:
+        folder: The repository.
+        spec: The dataset.
+        pictures: Whether to draw its pictures again and compare them, about 0.2 s per slice.
 
     Raises:
         SchemaVersionError: for data files of a newer schema.
     """
     for path in repository_files(folder, spec):
         read_record(path)  # a newer schema raises, a damaged record is only a problem
-    repository = inspect_repository(folder, spec)
-    if repository.problems or not repository.record.keys() >= _RECORD_KEYS:
-        return None
-    return repository.record
+    repository = inspect_repository(folder, spec, pictures=pictures)
+    return None if repository.problems else repository.record
 
 
-def inspect_repository(folder: Path, spec: DatasetSpec) -> Repository:
-    """Check the files of a repository without looking at their rows."""
+def inspect_repository(folder: Path, spec: DatasetSpec, *, pictures: bool = True) -> Repository:
+    """Check the files of a repository, and whether card, description and pictures fit its rows.
+
+    Args:
+        folder: The repository.
+        spec: The dataset.
+        pictures: Whether to draw the pictures again and compare them.
+    """
     repository = Repository(folder)
     problems = repository.problems
-    problems += _check_metadata_files(folder, spec)
-    records: dict[Path, Record | None] = {}
-    for config in CONFIGS:
-        schema = arrow_schema(config.columns(spec))
-        for volume in spec.volumes:
-            problems += _check_names(folder, config.name, volume)
-            readable = repository.files[config.name, volume.name] = []
-            for path in data_files(folder, config.name, volume.split):
-                found = [*_check_schema(path, schema)]
-                problems += found
-                records[path] = None
-                with suppress(SchemaVersionError):  # a problem of its schema already
-                    records[path] = read_record(path)
-                if not found:
-                    readable.append(path)
-    problems += _check_records(repository, records)
-    problems += _check_checksums(repository, list(records))
-    for volume in spec.volumes:
-        problems += _check_row_counts(repository, volume)
+    _check_data_files(repository, spec)
+    # The checksums, which are in croissant.json, are not needed to read the data files.
+    is_intact = all(problem.file == str(folder / CROISSANT) for problem in problems)
+    damaged = [*_check_metadata_files(folder, spec)]
+    problems += damaged
+    problems += _check_strays(folder, spec)
+    # What is in data files that are damaged is not known.
+    if is_intact and repository.record:
+        problems += check_croissant(folder, repository.record, spec)
+        if str(folder / CARD) not in {problem.file for problem in damaged}:
+            problems += check_card(folder, repository.record, spec)
+        if pictures and not damaged:
+            problems += check_card_pictures(folder, spec)
+            problems += check_previews(folder, spec)
     if not problems and (folder / STAGING).exists():
         problems.append(
             Problem(
@@ -139,23 +137,69 @@ def inspect_repository(folder: Path, spec: DatasetSpec) -> Repository:
     return repository
 
 
+def _check_data_files(repository: Repository, spec: DatasetSpec) -> None:
+    """The data files and their checksums; sets what the repository states about them."""
+    folder, problems = repository.folder, repository.problems
+    records: dict[Path, Record | None] = {}
+    for config in CONFIGS:
+        columns = config.columns(spec)
+        for volume in spec.volumes:
+            problems += _check_names(folder, config.name, volume)
+            readable = repository.files[config.name, volume.name] = []
+            for path in data_files(folder, config.name, volume.split):
+                found = [*_check_schema(path, columns)]
+                problems += found
+                records[path] = None
+                with suppress(SchemaVersionError):  # a problem of its schema already
+                    records[path] = read_record(path)
+                if not found:
+                    readable.append(path)
+    problems += _check_records(repository, records)
+    if repository.record and not is_complete(repository.record):
+        problems.append(
+            Problem(
+                check="record",
+                file=str(folder),
+                expected="the record of a build, with labels, archive, origin and version",
+                found=quote(repository.record, 200),
+            )
+        )
+    problems += _check_checksums(repository, list(records))
+    for volume in spec.volumes:
+        problems += _check_row_counts(repository, volume)
+
+
 def _check_metadata_files(folder: Path, spec: DatasetSpec) -> Iterator[Problem]:
     """The card, the Croissant description, and the card's pictures."""
     for name in metadata_files(spec):
         path = folder / name
         found = ""
         try:
-            if not path.is_file():
-                found = "no such file"
-            elif name == CARD and CARD_MARK not in path.read_text("utf-8"):
+            content = read_regular(path, MAX_METADATA)
+            if name == CARD and CARD_MARK not in content.decode("utf-8"):
                 found = "another file"
             elif path.suffix == ".png":
-                decode_page(path.read_bytes(), "picture")
+                decode_page(content, "picture")
+        except FileNotFoundError:
+            found = "no such file"
+        except ArchiveError as error:
+            yield Problem(check="files", file=str(path), error=error)
         except (OSError, ValueError) as error:
             found = str(error)
         if found:
             expected = "the file that build wrote"
             yield Problem(check="files", file=str(path), expected=expected, found=found)
+
+
+def _check_strays(folder: Path, spec: DatasetSpec) -> Iterator[Problem]:
+    """Files that no build writes, and that `datasets` would read."""
+    for path in islice(find_strays(folder, spec), _STRAYS):
+        yield Problem(
+            check="others",
+            file=str(path),
+            expected="no file that datasets may read besides those of the build",
+            found="one: move it away",
+        )
 
 
 def _check_names(folder: Path, config: str, volume: VolumeSpec) -> Iterator[Problem]:
@@ -194,12 +238,14 @@ def _check_names(folder: Path, config: str, volume: VolumeSpec) -> Iterator[Prob
         )
 
 
-def _check_schema(path: Path, expected: pa.Schema) -> Iterator[Problem]:
+def _check_schema(path: Path, columns: Columns) -> Iterator[Problem]:
     """Whether a file can be read as rows of a configuration."""
+    expected = arrow_schema(columns)
     try:
         check_readable([path])
-        found = pq.read_schema(path)
+        found = read_schema(path)
         if found.equals(expected):
+            yield from _check_features(path, found, columns)
             return
         wrong = [field for field in expected if field not in list(found)]
         present = found.names
@@ -216,6 +262,21 @@ def _check_schema(path: Path, expected: pa.Schema) -> Iterator[Problem]:
             file=str(path),
             expected=f"columns {expected.names}, {wrong[0] if wrong else 'in this order'}",
             found=str(present),
+        )
+
+
+def _check_features(path: Path, schema: pa.Schema, columns: Columns) -> Iterator[Problem]:
+    """Whether `datasets` reads these features from a file that it reads without the card."""
+    expected, found = json_features(columns), read_features(schema)
+    if found is None or found == expected:  # without a record is reported as that
+        return
+    for place, right, other in islice(compare(expected, found, "features"), _LISTED):
+        yield Problem(
+            check="schema",
+            file=str(path),
+            place={"field": place},
+            expected=right,
+            found=other,
         )
 
 
@@ -252,7 +313,7 @@ def _check_checksums(repository: Repository, files: list[Path]) -> Iterator[Prob
     try:
         repository.checksums = read_checksums(folder)
     except (ValueError, OSError) as error:
-        found = error.strerror if isinstance(error, OSError) else str(error)
+        found = (isinstance(error, OSError) and error.strerror) or str(error)
         yield Problem(
             check="sums",
             file=str(folder / CROISSANT),
@@ -275,7 +336,7 @@ def _check_checksums(repository: Repository, files: list[Path]) -> Iterator[Prob
         try:
             found = sha256(path)
         except OSError as error:
-            found = str(error.strerror)
+            found = error.strerror or str(error)
         repository.matching += found == expected
         if found != expected:
             yield Problem(
@@ -291,7 +352,7 @@ def _check_row_counts(repository: Repository, volume: VolumeSpec) -> Iterator[Pr
     slices = repository.files[SLICES.name, volume.name]
     if len(slices) != len(data_files(repository.folder, SLICES.name, volume.split)):
         return
-    depth = sum(pq.read_metadata(path).num_rows for path in slices)
+    depth = sum(read_metadata(path).num_rows for path in slices)
     repository.depths[volume.name] = depth
     for config in CONFIGS:
         bounds = shard_bounds(config, depth)
@@ -300,7 +361,7 @@ def _check_row_counts(repository: Repository, volume: VolumeSpec) -> Iterator[Pr
             if not index.isdecimal():  # reported already, for its name
                 continue
             start, stop = bounds[int(index)] if int(index) < len(bounds) else (0, 0)
-            if (rows := pq.read_metadata(path).num_rows) != stop - start:
+            if (rows := read_metadata(path).num_rows) != stop - start:
                 yield Problem(
                     check="rows",
                     file=str(path),

@@ -11,9 +11,18 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from _platelet_em.errors import ArchiveError
+from _platelet_em.errors import ArchiveError, PlateletEMError
+from _platelet_em.files import check_regular
 
-__all__ = ["count_files", "explain_damage", "open_parquet", "read_column", "read_group"]
+__all__ = [
+    "count_files",
+    "explain_damage",
+    "open_parquet",
+    "read_column",
+    "read_group",
+    "read_metadata",
+    "read_schema",
+]
 
 
 @contextmanager
@@ -25,6 +34,8 @@ def explain_damage(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except PlateletEMError:
+        raise
     except MemoryError as error:  # Arrow's is an ArrowException, too
         raise ArchiveError(
             f"{path}: cannot be read ({error!s:.200}): this process may not have as much memory "
@@ -43,9 +54,10 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     memory, Arrow fails, ends the process, or waits for it for ever.
 
     Raises:
-        OSError: for a file that cannot be opened.
+        OSError: for a file that cannot be opened, or is no regular file.
         pa.ArrowException: for a damaged one.
     """
+    check_regular(path)
     return pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
 
 
@@ -59,6 +71,18 @@ def read_group(file: pq.ParquetFile, group: int, columns: list[str]) -> pa.Table
     return file.read_row_group(group, columns=columns, use_threads=False)
 
 
+def read_schema(path: Path) -> pa.Schema:
+    """The Arrow schema of a file, its metadata included; raises as `open_parquet` does."""
+    check_regular(path)
+    return pq.read_schema(path)
+
+
+def read_metadata(path: Path) -> pq.FileMetaData:
+    """Row groups and sizes of a file; raises as `open_parquet` does."""
+    check_regular(path)
+    return pq.read_metadata(path)
+
+
 def count_files(files: list[Path]) -> tuple[int, int]:
     """The number of rows in Parquet files, and their size in bytes.
 
@@ -68,6 +92,6 @@ def count_files(files: list[Path]) -> tuple[int, int]:
     rows = size = 0
     for path in files:
         with explain_damage(path):
-            rows += pq.read_metadata(path).num_rows
+            rows += read_metadata(path).num_rows
         size += path.stat().st_size
     return rows, size

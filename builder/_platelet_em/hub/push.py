@@ -20,7 +20,7 @@ from huggingface_hub import CommitOperationAdd
 from huggingface_hub.hf_api import RepoFile
 
 from _platelet_em import __version__
-from _platelet_em.errors import ArgumentError, OutputError, quote
+from _platelet_em.errors import ArgumentError, OutputError, printable, quote
 from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, DatasetSpec
 from _platelet_em.files import user_path
 from _platelet_em.hub.branch import MAIN, BranchState, HubBranch
@@ -176,7 +176,7 @@ def push(
     built = _ensure_built(folder, data_dir, label_source, cache_dir, spec)
     # Nobody builds in a folder that cannot be written to.
     with one_build_at_a_time(built) if os.access(built, os.W_OK) else nullcontext():
-        if (record := read_build(built, spec)) is None:
+        if (record := read_build(built, spec, pictures=False)) is None:
             raise OutputError(f"{built}: has changed in the meantime: run the same command again")
         additions = _list_additions(built, branch.repo_id, spec)
         if state is not None:
@@ -260,7 +260,7 @@ def _read_complete(folder: Path, spec: DatasetSpec) -> Record | None:
     if not files or (record := read_build(folder, spec)) is not None:
         return record if files else None
     found = inspect_repository(folder, spec)
-    first = f"{found.problems[0]}" if found.problems else "its record is incomplete"
+    first = printable(str(found.problems[0])) if found.problems else "its record is incomplete"
     others = f", and {len(found.problems) - 1} more problems" if len(found.problems) > 1 else ""
     origin = "the archives that it was made from"
     if found.record.keys() >= {"archive", "archive_md5", "label_source"}:

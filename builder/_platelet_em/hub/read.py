@@ -4,14 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from _platelet_em.errors import ArchiveError, MissingMemberError, quote
 from _platelet_em.facts import SEMANTIC, DatasetSpec, VolumeSpec
 from _platelet_em.hf.formatter import PlateletEMFormatter
 from _platelet_em.hf.volume import Row, RowVolume
 from _platelet_em.hub.layout import data_files
-from _platelet_em.hub.parquet import explain_damage, open_parquet, read_column, read_group
+from _platelet_em.hub.parquet import (
+    explain_damage,
+    open_parquet,
+    read_column,
+    read_group,
+    read_metadata,
+)
 from _platelet_em.hub.record import check_readable
 from _platelet_em.rows.make import SLICES
 
@@ -74,7 +78,7 @@ class ParquetRows(Sequence[Row]):
         self._groups: list[tuple[Path, int, int]] = []
         for path in files:
             with explain_damage(path):
-                metadata = pq.read_metadata(path)
+                metadata = read_metadata(path)
             for group in range(metadata.num_row_groups):
                 rows = metadata.row_group(group).num_rows
                 self._groups += [(path, group, i) for i in range(rows)]

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from _platelet_em.errors import SchemaVersionError, quote
-from _platelet_em.facts import DatasetSpec
+from _platelet_em.facts import LABEL_SOURCES, DatasetSpec
+from _platelet_em.files import open_regular, read_regular
 from _platelet_em.hub.layout import CROISSANT
+from _platelet_em.hub.parquet import read_schema
+from _platelet_em.limits import MAX_METADATA
 from _platelet_em.rows.schema import SCHEMA_VERSION, Columns, json_features
 
 __all__ = [
@@ -23,19 +25,27 @@ __all__ = [
     "Record",
     "check_readable",
     "find_origin",
+    "is_complete",
     "origin_warning",
     "parquet_metadata",
     "read_checksums",
+    "read_description",
+    "read_features",
     "read_record",
     "sha256",
 ]
 
 Record = dict[str, Any]
 
+_FEATURES_KEY = "huggingface"
+"""Key of the features in the metadata of a Parquet file, which `datasets` reads."""
+
 _METADATA_KEY = "platelet_em"
 """Key of the record in the metadata of a Parquet file."""
 
 _VERSION_KEY = "schema_version"
+
+_KEYS = ("archive", "archive_md5", "fingerprint", "label_source", "origin", "tool_version")
 
 SYNTHETIC = "synthetic"
 """The `origin` of a build from the sample."""
@@ -49,9 +59,16 @@ def parquet_metadata(columns: Columns, record: dict[str, str]) -> dict[str, str]
         record: What the file was made from, and by which tool.
     """
     return {
-        "huggingface": json.dumps({"info": {"features": json_features(columns)}}),
+        _FEATURES_KEY: json.dumps({"info": {"features": json_features(columns)}}),
         _METADATA_KEY: json.dumps({_VERSION_KEY: SCHEMA_VERSION, **record}),
     }
+
+
+def is_complete(record: Record) -> bool:
+    """Whether a record has all that a build writes into it, as text."""
+    return all(isinstance(record.get(key), str) for key in _KEYS) and (
+        record["label_source"] in LABEL_SOURCES
+    )
 
 
 def find_origin(record: Record, spec: DatasetSpec) -> str:
@@ -121,6 +138,20 @@ def read_record(path: Path) -> Record | None:
     return record
 
 
+def read_features(schema: pa.Schema) -> dict[str, Any] | None:
+    """The features that `datasets` reads from the metadata of a Parquet file; None without any.
+
+    Metadata that are damaged are features that no file has.
+    """
+    if (stored := (schema.metadata or {}).get(_FEATURES_KEY.encode())) is None:
+        return None
+    try:
+        features = json.loads(stored)["info"]["features"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return features if isinstance(features, dict) else {}
+
+
 def check_readable(files: Iterable[Path]) -> None:
     """Refuse files of a newer schema, whose columns may have another meaning.
 
@@ -141,7 +172,7 @@ def check_readable(files: Iterable[Path]) -> None:
 def _read_metadata(path: Path) -> bytes | None:
     """The record as stored in the file; None if there is none."""
     try:
-        metadata: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
+        metadata: dict[bytes, bytes] = read_schema(path).metadata or {}
     except (OSError, pa.ArrowException):
         return None
     return metadata.get(_METADATA_KEY.encode())
@@ -158,6 +189,22 @@ def _parse(stored: bytes) -> Record | None:
     return record if type(version) is int and version >= 1 else None
 
 
+def read_description(folder: Path) -> Any:
+    """The Croissant description of a repository, as parsed JSON.
+
+    Raises:
+        ValueError: for a file that is not JSON.
+        OSError: if it cannot be read, or is too large.
+    """
+    content = read_regular(folder / CROISSANT, MAX_METADATA)
+    try:
+        return json.loads(content.decode("utf-8"))
+    except RecursionError as error:
+        raise ValueError(
+            f"{folder / CROISSANT}: expected JSON of a few levels, got thousands"
+        ) from error
+
+
 def read_checksums(folder: Path) -> dict[str, str]:
     """Path -> SHA-256 of each data file, from the Croissant description of a repository.
 
@@ -166,9 +213,9 @@ def read_checksums(folder: Path) -> dict[str, str]:
         OSError: if it cannot be read.
     """
     try:
-        nodes = json.loads((folder / CROISSANT).read_text("utf-8"))["distribution"]
+        nodes = read_description(folder)["distribution"]
         return {n["contentUrl"]: n["sha256"] for n in nodes if n["@type"] == "cr:FileObject"}
-    except (KeyError, TypeError, RecursionError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(
             f"{folder / CROISSANT}: expected the description of a built repository"
         ) from error
@@ -177,7 +224,7 @@ def read_checksums(folder: Path) -> dict[str, str]:
 def sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, NoReturn
 
-from _platelet_em.errors import ArchiveError, MissingMemberError, PlateletEMError
+from _platelet_em.errors import ArchiveError, MissingMemberError, PlateletEMError, printable
 from _platelet_em.facts import DatasetSpec
 from _platelet_em.files import TEMPORARY, needs_room, user_path
 from _platelet_em.limits import MAX_FILE
@@ -296,7 +296,7 @@ def _key(name: str) -> str:
 
 def _printable(name: str) -> str:
     """A member's name for a message: control characters are escaped, only the end is kept."""
-    text = name if name.isprintable() else name.encode("unicode_escape").decode()
+    text = printable(name)
     return text if len(text) <= _MAX_NAME else f"...{text[-_MAX_NAME:]}"
 
 

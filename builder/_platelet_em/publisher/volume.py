@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.runs import Runs
 from _platelet_em.arrays.volume_view import Box
-from _platelet_em.errors import ImageFormatError
+from _platelet_em.errors import ImageFormatError, printable
 from _platelet_em.facts import SEMANTIC, DatasetSpec, VolumeSpec
 from _platelet_em.publisher.archive import Source
 from _platelet_em.publisher.label_files import read_labels
@@ -168,7 +168,7 @@ class ArchiveVolume(LabeledVolume):
 @functools.lru_cache(maxsize=256)
 def _warn_once(text: str) -> None:
     """Log a warning, but not again whenever the volume is opened again."""
-    _log.warning(text)
+    _log.warning(printable(text))
 
 
 def _sort_by_id(labels: LazyLabels) -> LazyLabels:

@@ -1,9 +1,11 @@
 """The files of a built repository: what is wrong with them becomes findings of a report."""
 
+import os
 from pathlib import Path
 
 from _platelet_em.facts import DatasetSpec
 from _platelet_em.hub.integrity import Repository, inspect_repository
+from _platelet_em.hub.layout import repository_files
 from _platelet_em.rows.make import CONFIGS
 from _platelet_em.verify.report import Section
 
@@ -12,7 +14,9 @@ __all__ = ["REBUILD", "check_files"]
 REBUILD = "build the repository again"
 """Remedy for anything that is wrong with a repository."""
 
-_RESUME = "run platelet-em build again: it continues where it was"
+_REMEDIES = {"complete": "run platelet-em build again: it continues where it was", "others": ""}
+"""Remedies of checks for which it is another one, or included in what was found."""
+
 _RECORDED = ("label_source", "archive", "archive_md5", "origin", "tool_version")
 
 
@@ -28,8 +32,10 @@ def check_files(section: Section, folder: Path, spec: DatasetSpec) -> Repository
                 problem.file,
                 expected=problem.expected,
                 found=problem.found,
-                remedy=_RESUME if problem.check == "complete" else REBUILD,
+                remedy=_REMEDIES.get(problem.check, REBUILD),
+                **problem.place,
             )
+    _remark_links(section, folder, spec)
     if repository.record:
         for key in _RECORDED:
             section.figure(key.replace("_", " "), repository.record.get(key, "not recorded"))
@@ -45,3 +51,13 @@ def check_files(section: Section, folder: Path, spec: DatasetSpec) -> Repository
                 count = len(repository.files[config.name, volume.name])
                 section.figure(f"{config.name}, {volume.split}", f"{rows} rows in {count} files")
     return repository
+
+
+def _remark_links(section: Section, folder: Path, spec: DatasetSpec) -> None:
+    """Name links that lead out of the repository; a snapshot of the Hub's client has its cache."""
+    root = Path(os.path.realpath(folder))
+    inside = root.parents[1] if root.parent.name == "snapshots" else root
+    for path in repository_files(folder, spec):
+        target = Path(os.path.realpath(path))
+        if not target.is_relative_to(inside):
+            section.remark("link", str(path), f"leads out of the repository, to {target}")

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from _platelet_em.errors import printable
+
 __all__ = [
     "BYTES",
     "ERROR",
@@ -240,14 +242,14 @@ class Report:
         Args:
             verbose: Include all sections, and their figures.
         """
-        yield from map(_printable, self.summary())
+        yield from map(printable, self.summary())
         yield ""
         for section in self.sections:
             if verbose or section.groups:
-                yield from map(_printable, section.lines(verbose=verbose))
+                yield from map(printable, section.lines(verbose=verbose))
                 yield ""
         for question, answers in self.answers().items():
-            yield _printable(f"{question}: {'; '.join(answers) or 'not answered by these files'}")
+            yield printable(f"{question}: {'; '.join(answers) or 'not answered by these files'}")
 
     def to_json(self) -> str:
         """The report as JSON."""
@@ -259,11 +261,6 @@ class Report:
             "sections": [section.document() for section in self.sections],
         }
         return json.dumps(document, indent=1)
-
-
-def _printable(line: str) -> str:
-    """A line without control characters, which names of files may contain."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def _count_nouns(count: int, noun: str) -> str:

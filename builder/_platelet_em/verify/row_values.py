@@ -1,16 +1,14 @@
 """The values of one stored row, decoded and compared with what `build` writes."""
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import DTypeLike, NDArray
-from PIL import Image
 
 from _platelet_em.arrays.labels import LazyLabels
-from _platelet_em.arrays.page import decode_page
+from _platelet_em.arrays.page import decode_page, read_palette
 from _platelet_em.errors import PlateletEMError, quote
 from _platelet_em.facts import SEMANTIC, DatasetSpec, InstanceSpec
 from _platelet_em.publisher.palettes import class_palette
@@ -133,10 +131,10 @@ def decode_mask(
         expected = f"classes from 0 to {count - 1}"
         reporter.error("classes", column=SEMANTIC, expected=expected, found=page[y, x], y=y, x=x)
     colors = class_palette(spec).ravel().tolist()
+    found: list[Any]
     try:
-        with Image.open(io.BytesIO(value["bytes"].as_py())) as picture:
-            found = (picture.getpalette() or [picture.mode])[: len(colors)]
-    except Exception as error:  # noqa: BLE001  # damaged files make Pillow raise anything
+        found = read_palette(value["bytes"].as_py())[: len(colors)] or ["no palette"]
+    except PlateletEMError as error:
         found = [str(error)]
     if found != colors:
         reporter.error("palette", column=SEMANTIC, expected=colors, found=quote(found))

@@ -1,0 +1,110 @@
+"""Whether the pictures of a repository, on its card and in its rows, show what is in its slices.
+
+They are drawn again and compared by their pixels. Versions of Pillow scale and write a little
+differently, so few values may differ, and all may differ a little: another slice differs by far.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets.utils import tqdm
+from numpy.typing import NDArray
+
+from _platelet_em.arrays.page import decode_page
+from _platelet_em.arrays.volume_view import VolumeView
+from _platelet_em.errors import PlateletEMError
+from _platelet_em.facts import DatasetSpec, VolumeSpec
+from _platelet_em.files import read_regular
+from _platelet_em.hub.card import draw_card_picture
+from _platelet_em.hub.layout import data_files, picture_name
+from _platelet_em.hub.parquet import explain_damage, open_parquet
+from _platelet_em.hub.problem import Problem
+from _platelet_em.hub.read import open_volume
+from _platelet_em.limits import MAX_METADATA
+from _platelet_em.rows import preview, volumes
+from _platelet_em.rows.pages import preview_page
+
+__all__ = ["check_card_pictures", "check_previews"]
+
+_CLOSE = 24
+"""Levels of 255 by which a value may differ."""
+
+_FEW = 0.01
+"""Share of values that may differ by more."""
+
+
+def check_card_pictures(folder: Path, spec: DatasetSpec) -> Iterator[Problem]:
+    """Pictures of the card that show something else than the middle slices of its volumes."""
+    for volume in spec.volumes:
+        path = folder / picture_name(volume)
+        wanted = f"a picture of the middle slice of volume {volume.name}"
+        try:
+            right = draw_card_picture(folder, volume, spec)
+            found = read_regular(path, MAX_METADATA)
+            if not _look_alike(decode_page(right), decode_page(found)):
+                yield Problem(
+                    check="picture", file=str(path), expected=wanted, found="another picture"
+                )
+        except PlateletEMError as error:
+            yield Problem(check="picture", file=str(path), error=error)
+
+
+def check_previews(folder: Path, spec: DatasetSpec) -> Iterator[Problem]:
+    """Rows whose preview shows something else than their slice; the data files must be intact."""
+    for volume in spec.volumes:
+        try:
+            view = open_volume(folder, volume, spec)
+            right = [
+                _shrink(view, z, spec)
+                for z in tqdm(
+                    range(view.shape[0]), desc=f"Drawing volume {volume.name}", leave=False
+                )
+            ]
+        except PlateletEMError as error:
+            yield Problem(check="previews", file=str(folder), error=error)
+            continue
+        middle = [right[view.shape[0] // 2]]
+        yield from _compare_rows(folder, preview.CONFIG.name, volume, right)
+        yield from _compare_rows(folder, volumes.CONFIG.name, volume, middle)
+
+
+def _shrink(view: VolumeView, z: int, spec: DatasetSpec) -> NDArray[Any]:
+    return decode_page(preview_page(view, z, spec)["bytes"])
+
+
+def _compare_rows(
+    folder: Path, config: str, volume: VolumeSpec, right: list[NDArray[Any]]
+) -> Iterator[Problem]:
+    expected = iter(right)
+    for path in data_files(folder, config, volume.split):
+        for row, found in enumerate(_read_previews(path)):
+            if isinstance(found, PlateletEMError):
+                yield Problem(check="previews", file=str(path), place={"row": row}, error=found)
+            elif not _look_alike(next(expected), found):
+                yield Problem(
+                    check="previews",
+                    file=str(path),
+                    place={"row": row, "column": "preview"},
+                    expected="a picture of its slice",
+                    found="another picture",
+                )
+
+
+def _read_previews(path: Path) -> Iterator[NDArray[Any] | PlateletEMError]:
+    """The preview of each row; an error in place of one, or of all, that cannot be read."""
+    try:
+        with explain_damage(path), open_parquet(path) as file:
+            cells = file.read(["preview"])["preview"].to_pylist()
+        for cell in cells:
+            yield decode_page((cell or {}).get("bytes") or b"", "preview")
+    except PlateletEMError as error:
+        yield error
+
+
+def _look_alike(right: NDArray[Any], found: NDArray[Any]) -> bool:
+    if right.shape != found.shape or right.dtype != found.dtype:
+        return False
+    far = np.abs(right.astype(np.int16) - found.astype(np.int16)) > _CLOSE
+    return float(far.mean()) <= _FEW
