@@ -259,6 +259,13 @@ REFUSED = {
         described(GRAY, "ImageJ=1.53t\nimages=2\nslices=2\n", {262: 0}),
         "PhotometricInterpretation is MinIsWhite, and ImageJ wrote the file: .* Invert LUT",
     ),
+    **{
+        f"bits by tifffile {options}": (
+            by_tifffile(FORMS["bits"], **{"photometric": None, **options}),
+            "PhotometricInterpretation is MinIsWhite, and tifffile wrote the file: .* bits",
+        )
+        for options in ({}, {"software": False}, {"metadata": None})
+    },
     "MinIsWhite of signed numbers": (
         tiff_writer.write(GRAY.view(np.int16), {262: 0, 339: 2}),
         "PhotometricInterpretation is MinIsWhite, which has no meaning for samples of int16",
@@ -388,6 +395,15 @@ ACCEPTED = {
     "no JSON": described(GRAY, '{"shape": '),
     "JSON of another kind": described(GRAY, '{"shape": {"x": 1}}'),
 }
+
+
+def test_inverted_bits_of_other_writers_are_read():
+    bits = FORMS["bits"]
+    stored = [np.packbits(~page, axis=1) for page in bits]
+    data = tiff_writer.write(stored, {256: WIDTH, 258: 1, 262: 0})
+    np.testing.assert_array_equal(read(data), bits)
+    with Image.open(io.BytesIO(data)) as picture:
+        np.testing.assert_array_equal(np.asarray(picture), bits[0])
 
 
 @pytest.mark.parametrize("name", ACCEPTED)

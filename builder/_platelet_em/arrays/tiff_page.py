@@ -6,7 +6,7 @@ can be certain of it:
 
 | tag | read | refused |
 |---|---|---|
-| PhotometricInterpretation | MinIsBlack; MinIsWhite (inverted); RGB; palette (indices) | others, none; MinIsWhite of ImageJ, of signed numbers or of floats |
+| PhotometricInterpretation | MinIsBlack; MinIsWhite (inverted); RGB; palette (indices) | others, none; MinIsWhite of ImageJ, of signed numbers or of floats, and of bits by tifffile |
 | ColorMap | see `read_color_map` | missing, or of another length |
 | ExtraSamples | alpha; unspecified where reading it as alpha changes nothing | others |
 | PlanarConfiguration | 1, 2 | others |
@@ -217,6 +217,13 @@ def _invert(pixels: NDArray[Any], page: Any, name: str) -> NDArray[Any]:
             "choose Image > Lookup Tables > Invert LUT in ImageJ, and save the file again",
         )
     if pixels.dtype == np.bool_:
+        first = page.parent.pages.first
+        if first.is_shaped or first.software.startswith("tifffile"):
+            _refuse(
+                name,
+                f"{found}, and tifffile wrote the file: it marks bits so without inverting them",
+                "write them again with photometric='minisblack'",
+            )
         return ~pixels
     if pixels.dtype.kind != "u" or pixels.ndim != 2:
         _refuse(
