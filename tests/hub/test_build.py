@@ -24,6 +24,7 @@ from _platelet_em.errors import ArchiveError
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub import build as build_module
 from _platelet_em.hub.build import build
+from _platelet_em.hub.card import seal_card
 from _platelet_em.hub.integrity import read_build
 from _platelet_em.hub.record import read_record
 from _platelet_em.rows.make import CONFIGS
@@ -252,6 +253,43 @@ def test_other_labels_need_force(damage, flat_repository, flat_archives, tmp_pat
     assert contents(out) == before
     assert main([*command, "--force"]) == 0
     assert read_build(out, PUBLISHED)["label_source"] == "tif"
+
+
+@pytest.mark.parametrize("edit", ["appended", "changed", "after a push"])
+def test_an_edited_card_needs_force(edit, flat_repository, flat_archives, tmp_path, capsys):
+    out = shutil.copytree(flat_repository, tmp_path / "repo")
+    card = out / "README.md"
+    text = card.read_text()
+    if edit == "after a push":
+        card.write_text(seal_card(text, "user/mine"))
+        assert main(["build", str(out), "--data-dir", str(flat_archives)]) == 0
+        assert card.read_text() == text, "a card as it was pushed is no edited one"
+        text = seal_card(text, "user/mine")
+    card.write_text(text.replace("platelets", "thrombocytes", 1) + "mine\n" * (edit == "appended"))
+    before = contents(out)
+    command = ["build", str(out), "--data-dir", str(flat_archives)]
+    assert main(command) == 1
+    assert f"{card}: was edited since it was built" in capsys.readouterr().err
+    assert contents(out) == before
+    assert main([*command, "--force"]) == 0
+    assert contents(out) == contents(flat_repository)
+
+
+@pytest.mark.parametrize("is_built", [False, True])
+def test_nothing_is_deleted_behind_a_link_in_place_of_unfinished_builds(
+    is_built, flat_repository, flat_archives, tmp_path
+):
+    out = tmp_path / "repo"
+    shutil.copytree(flat_repository, out) if is_built else out.mkdir()
+    (tmp_path / "mine/photos").mkdir(parents=True)
+    (tmp_path / "mine/photos/a.png").write_text("mine")
+    (out / ".platelet-em-build").symlink_to("../mine")
+    for force in (False, True):
+        with pytest.raises(
+            platelet_em.OutputError, match=r"platelet-em-build: .* delete this link"
+        ):
+            build(out, data_dir=flat_archives, force=force)
+    assert (tmp_path / "mine/photos/a.png").read_text() == "mine"
 
 
 def test_a_second_build_at_the_same_time_is_refused(

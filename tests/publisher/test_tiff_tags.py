@@ -259,6 +259,13 @@ REFUSED = {
         described(GRAY, "ImageJ=1.53t\nimages=2\nslices=2\n", {262: 0}),
         "PhotometricInterpretation is MinIsWhite, and ImageJ wrote the file: .* Invert LUT",
     ),
+    **{
+        f"bits by tifffile {options}": (
+            by_tifffile(FORMS["bits"], **{"photometric": None, **options}),
+            "PhotometricInterpretation is MinIsWhite, and tifffile wrote the file: .* bits",
+        )
+        for options in ({}, {"software": False}, {"metadata": None})
+    },
     "MinIsWhite of signed numbers": (
         tiff_writer.write(GRAY.view(np.int16), {262: 0, 339: 2}),
         "PhotometricInterpretation is MinIsWhite, which has no meaning for samples of int16",
@@ -297,6 +304,21 @@ REFUSED = {
         described(GRAY, '<?xml version="1.0"?><OME><Image ><Pixels/></Image><Image /></OME>'),
         "OME names 2 images",
     ),
+    **{
+        f"channels by OME: {head}": (
+            described(DEEP, f"{head}{image}<{name}Pixels SizeC={q}2{q}\nSizeZ = {q}3{q}/>"),
+            "OME names 2 channels, 3 slices",
+        )
+        for head, image, name, q in (
+            ("<OME>", "<Image >", "", '"'),
+            ("<?xml version='1.0'?><OME>", "<Image>", "", "'"),
+            ("<ome:OME>", "<ome:Image\nID='1'>", "ome:", '"'),
+        )
+    },
+    "several images by OME in lines": (
+        described(GRAY, "<OME><Image\nID='1'><Pixels/></Image><Image\nID='2'/></OME>"),
+        "OME names 2 images",
+    ),
     "channels by tifffile": (
         by_tifffile(GRAY, metadata={"axes": "CYX"}),
         r"tifffile wrote the shape \(2, 9, 13\), axes CYX",
@@ -317,6 +339,48 @@ def test_a_file_of_uncertain_meaning_is_refused_and_its_tag_named(name):
     assert re.search(": (write|choose) ", str(caught.value))
 
 
+def with_missing_tile():
+    """Tiles of which the last is not written, as in a sparse file of GDAL."""
+    tiles = [np.ones((16, 16), np.uint16).tobytes()] * 3
+    out = io.BytesIO()
+    options = {"shape": (32, 32), "dtype": np.uint16, "tile": (16, 16)}
+    tifffile.imwrite(out, iter([*tiles, b""]), photometric="minisblack", **options)
+    return out.getvalue()
+
+
+BITS = np.packbits(FORMS["bits"][0], axis=1)
+INCOMPLETE = {
+    **{
+        f"{part} 0, {name}": (tiff_writer.write(GRAY, {259: code, tag: [0]}), f"Strip{part} is 0")
+        for (name, code), (part, tag) in itertools.product(
+            COMPRESSIONS.items(), {"Offsets": 273, "ByteCounts": 279}.items()
+        )
+    },
+    "a tile": (with_missing_tile(), "Tile[A-Za-z]+ is 0 for number 3"),
+    "a GDAL value of missing pixels": (
+        tiff_writer.write(GRAY, {273: [0], 279: [0], 42113: b"7\0"}),
+        "StripOffsets is 0",
+    ),
+    "a short strip": (
+        tiff_writer.write(GRAY, {279: [2 * HEIGHT * WIDTH - 2]}),
+        f"StripByteCounts sums up to {2 * HEIGHT * WIDTH - 2}, expected {2 * HEIGHT * WIDTH}",
+    ),
+    "a short strip of bits": (
+        tiff_writer.write([BITS], {256: WIDTH, 258: 1, 279: [17]}),
+        "StripByteCounts sums up to 17, expected 18",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INCOMPLETE)
+def test_pixels_that_are_not_in_the_file_are_not_invented(name):
+    data, message = INCOMPLETE[name]
+    with pytest.raises(ImageFormatError, match=f"the tag {message}.*: fetch the file again"):
+        read(data)
+    with pytest.raises(ImageFormatError, match=f"the tag {message}.*: fetch the file again"):
+        decode_page(data)
+
+
 def test_three_slices_by_scikit_image_are_refused(tmp_path):
     with pytest.raises(ImageFormatError, match="PlanarConfiguration says"):
         read(by_skimage(GRAY[[0, 1, 0]], tmp_path))
@@ -331,6 +395,15 @@ ACCEPTED = {
     "no JSON": described(GRAY, '{"shape": '),
     "JSON of another kind": described(GRAY, '{"shape": {"x": 1}}'),
 }
+
+
+def test_inverted_bits_of_other_writers_are_read():
+    bits = FORMS["bits"]
+    stored = [np.packbits(~page, axis=1) for page in bits]
+    data = tiff_writer.write(stored, {256: WIDTH, 258: 1, 262: 0})
+    np.testing.assert_array_equal(read(data), bits)
+    with Image.open(io.BytesIO(data)) as picture:
+        np.testing.assert_array_equal(np.asarray(picture), bits[0])
 
 
 @pytest.mark.parametrize("name", ACCEPTED)

@@ -30,6 +30,8 @@ _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _FILL_ORDER, _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _STRIP_BYTES = 266, 273, 274, 277, 279
 _SAMPLE_FORMAT = 339
 _BLACK_IS_ZERO, _PALETTE, _UNSIGNED = 1, 3, 1
+_HEADER = 8
+"""Bytes before the first strip, at least."""
 
 
 def encode_page(page: Page, palette: NDArray[np.uint8] | None = None) -> bytes:
@@ -150,7 +152,7 @@ def view_page(data: Any) -> Page | None:
     offset = tags.get(_STRIP_OFFSETS, -1)
     if (
         bits not in (8, 16)
-        or offset < 0
+        or offset < _HEADER
         or tags.get(_COMPRESSION, 1) != 1
         or tags.get(_SAMPLES, 1) != 1
         or tags.get(_ORIENTATION, 1) != 1

@@ -6,7 +6,7 @@ can be certain of it:
 
 | tag | read | refused |
 |---|---|---|
-| PhotometricInterpretation | MinIsBlack; MinIsWhite (inverted); RGB; palette (indices) | others, none; MinIsWhite of ImageJ, of signed numbers or of floats |
+| PhotometricInterpretation | MinIsBlack; MinIsWhite (inverted); RGB; palette (indices) | others, none; MinIsWhite of ImageJ, of signed numbers or of floats, and of bits by tifffile |
 | ColorMap | see `read_color_map` | missing, or of another length |
 | ExtraSamples | alpha; unspecified where reading it as alpha changes nothing | others |
 | PlanarConfiguration | 1, 2 | others |
@@ -14,6 +14,7 @@ can be certain of it:
 | Orientation | turned | numbers without a meaning |
 | FillOrder | 1; 2, with the bits of each byte reversed | others |
 | Compression | lossless ones | others |
+| StripOffsets, StripByteCounts (or of tiles) | all pixels in the file | strips or tiles missing, or too short |
 """  # noqa: E501
 
 import functools
@@ -107,6 +108,7 @@ def read_pixels(page: Any, name: str) -> NDArray[Any]:
     """
     shape = page_shape(page, name)
     _check_meaning(page, name)
+    _check_complete(page, name)
     _check_memory(page, name)
     if page.compression in (_PLAIN, _PACKBITS):
         page.predictor = 1
@@ -215,6 +217,13 @@ def _invert(pixels: NDArray[Any], page: Any, name: str) -> NDArray[Any]:
             "choose Image > Lookup Tables > Invert LUT in ImageJ, and save the file again",
         )
     if pixels.dtype == np.bool_:
+        first = page.parent.pages.first
+        if first.is_shaped or first.software.startswith("tifffile"):
+            _refuse(
+                name,
+                f"{found}, and tifffile wrote the file: it marks bits so without inverting them",
+                "write them again with photometric='minisblack'",
+            )
         return ~pixels
     if pixels.dtype.kind != "u" or pixels.ndim != 2:
         _refuse(
@@ -283,6 +292,24 @@ def _check_memory(page: Any, name: str) -> None:
         is_small = page.compression != _LZMA and length * _DEFLATE_RATIO <= most
         if page.compression in _CODECS and not is_small:
             _check_segment(page, offset, length, most)
+
+
+def _check_complete(page: Any, name: str) -> None:
+    """Refuse pages some of whose pixels are not in the file, where tifffile would invent them.
+
+    It reads strips and tiles of offset or length 0 as zeros, as in sparse files of GDAL, and a
+    single uncompressed strip beyond its end.
+    """
+    kind, again = "Tile" if page.is_tiled else "Strip", "fetch the file again, or write it again"
+    for part, values in (("Offsets", page.dataoffsets), ("ByteCounts", page.databytecounts)):
+        if 0 in values:
+            missing = f"{kind}{part} is 0 for number {values.index(0)}"
+            _refuse(name, f"{missing}: its pixels are missing", again)
+    if page.compression == _PLAIN and not page.is_tiled:
+        bits = page.imagewidth * page.samplesperpixel * int(page.bitspersample)
+        expected = page.imagelength * -(-bits // 8)
+        if (found := sum(page.databytecounts)) < expected:
+            _refuse(name, f"StripByteCounts sums up to {found}, expected {expected}", again)
 
 
 def _check_segment(page: Any, offset: int, length: int, most: int) -> None:

@@ -23,7 +23,7 @@ from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.errors import OutputError, PlateletEMError, printable, quote
 from _platelet_em.facts import PUBLISHED, SAMPLE_COMMENT, DatasetSpec, VolumeSpec
 from _platelet_em.files import exclusive_lock, new_file, user_path
-from _platelet_em.hub.card import draw_card_picture, render_card
+from _platelet_em.hub.card import draw_card_picture, is_edited_locally, render_card
 from _platelet_em.hub.croissant import render_croissant
 from _platelet_em.hub.exchange import (
     check_exchangeable,
@@ -98,7 +98,8 @@ def build(
             downloads the archive.
         label_source: "json" or "tif".
         cache_dir: Where the download is kept; None is the cache of `datasets`.
-        force: Whether to replace a build from other archives, or with other labels.
+        force: Whether to replace a build from other archives, or with other labels, and a card
+            that was edited.
         spec: The dataset.
 
     Returns:
@@ -106,7 +107,7 @@ def build(
 
     Raises:
         OutputError: for a folder that cannot be written to, or contains other data under names
-            of this dataset, or, without `force`, a build from other archives.
+            of this dataset, or, without `force`, a build from other archives or an edited card.
         PlateletEMError: for archives that are missing or damaged, or a repository of a newer
             schema.
     """
@@ -122,6 +123,7 @@ def build(
         check_exchangeable(out, spec)
         if not force:
             _refuse_other_build(out, record, spec)
+            _refuse_edited_card(out)
         _build(out, source, identity, record, spec)
     return out
 
@@ -224,6 +226,13 @@ def _refuse_foreign(out: Path, spec: DatasetSpec) -> None:
         raise OutputError(
             f"{str(out)!r}: expected a folder whose name is valid Unicode: choose another folder"
         ) from error
+    staging = out / STAGING
+    if os.path.lexists(staging) and (staging.is_symlink() or not staging.is_dir()):
+        # What is there would be deleted; a repository of a stranger may link it to anything.
+        raise OutputError(
+            f"{staging}: expected the folder of an unfinished build, or nothing: delete this link "
+            "or file, or choose another folder"
+        )
     for path in folders_of(out, spec):
         if path.exists() and not path.is_dir():
             raise OutputError(
@@ -260,6 +269,16 @@ def _refuse_other_build(out: Path, record: dict[str, str], spec: DatasetSpec) ->
                     f"{record[key]}, got {quote(found[key])} (from {quote(found.get('archive'))})"
                     ": choose another folder, or replace it with --force (in Python, force=True)"
                 )
+
+
+def _refuse_edited_card(out: Path) -> None:
+    """Refuse to replace words of the user; the card of an older version may have been edited."""
+    path = out / CARD
+    if path.is_file() and is_edited_locally(path.read_text("utf-8", "replace")):
+        raise OutputError(
+            f"{path}: was edited since it was built, and a build would replace it: copy what you "
+            "want to keep, then build with --force (in Python, force=True)"
+        )
 
 
 def _open_staging(out: Path, fingerprint: str) -> Path:

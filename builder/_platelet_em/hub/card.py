@@ -28,6 +28,7 @@ __all__ = [
     "VolumeFigures",
     "draw_card_picture",
     "is_edited",
+    "is_edited_locally",
     "measure",
     "render_card",
     "render_parts",
@@ -61,6 +62,8 @@ _ANY_REPOSITORY = "<user>/platelet-em"
 """The name of the repository in the template's examples."""
 _SEAL = re.compile(r"\n<!-- Pushed to (\S+) by platelet-em, SHA-256 ([0-9a-f]{64}) -->\n\Z")
 """The last line of a card on the Hub, with the checksum of the text above it."""
+_BUILT = re.compile(r"\n<!-- Built by platelet-em, SHA-256 ([0-9a-f]{64}) -->\n")
+"""The last line of a card that was built, with the checksum of the text above it."""
 _PANEL_WIDTH = 480
 """Pixels across a panel of the card's pictures: five of them fit a screen."""
 
@@ -142,7 +145,8 @@ def render_card(folder: Path, record: dict[str, str], spec: DatasetSpec) -> str:
             raise ConversionError(f"{_TEMPLATE}: {match[0]} is not a field of the card")
         return values[match[1]]
 
-    return re.sub(r"\{\{(\w+)\}\}", fill, _read_template())
+    text = re.sub(r"\{\{(\w+)\}\}", fill, _read_template())
+    return f"{text}\n<!-- Built by platelet-em, SHA-256 {_sha256(text)} -->\n"
 
 
 def render_parts(folder: Path, record: dict[str, str], spec: DatasetSpec) -> dict[str, str]:
@@ -190,8 +194,7 @@ def seal_card(text: str, repo_id: str) -> str:
         repo_id: USER/NAME.
     """
     text = unseal_card(text).replace(_ANY_REPOSITORY, repo_id)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return f"{text}\n<!-- Pushed to {repo_id} by platelet-em, SHA-256 {digest} -->\n"
+    return f"{text}\n<!-- Pushed to {repo_id} by platelet-em, SHA-256 {_sha256(text)} -->\n"
 
 
 def unseal_card(text: str) -> str:
@@ -205,7 +208,19 @@ def unseal_card(text: str) -> str:
 def is_edited(text: str) -> bool:
     """Whether a card on the Hub is not exactly what a push wrote."""
     seal = _SEAL.search(text)
-    return seal is None or hashlib.sha256(text[: seal.start()].encode()).hexdigest() != seal[2]
+    return seal is None or _sha256(text[: seal.start()]) != seal[2]
+
+
+def is_edited_locally(text: str) -> bool:
+    """Whether a card was changed after build or push wrote it; unknown of older ones: False."""
+    built = _BUILT.search(text)
+    if built is None or not is_edited(text):
+        return False
+    return built.end() < len(text) or _sha256(text[: built.start()]) != built[1]
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _read_template() -> str:

@@ -15,6 +15,9 @@ _MAX_CHANNELS = 7
 """Channels of an ImageJ composite, at most. tifffile calls the first axis of any 3D array channels
 when it writes for ImageJ or OME without `axes`, so more of them alone are slices."""
 
+_NAME = r"<(?:\w+:)?"
+"""Begin of a tag of XML, with or without the prefix of a namespace."""
+
 
 def find_other_axes(description: str, depth: int, samples: int) -> str | None:
     """Say which axes other than z the pages of a file have.
@@ -29,7 +32,7 @@ def find_other_axes(description: str, depth: int, samples: int) -> str | None:
     """
     if description.startswith(("ImageJ=", "SCIFIO=")):
         return _of_imagej(description)
-    if description.lstrip().startswith("<?xml") and "<Pixels" in description:
+    if description.lstrip().startswith("<") and re.search(rf"{_NAME}Pixels\b", description):
         return _of_ome(description, samples)
     return _of_tifffile(description, depth) if description.startswith("{") else None
 
@@ -42,9 +45,9 @@ def _of_imagej(description: str) -> str | None:
 
 
 def _of_ome(description: str, samples: int) -> str | None:
-    if (images := description.count("<Image ")) > 1:
+    if (images := len(re.findall(rf"{_NAME}Image[\s>]", description))) > 1:
         return f"OME names {images} images"
-    found = [re.search(rf'\bSize{axis}="(\d+)"', description) for axis in "CZT"]
+    found = [re.search(rf"""\bSize{axis}\s*=\s*["'](\d+)""", description) for axis in "CZT"]
     channels, slices, frames = (_count(size[1] if size else "") for size in found)
     return _explain("OME", 1 if samples > 1 else channels, slices, frames)
 
