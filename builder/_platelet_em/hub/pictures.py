@@ -86,7 +86,6 @@ def _compare_rows(
             yield Problem(check="previews", file=str(path), error=error)
             return  # which slices the next files show is not known
         for row, (cell, shown) in enumerate(zip(cells, expected, strict=False)):
-            place = {"row": row, "column": "preview"}
             try:
                 found = decode_page(
                     (cell or {}).get("bytes") or b"", f"{path}: row {row}: preview"
@@ -98,7 +97,7 @@ def _compare_rows(
                 yield Problem(
                     check="previews",
                     file=str(path),
-                    place=place,
+                    place={"row": row, "column": "preview"},
                     expected="a picture of its slice",
                     found="another picture",
                 )
