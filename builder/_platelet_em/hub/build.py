@@ -41,7 +41,13 @@ from _platelet_em.hub.layout import (
     repository_files,
     shard_name,
 )
-from _platelet_em.hub.record import SYNTHETIC, find_origin, parquet_metadata, read_record
+from _platelet_em.hub.record import (
+    EXTRACTED,
+    SYNTHETIC,
+    find_origin,
+    parquet_metadata,
+    read_record,
+)
 from _platelet_em.hub.strays import find_strays
 from _platelet_em.publisher.archive import Identity, Source, file_md5, needed_files
 from _platelet_em.publisher.cache import obtain
@@ -194,7 +200,7 @@ def _explain_write_errors(out: Path) -> Iterator[None]:
 def _make_record(
     source: Source, label_source: str, identity: Identity, spec: DatasetSpec
 ) -> dict[str, str]:
-    archive = source.path.name if source.is_zip else "an extracted folder"
+    archive = source.path.name if source.is_zip else EXTRACTED
     parts = [code_digest(), label_source, archive, identity.md5]
     record = {
         "fingerprint": hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32],
