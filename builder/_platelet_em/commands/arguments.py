@@ -151,7 +151,11 @@ def _add_build(commands: _Commands) -> None:
     command.add_argument(
         "out", type=Path, help="folder of the repository; an interrupted build is continued there"
     )
-    _add_force(command, "replace a repository that was built from other archives or labels")
+    _add_force(
+        command,
+        "replace a repository that was built from other archives or labels, and a README.md that "
+        "build has not written",
+    )
     _add_archive_options(command)
 
 

@@ -23,7 +23,7 @@ from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.errors import OutputError, PlateletEMError, printable, quote
 from _platelet_em.facts import PUBLISHED, SAMPLE_COMMENT, DatasetSpec, VolumeSpec
 from _platelet_em.files import exclusive_lock, new_file, user_path
-from _platelet_em.hub.card import draw_card_picture, render_card
+from _platelet_em.hub.card import CARD_MARK, draw_card_picture, render_card
 from _platelet_em.hub.croissant import render_croissant
 from _platelet_em.hub.exchange import (
     check_exchangeable,
@@ -104,7 +104,8 @@ def build(
             downloads the archive.
         label_source: "json" or "tif".
         cache_dir: Where the download is kept; None is the cache of `datasets`.
-        force: Whether to replace a build from other archives, or with other labels.
+        force: Whether to replace a build from other archives, or with other labels, or a README.md
+            that no build has written.
         spec: The dataset.
 
     Returns:
@@ -112,7 +113,7 @@ def build(
 
     Raises:
         OutputError: for a folder that cannot be written to, or contains other data under names
-            of this dataset, or, without `force`, a build from other archives.
+            of this dataset, or, without `force`, what `force` replaces.
         PlateletEMError: for archives that are missing or damaged, or a repository of a newer
             schema.
     """
@@ -128,6 +129,7 @@ def build(
         check_exchangeable(out, spec)
         if not force:
             _refuse_other_build(out, record, spec)
+            _refuse_other_card(out)
         _build(out, source, identity, record, spec)
     return out
 
@@ -239,7 +241,7 @@ def _refuse_foreign(out: Path, spec: DatasetSpec) -> None:
     # One file with a record is enough: damaged files of a build are made again. All are read,
     # since any of them may have a newer schema.
     records = [read_record(path) for path in found if path.suffix == ".parquet"]
-    if found and not (out / STAGING).is_dir() and not any(records):
+    if found and not any(records):
         raise OutputError(
             f"{found[0]}: was not written by platelet-em build: choose another folder"
         )
@@ -266,6 +268,16 @@ def _refuse_other_build(out: Path, record: dict[str, str], spec: DatasetSpec) ->
                     f"{record[key]}, got {quote(found[key])} (from {quote(found.get('archive'))})"
                     ": choose another folder, or replace it with --force (in Python, force=True)"
                 )
+
+
+def _refuse_other_card(out: Path) -> None:
+    """Refuse to replace a README.md beside the data files that the user has written."""
+    path = out / CARD
+    if path.exists() and CARD_MARK not in path.read_text("utf-8", errors="replace"):
+        raise OutputError(
+            f"{path}: was not written by platelet-em build: move it away, or replace it with "
+            "--force (in Python, force=True)"
+        )
 
 
 def _open_staging(out: Path, fingerprint: str) -> Path:
