@@ -292,6 +292,33 @@ def test_nothing_is_deleted_behind_a_link_in_place_of_unfinished_builds(
     assert (tmp_path / "mine/photos/a.png").read_text() == "mine"
 
 
+def test_a_card_of_the_user_needs_force(flat_repository, flat_archives, tmp_path):
+    out = shutil.copytree(flat_repository, tmp_path / "repo")
+    (out / "README.md").write_text("mine")
+    with pytest.raises(platelet_em.OutputError, match=r"README\.md: was not .* --force"):
+        build(out, data_dir=flat_archives)
+    assert (out / "README.md").read_text() == "mine"
+    build(out, data_dir=flat_archives, force=True)
+    assert contents(out) == contents(flat_repository)
+
+
+def test_a_card_of_the_user_beside_an_interrupted_build_is_kept(
+    flat_archives, tmp_path, monkeypatch
+):
+    out = tmp_path / "repo"
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build_module, "_write_file", stop)
+    with pytest.raises(KeyboardInterrupt):
+        build(out, data_dir=flat_archives)
+    (out / "README.md").write_text("mine")
+    with pytest.raises(platelet_em.OutputError, match=r"README\.md: was not written by"):
+        build(out, data_dir=flat_archives)
+    assert (out / "README.md").read_text() == "mine"
+
+
 def test_a_second_build_at_the_same_time_is_refused(
     flat_repository, flat_archives, tmp_path, monkeypatch
 ):

@@ -1,4 +1,4 @@
-"""`build` where memory or threads run out: it ends, with the repository or with one sentence."""
+"""Commands where memory or threads run out: they end, with a result or with one sentence."""
 
 import re
 
@@ -50,6 +50,12 @@ def test_build_needs_no_threads_of_arrow(small, tmp_path):
     assert (done.returncode, lines(done)) == (0, [])
     rows = datasets.load_dataset(str(out), "slices", cache_dir=tmp_path / "cache")
     assert rows.num_rows == {"train": 4, "validation": 1}
+
+
+def test_verify_needs_no_threads_of_arrow(small, tmp_path):
+    assert main(["build", str(tmp_path / "out"), "--data-dir", str(small)]) == 0
+    done = limits.run_command(400, "verify", tmp_path / "out", stack=1000)
+    assert (done.returncode, done.stdout.split(",")[0]) == (0, "0 errors"), done.stdout
 
 
 def test_debug_shows_where_memory_is_missing(small, tmp_path):

@@ -310,6 +310,23 @@ def test_what_is_read_wrongly_is_found_and_refused(name, flat_repository, right,
     assert any(re.search(pattern, text, re.DOTALL) for text in found), found
 
 
+def test_an_unreadable_preview_hides_no_other(flat_repository, tmp_path, capsys):
+    def damage(rows):
+        rows[1]["preview"]["bytes"] = b"no picture"
+        rows[4]["preview"] = rows[0]["preview"]
+
+    folder = shutil.copytree(flat_repository, tmp_path / "repo")
+    rewrite_with_sums(folder, PREVIEWS, damage)
+    code, report = verified.run(capsys, folder)
+    found = [
+        (place.get("row"), text)
+        for check, _, place, text in verified.findings(report, "error")
+        if check == "previews"
+    ]
+    assert (code, len(found), found[1][0]) == (1, 2, 4)
+    assert "row 1: preview: expected an encoded picture" in found[0][1]
+
+
 # --- repositories without a finding -----------------------------------------------------------
 
 

@@ -228,6 +228,7 @@ MD5 = "23891d451dffb8709c4cf719c1a389d4"
     [
         ({}, "publisher", "^$"),
         ({"archive": "renamed.zip"}, "publisher", "^$"),
+        ({"archive": "RENAMED.ZIP"}, "publisher", "^$"),
         ({"archive_md5": "0" * 32}, "not the published archive", f"MD5 is {MD5}, not '0000"),
         ({"archive_md5": None}, "not the published archive", f"MD5 is {MD5}, not None"),
         ({"label_source": "tif"}, "not checked", "cannot be checked: no checksum is published"),
@@ -264,11 +265,14 @@ def test_a_build_of_other_archives_says_so_everywhere(
 
 
 def test_a_build_of_the_published_archive_warns_of_nothing(flat_archives, tmp_path):
-    archive = flat_archives / "images_and_labels_json.zip"
+    # What a download without a name is called.
+    archive = shutil.copy(flat_archives / "images_and_labels_json.zip", tmp_path / "download")
     md5 = hashlib.md5(archive.read_bytes()).hexdigest()
     archives = tuple(dataclasses.replace(a, md5=md5) for a in PUBLISHED.archives)
     spec = dataclasses.replace(PUBLISHED, archives=archives)
     out = build(tmp_path / "repo", data_dir=archive, spec=spec)
     assert read_build(out, spec)["origin"] == "publisher"
     assert not [line for line in describe(out, spec) if "WARNING" in line]
-    assert "WARNING" not in (out / "README.md").read_text()
+    card = (out / "README.md").read_text()
+    assert "WARNING" not in card
+    assert f"MD5 `{md5}` (published: `{md5}`)" in card

@@ -198,7 +198,8 @@ def _add_build(commands: _Commands) -> None:
     )
     _add_force(
         command,
-        "replace a repository that was built from other archives or labels, or an edited card",
+        "replace a repository that was built from other archives or labels, and a README.md that "
+        "build has not written or that was edited since",
     )
     _add_archive_options(command)
 

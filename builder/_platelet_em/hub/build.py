@@ -23,7 +23,12 @@ from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.errors import OutputError, PlateletEMError, printable, quote
 from _platelet_em.facts import PUBLISHED, SAMPLE_COMMENT, DatasetSpec, VolumeSpec
 from _platelet_em.files import exclusive_lock, new_file, user_path
-from _platelet_em.hub.card import draw_card_picture, is_edited_locally, render_card
+from _platelet_em.hub.card import (
+    CARD_MARK,
+    draw_card_picture,
+    is_edited_locally,
+    render_card,
+)
 from _platelet_em.hub.croissant import render_croissant
 from _platelet_em.hub.exchange import (
     check_exchangeable,
@@ -41,7 +46,13 @@ from _platelet_em.hub.layout import (
     repository_files,
     shard_name,
 )
-from _platelet_em.hub.record import SYNTHETIC, find_origin, parquet_metadata, read_record
+from _platelet_em.hub.record import (
+    EXTRACTED,
+    SYNTHETIC,
+    find_origin,
+    parquet_metadata,
+    read_record,
+)
 from _platelet_em.hub.strays import find_strays
 from _platelet_em.publisher.archive import Identity, Source, file_md5, needed_files
 from _platelet_em.publisher.cache import obtain
@@ -98,8 +109,8 @@ def build(
             downloads the archive.
         label_source: "json" or "tif".
         cache_dir: Where the download is kept; None is the cache of `datasets`.
-        force: Whether to replace a build from other archives, or with other labels, and a card
-            that was edited.
+        force: Whether to replace a build from other archives, or with other labels, or a README.md
+            that no build has written or that was edited since.
         spec: The dataset.
 
     Returns:
@@ -107,7 +118,7 @@ def build(
 
     Raises:
         OutputError: for a folder that cannot be written to, or contains other data under names
-            of this dataset, or, without `force`, a build from other archives or an edited card.
+            of this dataset, or, without `force`, what `force` replaces.
         PlateletEMError: for archives that are missing or damaged, or a repository of a newer
             schema.
     """
@@ -123,7 +134,7 @@ def build(
         check_exchangeable(out, spec)
         if not force:
             _refuse_other_build(out, record, spec)
-            _refuse_edited_card(out)
+            _refuse_other_card(out)
         _build(out, source, identity, record, spec)
     return out
 
@@ -196,7 +207,7 @@ def _explain_write_errors(out: Path) -> Iterator[None]:
 def _make_record(
     source: Source, label_source: str, identity: Identity, spec: DatasetSpec
 ) -> dict[str, str]:
-    archive = source.path.name if source.is_zip else "an extracted folder"
+    archive = source.path.name if source.is_zip else EXTRACTED
     parts = [code_digest(), label_source, archive, identity.md5]
     record = {
         "fingerprint": hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32],
@@ -242,7 +253,7 @@ def _refuse_foreign(out: Path, spec: DatasetSpec) -> None:
     # One file with a record is enough: damaged files of a build are made again. All are read,
     # since any of them may have a newer schema.
     records = [read_record(path) for path in found if path.suffix == ".parquet"]
-    if found and not (out / STAGING).is_dir() and not any(records):
+    if found and not any(records):
         raise OutputError(
             f"{found[0]}: was not written by platelet-em build: choose another folder"
         )
@@ -271,10 +282,18 @@ def _refuse_other_build(out: Path, record: dict[str, str], spec: DatasetSpec) ->
                 )
 
 
-def _refuse_edited_card(out: Path) -> None:
+def _refuse_other_card(out: Path) -> None:
     """Refuse to replace words of the user; the card of an older version may have been edited."""
     path = out / CARD
-    if path.is_file() and is_edited_locally(path.read_text("utf-8", "replace")):
+    if not path.is_file():
+        return
+    text = path.read_text("utf-8", "replace")
+    if CARD_MARK not in text:
+        raise OutputError(
+            f"{path}: was not written by platelet-em build: move it away, or replace it with "
+            "--force (in Python, force=True)"
+        )
+    if is_edited_locally(text):
         raise OutputError(
             f"{path}: was edited since it was built, and a build would replace it: copy what you "
             "want to keep, then build with --force (in Python, force=True)"

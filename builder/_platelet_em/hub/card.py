@@ -16,7 +16,7 @@ from _platelet_em.hub.front_matter import render_front_matter
 from _platelet_em.hub.layout import data_files, picture_name
 from _platelet_em.hub.parquet import count_files
 from _platelet_em.hub.read import open_volume
-from _platelet_em.hub.record import SYNTHETIC, origin_warning
+from _platelet_em.hub.record import EXTRACTED, SYNTHETIC, origin_warning
 from _platelet_em.rows.intensity import GrayHistogram
 from _platelet_em.rows.make import CONFIGS
 from _platelet_em.rows.picture import draw_panels, read_slice, to_png
@@ -239,7 +239,7 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 def _checksum(record: dict[str, str], published: str | None) -> str:
     md5 = _code_span(record["archive_md5"])
-    if not record["archive"].endswith(".zip"):
+    if record["archive"] == EXTRACTED:
         return f"MD5 of the MD5s of its files: {md5}"
     if published is None:
         return f"MD5 {md5} (none is published)"

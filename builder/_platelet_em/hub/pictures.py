@@ -19,7 +19,7 @@ from _platelet_em.facts import DatasetSpec, VolumeSpec
 from _platelet_em.files import read_regular
 from _platelet_em.hub.card import draw_card_picture
 from _platelet_em.hub.layout import data_files, picture_name
-from _platelet_em.hub.parquet import explain_damage, open_parquet
+from _platelet_em.hub.parquet import explain_damage, open_parquet, read_column
 from _platelet_em.hub.problem import Problem
 from _platelet_em.hub.read import open_volume
 from _platelet_em.limits import MAX_METADATA
@@ -79,10 +79,21 @@ def _compare_rows(
 ) -> Iterator[Problem]:
     expected = iter(right)
     for path in data_files(folder, config, volume.split):
-        for row, found in enumerate(_read_previews(path)):
-            if isinstance(found, PlateletEMError):
-                yield Problem(check="previews", file=str(path), place={"row": row}, error=found)
-            elif not _look_alike(next(expected), found):
+        try:
+            with explain_damage(path), open_parquet(path) as file:
+                cells = read_column(file, "preview").to_pylist()
+        except PlateletEMError as error:
+            yield Problem(check="previews", file=str(path), error=error)
+            return  # which slices the next files show is not known
+        for row, (cell, shown) in enumerate(zip(cells, expected, strict=False)):
+            try:
+                found = decode_page(
+                    (cell or {}).get("bytes") or b"", f"{path}: row {row}: preview"
+                )
+            except PlateletEMError as error:
+                yield Problem(check="previews", file=str(path), error=error)
+                continue
+            if not _look_alike(shown, found):
                 yield Problem(
                     check="previews",
                     file=str(path),
@@ -90,17 +101,6 @@ def _compare_rows(
                     expected="a picture of its slice",
                     found="another picture",
                 )
-
-
-def _read_previews(path: Path) -> Iterator[NDArray[Any] | PlateletEMError]:
-    """The preview of each row; an error in place of one, or of all, that cannot be read."""
-    try:
-        with explain_damage(path), open_parquet(path) as file:
-            cells = file.read(["preview"])["preview"].to_pylist()
-        for cell in cells:
-            yield decode_page((cell or {}).get("bytes") or b"", "preview")
-    except PlateletEMError as error:
-        yield error
 
 
 def _look_alike(right: NDArray[Any], found: NDArray[Any]) -> bool:

@@ -21,6 +21,7 @@ from _platelet_em.limits import MAX_METADATA
 from _platelet_em.rows.schema import SCHEMA_VERSION, Columns, json_features
 
 __all__ = [
+    "EXTRACTED",
     "SYNTHETIC",
     "Record",
     "check_readable",
@@ -46,6 +47,9 @@ _METADATA_KEY = "platelet_em"
 _VERSION_KEY = "schema_version"
 
 _KEYS = ("archive", "archive_md5", "fingerprint", "label_source", "origin", "tool_version")
+
+EXTRACTED = "an extracted folder"
+"""The `archive` of a build from a folder; that from a zip is its name, whatever its suffix."""
 
 SYNTHETIC = "synthetic"
 """The `origin` of a build from the sample."""
@@ -86,7 +90,7 @@ def find_origin(record: Record, spec: DatasetSpec) -> str:
     if record.get("origin") == SYNTHETIC:
         return SYNTHETIC
     published = _published_md5(record, spec)
-    if published is None or not str(record.get("archive")).endswith(".zip"):
+    if published is None or record.get("archive") == EXTRACTED:
         return "not checked"
     matches = record.get("archive_md5") == published
     return "publisher" if matches else "not the published archive"
