@@ -60,6 +60,7 @@ from _platelet_em.publisher.volume import ArchiveVolume, open_images
 from _platelet_em.rows.config import Config
 from _platelet_em.rows.digest import code_digest
 from _platelet_em.rows.make import CONFIGS, make_rows, make_table
+from _platelet_em.rows.picture import to_png
 from _platelet_em.rows.schema import arrow_schema
 from _platelet_em.rows.shards import shard_bounds
 
@@ -179,7 +180,8 @@ def _build(
             shutil.rmtree(staging, ignore_errors=True)
             raise
     contents = {
-        picture_name(volume): draw_card_picture(staging, volume, spec) for volume in spec.volumes
+        picture_name(volume): to_png(draw_card_picture(staging, volume, spec))
+        for volume in spec.volumes
     }
     contents[CROISSANT] = render_croissant(staging, record, spec).encode()
     contents[CARD] = render_card(staging, record, spec).encode()

@@ -19,7 +19,7 @@ from _platelet_em.hub.read import open_volume
 from _platelet_em.hub.record import EXTRACTED, SYNTHETIC, origin_warning
 from _platelet_em.rows.intensity import GrayHistogram
 from _platelet_em.rows.make import CONFIGS
-from _platelet_em.rows.picture import draw_panels, read_slice, to_png
+from _platelet_em.rows.picture import draw_panels, read_slice
 from _platelet_em.rows.schema import SCHEMA_VERSION
 
 __all__ = [
@@ -109,12 +109,12 @@ def measure(volume: VolumeView, spec: DatasetSpec) -> VolumeFigures:
     return figures
 
 
-def draw_card_picture(folder: Path, volume: VolumeSpec, spec: DatasetSpec) -> bytes:
-    """The middle slice of a volume with its labels, as PNG, from the repository's files."""
+def draw_card_picture(folder: Path, volume: VolumeSpec, spec: DatasetSpec) -> NDArray[np.uint8]:
+    """The middle slice of a volume with its labels, from the repository's files: RGB (y, x, 3)."""
     view = open_volume(folder, volume, spec)
     z = view.shape[0] // 2
     title = f"{spec.name}, volume {volume.name}, z = {z}"
-    return to_png(draw_panels(read_slice(view, z), spec, title=title, width=_PANEL_WIDTH))
+    return draw_panels(read_slice(view, z), spec, title=title, width=_PANEL_WIDTH)
 
 
 def render_card(folder: Path, record: dict[str, str], spec: DatasetSpec) -> str:

@@ -13,7 +13,6 @@ from datasets.utils import tqdm
 from numpy.typing import NDArray
 
 from _platelet_em.arrays.page import decode_page
-from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.errors import PlateletEMError
 from _platelet_em.facts import DatasetSpec, VolumeSpec
 from _platelet_em.files import read_regular
@@ -24,7 +23,7 @@ from _platelet_em.hub.problem import Problem
 from _platelet_em.hub.read import open_volume
 from _platelet_em.limits import MAX_METADATA
 from _platelet_em.rows import preview, volumes
-from _platelet_em.rows.pages import preview_page
+from _platelet_em.rows.picture import draw_preview, read_slice
 
 __all__ = ["check_card_pictures", "check_previews"]
 
@@ -43,7 +42,7 @@ def check_card_pictures(folder: Path, spec: DatasetSpec) -> Iterator[Problem]:
         try:
             right = draw_card_picture(folder, volume, spec)
             found = read_regular(path, MAX_METADATA)
-            if not _look_alike(decode_page(right), decode_page(found)):
+            if not _look_alike(right, decode_page(found)):
                 yield Problem(
                     check="picture", file=str(path), expected=wanted, found="another picture"
                 )
@@ -57,7 +56,7 @@ def check_previews(folder: Path, spec: DatasetSpec) -> Iterator[Problem]:
         try:
             view = open_volume(folder, volume, spec)
             right = [
-                _shrink(view, z, spec)
+                draw_preview(read_slice(view, z), spec)
                 for z in tqdm(
                     range(view.shape[0]), desc=f"Drawing volume {volume.name}", leave=False
                 )
@@ -68,10 +67,6 @@ def check_previews(folder: Path, spec: DatasetSpec) -> Iterator[Problem]:
         middle = [right[view.shape[0] // 2]]
         yield from _compare_rows(folder, preview.CONFIG.name, volume, right)
         yield from _compare_rows(folder, volumes.CONFIG.name, volume, middle)
-
-
-def _shrink(view: VolumeView, z: int, spec: DatasetSpec) -> NDArray[Any]:
-    return decode_page(preview_page(view, z, spec)["bytes"])
 
 
 def _compare_rows(
