@@ -32,7 +32,9 @@ def lines(done):
     return [line for line in found if line and not re.search(r"\d+%\|", line)]
 
 
-@pytest.mark.parametrize("room", [0, 4, 12, 24, 40, 56, 64, 200])
+@pytest.mark.parametrize(
+    "room", [0, 24, 64, 200, *(pytest.param(mb, marks=pytest.mark.long) for mb in (4, 12, 40, 56))]
+)
 def test_build_ends_with_success_or_one_sentence(room, small, tmp_path):
     done = limits.run_command(room, "build", tmp_path / "out", "--data-dir", small)
     assert done.returncode in (0, 1), done.stderr

@@ -1,6 +1,7 @@
 """`platelet-em push` by the real client: over LFS and Xet, with faults of the Hub, and killed."""
 
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -298,8 +299,20 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("options", [(), ("--dry-run",), ("--sample",), ("--data-dir",)])
-@pytest.mark.parametrize("how", DAMAGES)
+OPTIONS = [(), ("--dry-run",), ("--sample",), ("--data-dir",)]
+OFTEN = {(how, OPTIONS[i % 4]) for i, how in enumerate(DAMAGES)} | {
+    ("a flipped bit", options) for options in OPTIONS
+}
+"""Each damage with one of the options, and one damage with all; the others take a minute."""
+
+
+@pytest.mark.parametrize(
+    ("how", "options"),
+    [
+        pytest.param(*pair, marks=[] if pair in OFTEN else pytest.mark.long)
+        for pair in itertools.product(DAMAGES, OPTIONS)
+    ],
+)
 def test_a_damaged_build_is_neither_pushed_nor_built_over(
     how, options, lfs, flat_repository, flat_archives, tmp_path
 ):
