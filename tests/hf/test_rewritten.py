@@ -154,3 +154,21 @@ def test_a_struct_of_other_types_is_no_image():
 def test_images_that_are_not_to_be_decoded_stay_as_they_are(repository):
     rows = original(repository, "slices").cast_column("image", datasets.Image(decode=False))
     assert set(rows.with_format("platelet_em")[0]["image"]) == {"bytes", "path"}
+
+
+@pytest.mark.parametrize("kind", LISTS)
+def test_a_missing_list_of_another_type_is_none(repository, kind):
+    if kind != "fixed" and not hasattr(pa, "list_view"):
+        pytest.skip("this pyarrow has no list views")
+    encoded = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    first, last = (
+        [{"bytes": data, "path": None} for data in row] for row in encoded_pages(repository)
+    )
+    column = as_lists(kind, [first, None, last], encoded)
+    for part, expected in ((column, [first, None, last]), (column.slice(1), [None, last])):
+        stacks = read_values("pages", None, part)
+        for stack, pages in zip(stacks, expected, strict=True):
+            if pages is None:
+                assert stack is None
+            else:
+                assert [bytes(page) for page in stack.pages] == [p["bytes"] for p in pages]
