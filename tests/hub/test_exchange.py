@@ -177,3 +177,26 @@ def test_a_linked_repository_is_replaced_where_it_is(out, fewer, small, tmp_path
     assert build(tmp_path / "link", data_dir=fewer, force=True) == tmp_path / "link"
     assert (tmp_path / "link").is_symlink()
     assert visible(out).items() >= contents(small).items()
+
+
+@pytest.mark.parametrize("moment", range(1, MOVES + 1))
+def test_old_files_survive_when_the_new_ones_are_deleted_by_hand(moment, out, small, monkeypatch):
+    before, staged = visible(out), stage(small, out)
+
+    def fail(count, path, target):
+        if count >= moment:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        Moves(patch, out, fail)
+        with pytest.raises(KeyboardInterrupt):
+            exchange(out, staged, PUBLISHED)
+    shutil.rmtree(out / STAGING / "new", ignore_errors=True)
+    try:
+        finish_exchange(out, PUBLISHED)
+    except platelet_em.OutputError as error:
+        assert "would be replaced by" in str(error)  # noqa: PT017
+        kept = contents(out / STAGING / "old").items()
+        assert {**visible(out), **dict(kept)}.items() >= before.items()
+    else:
+        assert visible(out) == before

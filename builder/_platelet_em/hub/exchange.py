@@ -13,7 +13,7 @@ from pathlib import Path
 from _platelet_em.errors import OutputError
 from _platelet_em.facts import DatasetSpec
 from _platelet_em.files import move_all
-from _platelet_em.hub.layout import STAGING, metadata_files, repository_files
+from _platelet_em.hub.layout import CARD, STAGING, metadata_files, repository_files
 from _platelet_em.rows.make import CONFIG_NAMES
 
 __all__ = ["check_exchangeable", "exchange", "finish_exchange", "folders_of"]
@@ -68,14 +68,30 @@ def exchange(out: Path, complete: Path, spec: DatasetSpec) -> None:
 def finish_exchange(out: Path, spec: DatasetSpec) -> None:
     """Finish an exchange that was killed, if there is one.
 
+    If somebody has deleted the new files since, the old ones go back to where they were.
+
     Raises:
         OSError: if a file cannot be renamed; all files are then where they were.
+        OutputError: if an old file would replace one that was put in its place since.
     """
-    new, old = out / STAGING / _NEW, out / STAGING / _OLD
+    new, aside, old = (out / STAGING / name for name in (_NEW, _ASIDE, _OLD))
     if new.is_dir():
         _exchange(out, [], [path.relative_to(new) for path in repository_files(new, spec)], spec)
-    elif old.is_dir():
+    elif old.is_dir() and (out / CARD).is_file():
         shutil.rmtree(old)
+    else:
+        for folder in filter(Path.is_dir, (old, aside)):
+            _restore(out, folder, spec)
+
+
+def _restore(out: Path, folder: Path, spec: DatasetSpec) -> None:
+    """Move the files of the old repository back."""
+    moves = [(path, out / path.relative_to(folder)) for path in repository_files(folder, spec)]
+    for present, target in moves:
+        if os.path.lexists(target):
+            raise OutputError(f"{target}: would be replaced by {present}: move one of them away")
+    move_all(moves)
+    shutil.rmtree(folder)
 
 
 def _exchange(
