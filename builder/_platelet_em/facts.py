@@ -43,10 +43,13 @@ class SemanticClass:
     Attributes:
         name: Name of the class.
         colors: Its color in each palette of the dataset, in the order of `DatasetSpec.palettes`.
+        accessible: Its color in pictures, which color-blind readers can tell from those of the
+            other classes; None for that of the first palette.
     """
 
     name: str
     colors: tuple[Color, ...]
+    accessible: Color | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,16 +286,36 @@ PUBLISHED = DatasetSpec(
     license_details="cleared for public release",
     voxel_size_nm=(40.0, 10.0, 10.0),
     # Palette A is that of older files and of the published pictures [code, png]; palette B is
-    # matplotlib's jet(index / 6), which the publisher's JSON-to-RGBA writer produces [code].
+    # matplotlib's jet(index / 6), which the publisher's JSON-to-RGBA writer produces [code]. In
+    # both, alpha granules and canalicular vessels are one yellow to many color-blind readers: the
+    # third is ours, for pictures. Any two of its colors differ by at least 25 (CIEDE2000), and all
+    # but black from any gray by 15, also under protanopia, deuteranopia and tritanopia; found by a
+    # random search.
     palettes=("A", "B"),
     classes=(
-        SemanticClass(name="background", colors=((0, 0, 0), (0, 0, 0))),
-        SemanticClass(name="cell", colors=((1, 1, 224), (0, 40, 255))),
-        SemanticClass(name="mitochondrion", colors=((1, 171, 254), (0, 212, 255))),
-        SemanticClass(name="alpha granule", colors=((1, 254, 1), (124, 255, 121))),
-        SemanticClass(name="canalicular vessel", colors=((255, 224, 0), (255, 229, 0))),
-        SemanticClass(name="dense granule body", colors=((250, 94, 0), (255, 70, 0))),
-        SemanticClass(name="dense granule core", colors=((245, 0, 203), (127, 0, 0))),
+        SemanticClass(name="background", colors=((0, 0, 0), (0, 0, 0)), accessible=(0, 0, 0)),
+        SemanticClass(name="cell", colors=((1, 1, 224), (0, 40, 255)), accessible=(24, 68, 111)),
+        SemanticClass(
+            name="mitochondrion", colors=((1, 171, 254), (0, 212, 255)), accessible=(166, 209, 255)
+        ),
+        SemanticClass(
+            name="alpha granule", colors=((1, 254, 1), (124, 255, 121)), accessible=(167, 129, 9)
+        ),
+        SemanticClass(
+            name="canalicular vessel",
+            colors=((255, 224, 0), (255, 229, 0)),
+            accessible=(255, 227, 45),
+        ),
+        SemanticClass(
+            name="dense granule body",
+            colors=((250, 94, 0), (255, 70, 0)),
+            accessible=(88, 61, 0),
+        ),
+        SemanticClass(
+            name="dense granule core",
+            colors=((245, 0, 203), (127, 0, 0)),
+            accessible=(129, 101, 253),
+        ),
     ),
     instances=(
         InstanceSpec(column="cells", name="cell", first_class=1),

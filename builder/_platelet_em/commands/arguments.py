@@ -12,6 +12,7 @@ from _platelet_em.limits import MAX_PAGES
 from _platelet_em.publisher.cache import MIRRORS
 from _platelet_em.publisher.color_map import ENTRIES
 from _platelet_em.publisher.convert import FORMS
+from _platelet_em.rows.picture import PALETTES
 
 __all__ = ["parse_arguments", "sample_options"]
 
@@ -302,6 +303,13 @@ def _add_show(commands: _Commands) -> None:
         type=Path,
         default=Path(),
         help="folder for the pictures (default: the current folder)",
+    )
+    command.add_argument(
+        "--palette",
+        choices=PALETTES,
+        default=PALETTES[0],
+        help="colors of the classes: accessible, also to color-blind readers; publisher, as in "
+        f"the published pictures (default: {PALETTES[0]})",
     )
     _add_label_source(command, default=None, described="that of a repository, otherwise json")
 

@@ -192,6 +192,7 @@ def _show(options: argparse.Namespace) -> None:
         volume=options.volume,
         slices=options.z,
         label_source=options.label_source,
+        palette=options.palette,
     ):
         _print(path)
 

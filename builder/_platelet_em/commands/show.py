@@ -13,8 +13,9 @@ from _platelet_em.hub.read import open_volume
 from _platelet_em.hub.record import read_record
 from _platelet_em.publisher.archive import find_source
 from _platelet_em.publisher.volume import ArchiveVolume
+from _platelet_em.rows.figure import draw_panels
 from _platelet_em.rows.make import SLICES
-from _platelet_em.rows.picture import draw_panels, read_slice, to_png
+from _platelet_em.rows.picture import PALETTES, read_slice, to_png
 
 __all__ = ["show"]
 
@@ -26,6 +27,7 @@ def show(
     volume: str,
     slices: Iterable[int] | None,
     label_source: str | None = None,
+    palette: str = PALETTES[0],
     spec: DatasetSpec = PUBLISHED,
 ) -> Iterator[Path]:
     """Draw slices with their labels, one PNG file each.
@@ -37,6 +39,7 @@ def show(
         volume: Name of the volume.
         slices: z of each slice, from 0; None is all slices.
         label_source: "json" or "tif"; None is that of a repository, and "json" of archives.
+        palette: Colors of the classes: "accessible" or "publisher".
         spec: The dataset.
 
     Yields:
@@ -57,7 +60,7 @@ def show(
                     f"{max(indices)}, of which {len(indices)} are present"
                 )
             title = f"{spec.name}, volume {volume}, z = {z}"
-            picture = draw_panels(read_slice(view, indices[z]), spec, title=title)
+            picture = draw_panels(read_slice(view, indices[z]), spec, title=title, palette=palette)
             target = folder / f"{spec.name}-{volume}-z{z:03}.png"
             with new_file(target) as file:
                 file.write(to_png(picture))

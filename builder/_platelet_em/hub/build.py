@@ -60,7 +60,7 @@ from _platelet_em.publisher.volume import ArchiveVolume, open_images
 from _platelet_em.rows.config import Config
 from _platelet_em.rows.digest import code_digest
 from _platelet_em.rows.make import CONFIGS, make_rows, make_table
-from _platelet_em.rows.picture import to_png
+from _platelet_em.rows.picture import DRAWING, to_png
 from _platelet_em.rows.schema import arrow_schema
 from _platelet_em.rows.shards import shard_bounds
 
@@ -217,6 +217,7 @@ def _make_record(
         "archive": archive,
         "archive_md5": identity.md5,
         "tool_version": __version__,
+        "drawing": DRAWING,
     }
     origin = SYNTHETIC if _is_sample(source, spec) else find_origin(record, spec)
     return {**record, "origin": origin}
