@@ -271,7 +271,9 @@ PUBLISHED = DatasetSpec(
     citation="""\
 @article{guay2021dense,
   title   = {Dense cellular segmentation for EM using 2D-3D neural network ensembles},
-  author  = {Guay, Matthew D. and others},
+  author  = {Guay, Matthew D. and Emam, Zeyad A. S. and Anderson, Adam B. and
+             Aronova, Maria A. and Pokrovskaya, Irina D. and Storrie, Brian and
+             Leapman, Richard D.},
   journal = {Scientific Reports},
   volume  = {11},
   number  = {2561},

@@ -106,6 +106,6 @@ def to_html(array: Any, facts: dict[str, str], picture: NDArray[np.uint8] | None
         data = base64.b64encode(out.getvalue()).decode()
         image = f"<td><img alt='one slice' src='data:image/png;base64,{data}'></td>"
     return (
-        f"<table><tr><td style='vertical-align:top'><b>{type(array).__name__}</b>"
+        f"<table><tr><td style='vertical-align:top;text-align:left'><b>{type(array).__name__}</b>"
         f"<table>{lines}</table></td>{image}</tr></table>"
     )
