@@ -4,14 +4,18 @@ import importlib.metadata
 import os
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 from packaging.requirements import Requirement
-from support.programs import PROGRAMS
 
 import _platelet_em
 import platelet_em
+from support.programs import PROGRAMS
+
+try:
+    import tomllib
+except ImportError:  # Python 3.10
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
 
