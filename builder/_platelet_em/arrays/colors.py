@@ -25,8 +25,8 @@ ID_COLORS: NDArray[np.uint8] = np.array(
 """RGB. Any two of them, or one of them and black or dark gray, differ by at least 17 (CIEDE2000),
 also under protanopia, deuteranopia and tritanopia; found by a random search."""
 
-_NEAR = 64
-"""Instances are neighbors if at most 1/64 of the picture's longer side is between them."""
+_NEAR = 24
+"""Instances are neighbors if at most 1/24 of the picture's longer side is between them."""
 
 
 def color_ids(labels: NDArray[np.integer]) -> NDArray[np.uint8]:

@@ -185,7 +185,9 @@ def to_png(rgb: NDArray[np.uint8]) -> bytes:
             f"the picture should be uint8 (y, x, 3), but got {rgb.dtype} {rgb.shape}"
         )
     buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, format="PNG", compress_level=9)
+    # Higher levels give larger files of these pictures, which are noise beside flat areas, and
+    # take up to six times as long.
+    Image.fromarray(rgb).save(buffer, format="PNG", compress_level=3)
     return buffer.getvalue()
 
 
