@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 __all__ = [
+    "COLOR_MAP_ENTRIES",
+    "LABEL_FORMS",
     "LABEL_SOURCES",
+    "MIRRORS",
+    "PICTURE_PALETTES",
     "PUBLISHED",
     "SAMPLE_COMMENT",
     "SEMANTIC",
@@ -30,6 +34,20 @@ SEMANTIC = "semantic"
 LABEL_SOURCES = ("json", "tif")
 """`json` holds the true ids; `tif` holds colors, whose ids follow their first appearance. Each is
 also the suffix of its label files."""
+
+LABEL_FORMS = ("json", "index", "rgba")
+"""The forms of label files: JSON, a TIF of ids, and a TIF of colors."""
+
+COLOR_MAP_ENTRIES = 256
+"""Entries of the color map through which the publisher's writer makes TIFs of colors [code]."""
+
+MIRRORS = "PLATELET_EM_MIRRORS"
+"""Environment variable: URLs of folders with copies of the archives, separated by commas. They are
+tried before the publisher's URL."""
+
+PICTURE_PALETTES = ("accessible", "publisher")
+"""Colors of the classes in pictures: those that color-blind readers can tell apart, or those of
+the published pictures."""
 
 SAMPLE_COMMENT = "platelet-em sample: a synthetic scene, not data"
 """Comment of the zips of the synthetic sample, and description of the pages of its images: by this

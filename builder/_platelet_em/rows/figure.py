@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from _platelet_em.facts import Color, DatasetSpec
+from _platelet_em.facts import PICTURE_PALETTES, Color, DatasetSpec
 from _platelet_em.rows.picture import (
-    PALETTES,
     SliceArrays,
     class_colors,
     contour_thickness,
@@ -54,7 +53,7 @@ def draw_panels(
     *,
     title: str = "",
     width: int | None = None,
-    palette: str = PALETTES[0],
+    palette: str = PICTURE_PALETTES[0],
 ) -> NDArray[np.uint8]:
     """Draw the large figure: image, image with contours, classes, each instance kind, legend.
 
@@ -68,7 +67,7 @@ def draw_panels(
         title: One line above the panels, cut if it is too long.
         width: Pixels across one panel, tall slices as in `draw_preview`; None takes the slice's
             own size, and enlarges a small slice by an integer factor.
-        palette: Colors of the classes, one of `PALETTES`.
+        palette: Colors of the classes, one of `PICTURE_PALETTES`.
 
     Returns:
         RGB uint8 (h, w, 3).

@@ -15,12 +15,11 @@ from PIL import Image
 from _platelet_em.arrays.colors import color_ids
 from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.errors import ImageFormatError
-from _platelet_em.facts import DatasetSpec, InstanceSpec
+from _platelet_em.facts import PICTURE_PALETTES, DatasetSpec, InstanceSpec
 from _platelet_em.publisher.palettes import class_palette
 
 __all__ = [
     "DRAWING",
-    "PALETTES",
     "SliceArrays",
     "class_colors",
     "contour_thickness",
@@ -37,10 +36,6 @@ __all__ = [
 DRAWING = "2"
 """Version of how slices are drawn, previews and figures alike: another number if pixels change.
 Pictures of repositories are compared with new ones only if both are of one version."""
-
-PALETTES = ("accessible", "publisher")
-"""Colors of the classes in pictures: those that color-blind readers can tell apart, or those of
-the published pictures."""
 
 _Labels: TypeAlias = NDArray[np.integer]
 
@@ -75,14 +70,14 @@ def read_slice(volume: VolumeView, z: int) -> SliceArrays:
     )
 
 
-def class_colors(spec: DatasetSpec, palette: str = PALETTES[0]) -> NDArray[np.uint8]:
+def class_colors(spec: DatasetSpec, palette: str = PICTURE_PALETTES[0]) -> NDArray[np.uint8]:
     """Colors of the classes in pictures, RGB uint8 (n_classes, 3), by class index.
 
     Args:
         spec: The dataset.
-        palette: One of `PALETTES`.
+        palette: One of `PICTURE_PALETTES`.
     """
-    if palette != PALETTES[0]:
+    if palette != PICTURE_PALETTES[0]:
         return class_palette(spec)
     return np.array([c.accessible or c.colors[0] for c in spec.classes], np.uint8)
 
