@@ -5,7 +5,7 @@ Sources of the published facts: the publisher's dataset page [page], the publish
 other public loaders [peer].
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 __all__ = [
@@ -111,14 +111,21 @@ class VolumeSpec:
         name: Name of the volume.
         split: Split of the dataset that it forms.
         shape: (z, y, x), as published.
-        class_shares: Percent of the voxels of z=0, by class index, as published [png].
+        class_shares: Percent of the voxels by class index, measured [paper].
         label_versions: Known versions of the semantic labels: what each is known as, and its
             voxels by class index. The last number is that of its class and of all after it.
-        archives: `label_source` of each archive that holds the volume.
-        image_file: Path of the image file in the archives, a multipage uint16 TIF.
+        archives: Name of each archive that holds the volume.
+        image_file: Path of the image file in the archives, a multipage uint16 TIF; empty where
+            only the labels of an archive are used.
         label_files: Column and path in the archives of each label file, without the suffix, which
             is the label source; the semantic classes first. The volume has labels of these
             columns, and of no others.
+        label_suffix: Suffix of its label files where it does not go with the label source: they
+            are the same files for any label source.
+        may_be_signed: Whether its images may be int16. They are read as uint16 then: 32768 is
+            added to each value.
+        is_partly_labeled: Whether class 0 also means "not labeled": only voxels of other classes
+            can be scored.
     """
 
     name: str
@@ -129,6 +136,9 @@ class VolumeSpec:
     image_file: str
     label_files: tuple[tuple[str, str], ...]
     label_versions: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    label_suffix: str | None = None
+    may_be_signed: bool = False
+    is_partly_labeled: bool = False
 
     @property
     def images(self) -> str:
@@ -146,11 +156,14 @@ class VolumeSpec:
         Raises:
             KeyError: for a column that the volume has no labels for.
         """
-        return f"{PurePosixPath(dict(self.label_files)[column]).name}.{label_source}"
+        suffix = self.label_suffix or label_source
+        return f"{PurePosixPath(dict(self.label_files)[column]).name}.{suffix}"
 
     def members(self, label_source: str) -> dict[str, str]:
         """The files of this volume in an archive: {base name: path in the archive}."""
-        paths = [self.image_file, *(f"{path}.{label_source}" for _, path in self.label_files)]
+        suffix = self.label_suffix or label_source
+        labels = [f"{path}.{suffix}" for _, path in self.label_files]
+        paths = [self.image_file, *labels] if self.image_file else labels
         return {PurePosixPath(path).name: path for path in paths}
 
 
@@ -159,14 +172,14 @@ class Archive:
     """An archive of the publisher.
 
     Attributes:
-        label_source: Which labels it holds, "json" or "tif".
+        name: Its name: the label source that it holds, or another word.
         file_name: Name of the zip.
         url: Address that it is downloaded from.
         size: Its size, as published.
         md5: Its MD5, or None if none is published.
     """
 
-    label_source: str
+    name: str
     file_name: str
     url: str
     size: str
@@ -192,6 +205,8 @@ class DatasetSpec:
             published pictures, and of the palette images in rows.
         instances: The kinds of instances, parents before their parts.
         volumes: The volumes, in the order of their splits.
+        optional_volumes: Further volumes, which are there only if they are asked for.
+        other_labels: Other labels of the volumes, by their names, which are compared with theirs.
         archives: The archives; the first is the default.
         known_files: MD5 of archives and of their members [code], and what each is known as.
         bright_background: Whether background is brighter than cells in the published pictures.
@@ -215,6 +230,8 @@ class DatasetSpec:
     volumes: tuple[VolumeSpec, ...]
     archives: tuple[Archive, ...]
     known_files: tuple[tuple[str, str], ...] = ()
+    optional_volumes: tuple[VolumeSpec, ...] = ()
+    other_labels: tuple[VolumeSpec, ...] = ()
     bright_background: bool = False
     whole_range: bool = False
     confusable_classes: tuple[int, int] | None = None
@@ -229,13 +246,26 @@ class DatasetSpec:
         """All label columns: the semantic classes, then each kind of instances."""
         return (SEMANTIC, *(instance.column for instance in self.instances))
 
+    def with_optional(self) -> "DatasetSpec":
+        """The dataset with its optional volumes as well; of that, it is the same again."""
+        if not self.optional_volumes:
+            return self
+        volumes = (*self.volumes, *self.optional_volumes)
+        return replace(self, volumes=volumes, optional_volumes=())
+
+    @property
+    def needed_archives(self) -> tuple[Archive, ...]:
+        """The archives that hold one of the volumes."""
+        names = {name for volume in self.volumes for name in volume.archives}
+        return tuple(archive for archive in self.archives if archive.name in names)
+
     def volume(self, name: str) -> VolumeSpec:
         """The volume of that name; KeyError for any other."""
         return {v.name: v for v in self.volumes}[name]
 
-    def archive(self, label_source: str) -> Archive:
-        """The archive with the labels of that source; KeyError for any other."""
-        return {a.label_source: a for a in self.archives}[label_source]
+    def archive(self, name: str) -> Archive:
+        """The archive of that name, such as a label source; KeyError for any other."""
+        return {a.name: a for a in self.archives}[name]
 
     def instance(self, column: str) -> InstanceSpec:
         """The kind of instances of that column; KeyError for any other."""
@@ -252,6 +282,17 @@ class DatasetSpec:
 
 _PAPER = "that of the archive of the paper"
 """A version of the semantic labels, measured on its files [paper]."""
+
+
+def _paper_labels(volume: VolumeSpec, name: str) -> VolumeSpec:
+    """The paper's semantic labels of a volume [paper]; its images have another gray scale."""
+    return replace(
+        volume,
+        archives=("paper",),
+        image_file="",
+        label_files=((SEMANTIC, f"platelet_data/{name}-labels"),),
+        label_suffix="tif",
+    )
 
 
 def _published_volume(
@@ -277,6 +318,28 @@ def _published_volume(
         ),
     )
 
+
+# Volume 50 trains and volume 24 evaluates, as in the paper [page].
+_VOLUMES = (
+    _published_volume(
+        "50",
+        "train",
+        50,
+        (36.06, 55.26, 0.616, 4.645, 3.118, 0.238, 0.065),
+        (
+            (_PAPER, (11537680, 17684164, 196963, 1486355, 997860, 76132, 20846)),
+            # Background, cell, and all organelles together [peer].
+            ("that of a public script", (11541800, 17687776, 2770424)),
+        ),
+    ),
+    _published_volume(
+        "24",
+        "validation",
+        24,
+        (45.22, 47.89, 1.384, 2.940, 2.411, 0.131, 0.031),
+        ((_PAPER, (6945320, 7355219, 212560, 451600, 370292, 20184, 4825)),),
+    ),
+)
 
 PUBLISHED = DatasetSpec(
     name="platelet-em",
@@ -343,41 +406,45 @@ PUBLISHED = DatasetSpec(
             column="organelles", name="organelle", first_class=2, has_class=True, parent="cell"
         ),
     ),
-    # Volume 50 trains and volume 24 evaluates, as in the paper [page].
-    volumes=(
-        _published_volume(
-            "50",
-            "train",
-            50,
-            (29.56, 61.79, 0.69, 4.03, 3.76, 0.14, 0.017),
-            (
-                (_PAPER, (11537680, 17684164, 196963, 1486355, 997860, 76132, 20846)),
-                # Background, cell, and all organelles together [peer].
-                ("that of a public script", (11541800, 17687776, 2770424)),
-            ),
-        ),
-        _published_volume(
-            "24",
-            "validation",
-            24,
-            (48.09, 44.95, 0.59, 4.23, 2.04, 0.08, 0.014),
-            ((_PAPER, (6945320, 7355219, 212560, 451600, 370292, 20184, 4825)),),
-        ),
-    ),
+    volumes=_VOLUMES,
+    other_labels=(_paper_labels(_VOLUMES[0], "train"), _paper_labels(_VOLUMES[1], "eval")),
     archives=(
         Archive(
-            label_source="json",
+            name="json",
             file_name="images_and_labels_json.zip",
             url="https://www.dropbox.com/s/tgmwv9kegijfrao/images_and_labels_json.zip?dl=1",
             size="98.2 MB",
             md5="23891d451dffb8709c4cf719c1a389d4",
         ),
         Archive(
-            label_source="tif",
+            name="tif",
             file_name="images_and_labels_rgba.zip",
             url="https://www.dropbox.com/s/pvrfnurjq11k0l3/images_and_labels_rgba.zip?dl=1",
             size="95.3 MB",
             md5=None,
+        ),
+        Archive(
+            name="paper",
+            file_name="platelet_data_1219.zip",
+            url="https://www.dropbox.com/s/68yclbraqq1diza/platelet_data_1219.zip?dl=1",
+            size="188.7 MB",
+            md5="253310093ee2c00304fbabdb0c7e3a4a",
+        ),
+    ),
+    # The paper's third volume, of a second donor; one of its cells is labeled [paper].
+    optional_volumes=(
+        VolumeSpec(
+            name="test",
+            split="test",
+            shape=(121, 609, 400),
+            class_shares=(80.75, 16.06, 0.338, 2.249, 0.272, 0.280, 0.053),
+            label_versions=((_PAPER, (23801454, 4733289, 99510, 663018, 80224, 82633, 15472)),),
+            archives=("paper",),
+            image_file="platelet_data/test-images.tif",
+            label_files=((SEMANTIC, "platelet_data/test-labels"),),
+            label_suffix="tif",
+            may_be_signed=True,
+            is_partly_labeled=True,
         ),
     ),
     # Measured on the published pictures of z = 0 [png].

@@ -60,7 +60,7 @@ def test_few_columns_and_few_rows_move_few_bytes(hub, without_us, full_size):
     moved = {q: {path: hub.served[f"user/{q}/{path}"] for path in sizes} for q in QUERIES}
     share = {query: sum(moved[query].values()) / sum(sizes.values()) for query in QUERIES}
 
-    cells = open_volume(full_size, PUBLISHED.volume("50"), PUBLISHED).labels("cells").slices()
+    cells = open_volume(full_size, PUBLISHED.volume("50")).labels("cells").slices()
     rows = [f"{z}:{labels.areas.sum()}" for z, labels in enumerate(cells)]
     assert read["labels"] == read["everything"] == ",".join(rows)
     assert read["slice"] == read["all-columns-of-a-slice"] == rows[10]

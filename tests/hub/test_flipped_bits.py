@@ -41,7 +41,7 @@ def read_plain(files):
 
 def read_ours(folder, truth):
     """Whether all voxels of the slices that are there are right."""
-    volume = open_volume(folder, PUBLISHED.volume("50"), PUBLISHED, partial=True)
+    volume = open_volume(folder, PUBLISHED.volume("50"), partial=True)
     for i, z in enumerate(volume.zs):
         assert np.array_equal(volume.image(i), truth.images[z])
         assert np.array_equal(volume.semantic(i), truth.semantic[z])

@@ -29,7 +29,7 @@ def copied(repository, tmp_path):
 @pytest.mark.parametrize("name", ["50", "24"])
 def test_it_equals_the_volume_of_the_archive(repository, archives, name):
     spec = PUBLISHED.volume(name)
-    found = open_volume(repository, spec, PUBLISHED)
+    found = open_volume(repository, spec)
     source = find_source(archives, "json", PUBLISHED)
     with ArchiveVolume(source, spec, "json", PUBLISHED) as expected:
         assert found.name == expected.name == name
@@ -81,7 +81,7 @@ def test_one_row_group_is_in_memory_at_a_time(repository, monkeypatch):
 def expect_error(folder, found):
     message = f"{folder}: volume 50: expected rows of {found}"
     with pytest.raises(platelet_em.MissingMemberError, match=re.escape(message)):
-        open_volume(folder, TRAIN, PUBLISHED)
+        open_volume(folder, TRAIN)
 
 
 def expect_wrong_order(folder, found):
@@ -95,7 +95,7 @@ def test_a_missing_shard_is_an_error(copied):
 
 def test_a_partial_volume_has_the_slices_that_exist(copied, publication):
     (copied / SHARD).unlink()
-    found = open_volume(copied, TRAIN, PUBLISHED, partial=True)
+    found = open_volume(copied, TRAIN, partial=True)
     assert found.zs == [0, 1, 2, 4, 5, 6, 7, 8]
     for index, z in enumerate(found.zs):
         assert np.array_equal(found.image(index), publication.volumes["50"].images[z])
@@ -116,7 +116,7 @@ def test_a_row_of_another_slice_is_an_error(z, copied):
 def test_slices_of_a_partial_volume_ascend(z, copied):
     verified.change_rows(copied / SHARD, 0, verified.assign("z", z))
     with pytest.raises(platelet_em.MissingMemberError, match=f"found z = {z} instead of 3"):
-        open_volume(copied, TRAIN, PUBLISHED, partial=True)
+        open_volume(copied, TRAIN, partial=True)
 
 
 def test_rows_in_another_order_are_an_error(copied):
@@ -130,4 +130,4 @@ def test_rows_in_another_order_are_an_error(copied):
 def test_a_newer_schema_is_an_error(copied):
     verified.change_metadata(copied / SHARD, schema_version=2)
     with pytest.raises(platelet_em.SchemaVersionError, match=f"{SHARD}: is of schema 2"):
-        open_volume(copied, TRAIN, PUBLISHED)
+        open_volume(copied, TRAIN)

@@ -63,11 +63,11 @@ def describe(found: dict[str, Any]) -> Iterator[str]:
 
 def _inspect_dataset(spec: DatasetSpec) -> dict[str, Any]:
     archives = []
-    for archive in spec.archives:
+    for archive in spec.needed_archives:
         cached = download_folder() / archive.file_name
         archives.append(
             {
-                "label_source": archive.label_source,
+                "label_source": archive.name,
                 "size": archive.size,
                 "md5": archive.md5,
                 "urls": [show_url(url) for url in archive_urls(archive)],

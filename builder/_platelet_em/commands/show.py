@@ -90,7 +90,7 @@ def _open(
                 f"{source}: contains {quote(found)} labels, expected {label_source}: leave out "
                 "--label-source, or name the archives"
             )
-        stored = open_volume(source, volume_spec, spec, partial=True, first_z=first_z)
+        stored = open_volume(source, volume_spec, partial=True, first_z=first_z)
         return stored, {z: i for i, z in enumerate(stored.zs or ())}
     if isinstance(source, HubPath):
         raise MissingMemberError(

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import datasets
 import pyarrow as pa
@@ -15,8 +15,9 @@ from _platelet_em.errors import ArgumentError, quote
 from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, DatasetSpec
 from _platelet_em.files import user_path
 from _platelet_em.hf.private import prepare_for_builder
-from _platelet_em.publisher.archive import Identity, Source, needed_files, open_source
-from _platelet_em.publisher.cache import obtain
+from _platelet_em.publisher.archive import Identity, Source, needed_files
+from _platelet_em.publisher.cache import obtain, published_md5s
+from _platelet_em.publisher.joined import open_sources, source_paths
 from _platelet_em.publisher.volume import ArchiveVolume, open_images
 from _platelet_em.rows.digest import code_digest
 from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS, config_named, make_rows, make_table
@@ -37,24 +38,28 @@ class PlateletEMConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
         label_source: "json" (true ids) or "tif" (colors, ids by first appearance).
         data_dir: A zip of the publisher, an extracted folder, or a folder with the zips; None
             downloads the archive.
+        with_test: Whether there is a split "test", the paper's third volume, which has classes
+            and no instances. Its archive is looked for in `data_dir`, or else downloaded.
     """
 
     __module__ = "platelet_em"
 
     label_source: str = "json"
+    with_test: bool = False
 
     def create_config_id(self, config_kwargs: dict[str, Any], custom_features: Any = None) -> str:
         """Name of the cache folder; it depends on the content of archives, not on their path."""
-        others = {k: v for k, v in config_kwargs.items() if k not in ("label_source", "data_dir")}
+        known = ("label_source", "data_dir", "with_test")
+        others = {k: v for k, v in config_kwargs.items() if k not in known}
         plain: str = super().create_config_id(others, custom_features=custom_features)
-        return f"{plain}-{self.label_source}"
+        return f"{plain}-{self.label_source}{'-test' * self.with_test}"
 
 
 @dataclass(frozen=True, slots=True)
 class _Shard:
-    """Rows `start` to `stop` (exclusive) of a volume, and the archive that they come from."""
+    """Rows `start` to `stop` (exclusive) of a volume, and the archives that they come from."""
 
-    path: str
+    paths: tuple[str, ...]
     label_source: str
     volume: str
     start: int
@@ -74,6 +79,7 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
         data_dir: A zip of the publisher, an extracted folder, or a folder with the zips; None
             downloads the archive when it is needed. For "tif", which has no published checksum,
             this happens at once, and a download that is forced later does not repeat it.
+        with_test: Whether to add the split "test", the paper's third volume.
         hash: A string that the cache folder also depends on.
         data_files: Must be None: the files of the dataset are fixed.
         **kwargs: As for `datasets.DatasetBuilder`.
@@ -87,8 +93,8 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
     # and others in that module: `platelet_em` has the right name, and none of these.
     __module__ = "platelet_em"
 
-    SPEC: ClassVar[DatasetSpec] = PUBLISHED
-    """The dataset to build."""
+    SPEC: DatasetSpec = PUBLISHED
+    """The dataset to build; of a builder `with_test`, it has the optional volumes."""
 
     VERSION = _VERSION
     BUILDER_CONFIG_CLASS = PlateletEMConfig
@@ -111,6 +117,7 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
         config_name: str | None = None,
         label_source: str = "json",
         data_dir: str | Path | None = None,
+        with_test: bool = False,
         hash: str | None = None,  # noqa: A002  # datasets' name
         data_files: Any = None,
         **kwargs: Any,
@@ -131,14 +138,16 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
             raise ArgumentError(
                 f"label_source: expected one of {LABEL_SOURCES}, got {label_source!r}"
             )
-        md5 = self.SPEC.archive(label_source).md5
+        if with_test:
+            self.SPEC = self.SPEC.with_optional()
         if data_dir is not None:
             data_dir = user_path(data_dir).absolute()
-        if data_dir is not None or md5 is None:
+        md5s = published_md5s(self.SPEC, label_source)
+        if data_dir is not None or None in md5s:
             source = obtain(self.SPEC, label_source, data_dir, cache_dir)
             self._identity = source.identity(needed_files(self.SPEC, label_source))
         else:
-            self._identity = Identity(md5)
+            self._identity = Identity("+".join(filter(None, md5s)))
         parts = [code_digest(), self._identity.md5, hash or ""]
         digest = hashlib.sha256("\n".join(parts).encode())
         kwargs.setdefault("dataset_name", "platelet_em")
@@ -149,6 +158,7 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
             config_name=config_name,
             label_source=label_source,
             data_dir=None if data_dir is None else str(data_dir),
+            with_test=with_test,
             hash=digest.hexdigest()[:32],
             **kwargs,
         )
@@ -167,7 +177,7 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
         label_source = self.config.label_source
         # An archive without a published checksum was identified by its content when the builder
         # was created, so it cannot be downloaded again afterwards.
-        has_checksum = self.SPEC.archive(label_source).md5 is not None
+        has_checksum = None not in published_md5s(self.SPEC, label_source)
         source = obtain(
             self.SPEC,
             label_source,
@@ -177,12 +187,13 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
         )
         self._check(source)
         config = config_named(self.config.name)
+        paths = source_paths(source)
         generators = []
         for volume in self.SPEC.volumes:
             with open_images(source, volume) as images:
                 depth = images.shape[0]
             shards = [
-                _Shard(str(source.path), label_source, volume.name, start, stop)
+                _Shard(paths, label_source, volume.name, start, stop)
                 for start, stop in shard_bounds(config, depth)
             ]
             generator = datasets.SplitGenerator(name=volume.split, gen_kwargs={"shards": shards})
@@ -205,7 +216,7 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
             rows = make_rows(config, volume, self.SPEC, shard.start, shard.stop)
             for index, row in enumerate(rows, shard.start):
                 yield f"{shard.volume}-{index}", make_table(config, [row], self.SPEC)
-            self._check(open_source(shard.path, self.SPEC))
+            self._check(open_sources(shard.paths, self.SPEC))
 
     def _check(self, source: Source) -> None:
         """Refuse a source that was exchanged since the builder was created.
@@ -224,9 +235,9 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
         """
         if self._pid != os.getpid():
             self._forget_volume()
-        key = (shard.path, shard.label_source, shard.volume)
+        key = (shard.paths, shard.label_source, shard.volume)
         with self._lock:
-            source = open_source(shard.path, self.SPEC)
+            source = open_sources(shard.paths, self.SPEC)
             if self._opened is None or self._opened[0] != key:
                 volume = self.SPEC.volume(shard.volume)
                 self._opened = key, ArchiveVolume(source, volume, shard.label_source, self.SPEC)

@@ -1,18 +1,21 @@
 """`load_dataset`: the dataset from the publisher's archives, in the format `"platelet_em"`."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import datasets
 
 from _platelet_em.errors import PlateletEMError
-from _platelet_em.facts import LABEL_SOURCES, PUBLISHED
+from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, DatasetSpec
 from _platelet_em.files import needs_room
 from _platelet_em.hf.builder import PlateletEM
 from _platelet_em.hf.formatter import FORMAT
-from _platelet_em.publisher.cache import obtain
+from _platelet_em.publisher.cache import obtain, published_md5s
 
 __all__ = ["load_dataset"]
+
+_TEST = "test"
 
 
 def load_dataset(
@@ -24,6 +27,7 @@ def load_dataset(
     streaming: bool = False,
     num_proc: int | None = None,
     cache_dir: str | Path | None = None,
+    with_test: bool = False,
     features: datasets.Features | None = None,
     download_config: datasets.DownloadConfig | None = None,
     download_mode: datasets.DownloadMode | str | None = None,
@@ -40,8 +44,8 @@ def load_dataset(
     Args:
         name: "slices", one row per slice; "volumes", one row per volume; "preview", small
             pictures.
-        split: "train" (volume 50), "validation" (volume 24), an expression such as
-            "train[:10]", or None for a dictionary of both.
+        split: "train" (volume 50), "validation" (volume 24), "test" (the paper's third volume),
+            an expression such as "train[:10]", or None for a dictionary of the splits.
         label_source: "json", the true ids, or "tif", the RGBA labels.
         data_dir: A zip of the publisher, an extracted folder, or a folder with the zips; None
             downloads the archive of that label source, once.
@@ -49,6 +53,9 @@ def load_dataset(
             archive is fetched first in both cases.
         num_proc: Processes that prepare the dataset.
         cache_dir: Where downloads and prepared datasets go.
+        with_test: Whether to add the split "test", whose archive is looked for in `data_dir`, or
+            else downloaded. It has classes, and None instead of instances. A `split` that names
+            "test" asks for it, too.
         features: As in `datasets.load_dataset`.
         download_config: As in `datasets.load_dataset`; only its `force_download` is used.
         download_mode: As in `datasets.load_dataset`; "force_redownload" fetches the archive again.
@@ -71,15 +78,18 @@ def load_dataset(
         )
     mode = datasets.DownloadMode(download_mode or datasets.DownloadMode.REUSE_DATASET_IF_EXISTS)
     checks = datasets.VerificationMode.ALL_CHECKS if save_infos else verification_mode
+    with_test = with_test or _names_split(split, _TEST)
+    spec = PUBLISHED.with_optional() if with_test else PUBLISHED
     if mode == datasets.DownloadMode.FORCE_REDOWNLOAD and _is_fetched_first(
-        label_source, streaming=streaming
+        spec, label_source, streaming=streaming
     ):
-        obtain(PUBLISHED, label_source, data_dir, cache_dir, force=True)
+        obtain(spec, label_source, data_dir, cache_dir, force=True)
     builder = PlateletEM(
         cache_dir=cache_dir,
         config_name=name,
         label_source=label_source,
         data_dir=data_dir,
+        with_test=with_test,
         features=features,
         token=token,
         storage_options=storage_options,
@@ -110,14 +120,27 @@ def load_dataset(
     return _with_format(builder.as_dataset(split=split, in_memory=keep_in_memory))
 
 
-def _is_fetched_first(label_source: str, *, streaming: bool) -> bool:
+def _names_split(split: Any, name: str) -> bool:
+    """Whether a `split` of `load_dataset` names a split, alone or in an expression.
+
+    >>> _names_split("train[:10]+test", "test"), _names_split(["train", "validation"], "test")
+    (True, False)
+    """
+    if isinstance(split, (list, tuple)):
+        return any(_names_split(part, name) for part in split)
+    if split is None:
+        return False
+    return name in re.findall(r"\w+", re.sub(r"\[[^\]]*\]", "", str(split)))
+
+
+def _is_fetched_first(spec: DatasetSpec, label_source: str, *, streaming: bool) -> bool:
     """Whether a forced download has to happen before the builder is created.
 
     Streaming prepares nothing; and where no checksum is published, the builder names its cache
     after the content of the archive.
     """
-    has_checksum = (
-        label_source not in LABEL_SOURCES or PUBLISHED.archive(label_source).md5 is not None
+    has_checksum = label_source not in LABEL_SOURCES or None not in published_md5s(
+        spec, label_source
     )
     return streaming or not has_checksum
 

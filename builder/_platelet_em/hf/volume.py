@@ -63,6 +63,11 @@ class RowVolume:
     def _find_shape(self, first: int) -> tuple[int, int, int]:
         """The shape of the first column in a row, and the number of slices."""
         value = self._rows[self._positions[first]][self._columns[0]]
+        if value is None:
+            raise ArgumentError(
+                f"volume {self.name}: has no {self._columns[0]}: they are null in its rows; name "
+                "the columns to read without them (columns=)"
+            )
         shape = tuple(getattr(value, "shape", ()))
         if self.zs is not None:
             shape = (len(self.zs), *shape)
@@ -82,6 +87,11 @@ class RowVolume:
             expected = self.shape if self.zs is None else self.shape[1:]
             for column in self._columns:
                 found = getattr(row[column], "shape", None)
+                if row[column] is None:
+                    raise ArgumentError(
+                        f"volume {self.name}: has no {column}: they are null in its rows; name "
+                        "the columns to read without them (columns=)"
+                    )
                 if found != expected:
                     slice_ = "" if self.zs is None else f", slice {self.zs[k]}"
                     raise ArgumentError(

@@ -56,7 +56,8 @@ from _platelet_em.hub.strays import find_strays
 from _platelet_em.progress import progress_bar
 from _platelet_em.publisher.archive import Identity, Source, file_md5, needed_files
 from _platelet_em.publisher.cache import obtain
-from _platelet_em.publisher.volume import ArchiveVolume, open_images
+from _platelet_em.publisher.joined import JoinedSource
+from _platelet_em.publisher.volume import ArchiveVolume, describe_images, open_images
 from _platelet_em.rows.config import Config
 from _platelet_em.rows.digest import code_digest
 from _platelet_em.rows.make import CONFIGS, make_rows, make_table
@@ -209,16 +210,24 @@ def _explain_write_errors(out: Path) -> Iterator[None]:
 def _make_record(
     source: Source, label_source: str, identity: Identity, spec: DatasetSpec
 ) -> dict[str, str]:
-    archive = source.path.name if source.is_zip else EXTRACTED
-    parts = [code_digest(), label_source, archive, identity.md5]
+    sources = source.sources if isinstance(source, JoinedSource) else (source,)
+    names = [part.path.name if part.is_zip else EXTRACTED for part in sources]
+    md5s = identity.md5.split("+")
+    parts = [code_digest(), label_source, *names, *md5s]
     record = {
         "fingerprint": hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32],
         "label_source": label_source,
-        "archive": archive,
-        "archive_md5": identity.md5,
+        "archive": names[0],
+        "archive_md5": md5s[0],
+        "volumes": " ".join(volume.name for volume in spec.volumes),
         "tool_version": __version__,
         "drawing": DRAWING,
     }
+    for name, md5 in zip(names[1:], md5s[1:], strict=True):
+        record |= {"test_archive": name, "test_archive_md5": md5}
+    for volume in spec.volumes:
+        if volume.may_be_signed:
+            record |= {f"{volume.name}_images": describe_images(source, volume)}
     origin = SYNTHETIC if _is_sample(source, spec) else find_origin(record, spec)
     return {**record, "origin": origin}
 
@@ -275,9 +284,16 @@ def _refuse_foreign(out: Path, spec: DatasetSpec) -> None:
 def _refuse_other_build(out: Path, record: dict[str, str], spec: DatasetSpec) -> None:
     """Refuse to replace a build from other archives, which the user may not have any more."""
     for path in repository_files(out, spec):
-        found = read_record(path) if path.suffix == ".parquet" else None
-        for key in ("label_source", "archive_md5"):
-            if found and found.get(key, record[key]) != record[key]:
+        found = (read_record(path) if path.suffix == ".parquet" else None) or {}
+        missing = {*str(found.get("volumes", "")).split()} - {*record["volumes"].split()}
+        if missing:
+            raise OutputError(
+                f"{out}: contains a build with volume {min(missing)}, too: build with that volume "
+                "(--with-test), choose another folder, or replace it with --force (in Python, "
+                "force=True)"
+            )
+        for key in ("label_source", "archive_md5", "test_archive_md5"):
+            if key in record and found.get(key, record[key]) != record[key]:
                 raise OutputError(
                     f"{out}: contains a build of other data: expected {key.replace('_', ' ')} "
                     f"{record[key]}, got {quote(found[key])} (from {quote(found.get('archive'))})"

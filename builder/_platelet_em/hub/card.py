@@ -112,7 +112,7 @@ def measure(volume: VolumeView, spec: DatasetSpec) -> VolumeFigures:
 
 def draw_card_picture(folder: Path, volume: VolumeSpec, spec: DatasetSpec) -> NDArray[np.uint8]:
     """The middle slice of a volume with its labels, from the repository's files: RGB (y, x, 3)."""
-    view = open_volume(folder, volume, spec)
+    view = open_volume(folder, volume)
     z = view.shape[0] // 2
     title = f"{spec.name}, volume {volume.name}, z = {z}"
     return draw_panels(read_slice(view, z), spec, title=title, width=_PANEL_WIDTH)
@@ -161,9 +161,7 @@ def render_parts(folder: Path, record: dict[str, str], spec: DatasetSpec) -> dic
     Raises:
         PlateletEMError: for damaged files.
     """
-    figures = {
-        volume.name: measure(open_volume(folder, volume, spec), spec) for volume in spec.volumes
-    }
+    figures = {volume.name: measure(open_volume(folder, volume), spec) for volume in spec.volumes}
     return {
         "origin_warning": _origin_warning(record, spec),
         "volumes_table": _volumes_table(figures, spec),

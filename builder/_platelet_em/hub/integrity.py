@@ -35,6 +35,7 @@ from _platelet_em.hub.record import (
     read_features,
     read_record,
     sha256,
+    stored_spec,
 )
 from _platelet_em.hub.strays import find_strays
 from _platelet_em.limits import MAX_METADATA
@@ -58,6 +59,7 @@ class Repository:
 
     Attributes:
         folder: The repository.
+        spec: The dataset, with the optional volumes that the repository has.
         record: The record that most of its files have; empty if none has one.
         files: (config, volume) -> its readable files, in the order of their rows.
         depths: Volume -> number of slices, if all shards of `slices` that exist can be read.
@@ -67,6 +69,7 @@ class Repository:
     """
 
     folder: Path
+    spec: DatasetSpec
     record: Record = field(default_factory=dict)
     files: dict[tuple[str, str], list[Path]] = field(default_factory=dict)
     depths: dict[str, int] = field(default_factory=dict)
@@ -115,7 +118,8 @@ def inspect_repository(folder: Path, spec: DatasetSpec, *, pictures: bool = True
         spec: The dataset.
         pictures: Whether to draw the pictures again and compare them.
     """
-    repository = Repository(folder)
+    spec = stored_spec(folder, spec)
+    repository = Repository(folder, spec)
     problems = repository.problems
     _check_data_files(repository, spec)
     # The checksums, which are in croissant.json, are not needed to read the data files.

@@ -54,7 +54,7 @@ def check_previews(folder: Path, spec: DatasetSpec) -> Iterator[Problem]:
     """Rows whose preview shows something else than their slice; the data files must be intact."""
     for volume in spec.volumes:
         try:
-            view = open_volume(folder, volume, spec)
+            view = open_volume(folder, volume)
             right = [
                 draw_preview(read_slice(view, z), spec)
                 for z in progress_bar(

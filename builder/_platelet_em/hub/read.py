@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from _platelet_em.errors import ArchiveError, MissingMemberError, quote
-from _platelet_em.facts import SEMANTIC, DatasetSpec, VolumeSpec
+from _platelet_em.facts import VolumeSpec
 from _platelet_em.hf.formatter import PlateletEMFormatter
 from _platelet_em.hf.volume import Row, RowVolume
 from _platelet_em.hub.layout import data_files
@@ -27,7 +27,6 @@ __all__ = ["ParquetRows", "open_volume"]
 def open_volume(
     folder: Path | HubPath,
     volume: VolumeSpec,
-    spec: DatasetSpec,
     *,
     partial: bool = False,
     first_z: int | None = None,
@@ -37,7 +36,6 @@ def open_volume(
     Args:
         folder: The repository.
         volume: The volume, at least one slice of which is in the repository.
-        spec: The dataset.
         partial: Whether slices may be missing, as in a partial download. The volume then consists
             of the slices that exist, and its `zs` are their z.
         first_z: The slice that is read now, for the shape; None is the first one.
@@ -49,7 +47,7 @@ def open_volume(
     """
     files: Sequence[DataFile] = data_files(folder, SLICES.name, volume.split)
     check_readable(files)
-    columns = ["image", SEMANTIC, *(instance.column for instance in spec.instances)]
+    columns = ["image", *volume.columns]
     zs: list[Any] = []
     for path in files:
         with explain_damage(path), open_parquet(path) as file:

@@ -15,9 +15,11 @@ import pyarrow as pa
 from _platelet_em.errors import HubError, SchemaVersionError, quote
 from _platelet_em.facts import LABEL_SOURCES, DatasetSpec
 from _platelet_em.files import open_regular, read_regular
-from _platelet_em.hub.layout import CROISSANT
+from _platelet_em.hub.layout import CROISSANT, data_files
 from _platelet_em.hub.parquet import DataFile, read_schema
+from _platelet_em.hub.remote import HubPath
 from _platelet_em.limits import MAX_METADATA
+from _platelet_em.rows.make import CONFIG_NAMES
 from _platelet_em.rows.schema import SCHEMA_VERSION, Columns, json_features
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "read_features",
     "read_record",
     "sha256",
+    "stored_spec",
 ]
 
 Record = dict[str, Any]
@@ -45,6 +48,8 @@ _METADATA_KEY = "platelet_em"
 """Key of the record in the metadata of a Parquet file."""
 
 _VERSION_KEY = "schema_version"
+
+_VOLUMES_KEY = "volumes"
 
 _KEYS = ("archive", "archive_md5", "fingerprint", "label_source", "origin", "tool_version")
 
@@ -123,7 +128,7 @@ def origin_warning(record: Record, spec: DatasetSpec) -> str:
 def _published_md5(record: Record, spec: DatasetSpec) -> str | None:
     """The checksum that the publisher states for the archive of a build, if there is one."""
     label_source = record.get("label_source")
-    return next((a.md5 for a in spec.archives if a.label_source == label_source), None)
+    return next((a.md5 for a in spec.archives if a.name == label_source), None)
 
 
 def read_record(path: DataFile) -> Record | None:
@@ -140,6 +145,25 @@ def read_record(path: DataFile) -> Record | None:
             f"knows schemas up to {SCHEMA_VERSION}: upgrade it (pip install -U platelet-em)"
         )
     return record
+
+
+def stored_spec(folder: Path | HubPath, spec: DatasetSpec) -> DatasetSpec:
+    """The dataset with its optional volumes if a repository has files of them, or should have.
+
+    Args:
+        folder: The repository.
+        spec: The dataset.
+    """
+    names = {volume.name for volume in spec.optional_volumes}
+    for config in CONFIG_NAMES:
+        for volume in spec.optional_volumes:
+            if data_files(folder, config, volume.split):
+                return spec.with_optional()
+        for path in data_files(folder, config)[:1]:
+            recorded = (read_record(path) or {}).get(_VOLUMES_KEY)
+            if isinstance(recorded, str) and names & set(recorded.split()):
+                return spec.with_optional()
+    return spec
 
 
 def read_features(schema: pa.Schema) -> dict[str, Any] | None:

@@ -24,7 +24,15 @@ from _platelet_em.facts import DatasetSpec
 from _platelet_em.files import TEMPORARY, needs_room, user_path
 from _platelet_em.limits import MAX_FILE
 
-__all__ = ["Identity", "Source", "file_md5", "find_source", "needed_files", "open_source"]
+__all__ = [
+    "Identity",
+    "Source",
+    "archive_files",
+    "file_md5",
+    "find_source",
+    "needed_files",
+    "open_source",
+]
 
 _CHUNK = 1 << 20
 _MAX_DIRECTORY = 4 << 20
@@ -338,9 +346,9 @@ def _list_zip(path: Path) -> list[str]:
 def _list_folder(path: Path, spec: DatasetSpec) -> list[str]:
     wanted = {
         _key(name)
-        for volume in spec.volumes
-        for label_source in volume.archives
-        for name in volume.members(label_source)
+        for volume in (*spec.volumes, *spec.optional_volumes, *spec.other_labels)
+        for archive in volume.archives
+        for name in volume.members(archive)
     }
 
     def refuse(error: OSError) -> NoReturn:
@@ -373,8 +381,18 @@ def needed_files(spec: DatasetSpec, label_source: str) -> list[str]:
     return [
         name
         for volume in spec.volumes
-        if label_source in volume.archives
+        if label_source in volume.archives or volume.label_suffix is not None
         for name in volume.members(label_source)
+    ]
+
+
+def archive_files(spec: DatasetSpec, archive: str) -> list[str]:
+    """Base names of the files of a dataset that are in the archive of that name."""
+    return [
+        name
+        for volume in spec.volumes
+        if archive in volume.archives
+        for name in volume.members(archive)
     ]
 
 
@@ -383,12 +401,12 @@ def open_source(path: str | Path, spec: DatasetSpec) -> Source:
     return Source(user_path(path), spec)
 
 
-def find_source(data_dir: str | Path, label_source: str, spec: DatasetSpec) -> Source:
-    """The files with labels of that source, at a path that the user names.
+def find_source(data_dir: str | Path, archive: str, spec: DatasetSpec) -> Source:
+    """The files of an archive, at a path that the user names.
 
     Args:
         data_dir: A zip, an extracted folder, or a folder that holds the publisher's zips.
-        label_source: "json" or "tif".
+        archive: Name of the archive, such as "json" or "tif".
         spec: The dataset.
 
     Raises:
@@ -396,17 +414,17 @@ def find_source(data_dir: str | Path, label_source: str, spec: DatasetSpec) -> S
         ArchiveError: for a damaged zip, or two zips that both match.
     """
     source = open_source(data_dir, spec)
-    needed = needed_files(spec, label_source)
+    needed = archive_files(spec, archive)
     if not source.holds(needed) and source.path.is_dir():
-        source = _find_zip(source, needed, label_source, spec)
+        source = _find_zip(source, needed, archive, spec)
     for name in needed:
         source.describe_member(name)
     return source
 
 
-def _find_zip(folder: Source, needed: list[str], label_source: str, spec: DatasetSpec) -> Source:
+def _find_zip(folder: Source, needed: list[str], archive: str, spec: DatasetSpec) -> Source:
     """The one zip in a folder that holds all needed files; the folder itself if none does."""
-    published = folder.path / spec.archive(label_source).file_name
+    published = folder.path / spec.archive(archive).file_name
     if published.is_file():
         return open_source(published, spec)
     paths = [
@@ -418,7 +436,7 @@ def _find_zip(folder: Source, needed: list[str], label_source: str, spec: Datase
     if len(matching) > 1:
         names = ", ".join(zip_.path.name for zip_ in matching)
         raise ArchiveError(
-            f"{folder.path}: {len(matching)} zips hold {label_source} labels ({names}): give one "
+            f"{folder.path}: {len(matching)} zips hold {archive} labels ({names}): give one "
             "of them as data_dir"
         )
     return matching[0] if matching else folder

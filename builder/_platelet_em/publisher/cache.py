@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import datasets
@@ -12,18 +12,20 @@ from _platelet_em.errors import (
     ChecksumError,
     DownloadError,
     ImageFormatError,
+    MissingMemberError,
     OutputError,
     PlateletEMError,
     quote,
 )
-from _platelet_em.facts import MIRRORS, Archive, DatasetSpec
+from _platelet_em.facts import LABEL_SOURCES, MIRRORS, Archive, DatasetSpec
 from _platelet_em.files import exclusive_lock, user_path
 from _platelet_em.publisher.archive import Source, file_md5, find_source, open_source
 from _platelet_em.publisher.connection import is_on_this_machine, show_url
+from _platelet_em.publisher.joined import JoinedSource
 from _platelet_em.publisher.transfer import PartialFile, download
 from _platelet_em.publisher.volume import ArchiveVolume
 
-__all__ = ["archive_urls", "download_folder", "fetch", "obtain"]
+__all__ = ["archive_urls", "download_folder", "fetch", "obtain", "published_md5s"]
 
 _REMEDY = "free some space there, or name another cache: cache_dir, --cache-dir, or HF_HOME"
 
@@ -56,7 +58,7 @@ def obtain(
     *,
     force: bool = False,
 ) -> Source:
-    """The publisher's files: the user's own copy, or else the archive from the cache.
+    """The publisher's files: the user's own copy, or else the archives from the cache.
 
     Args:
         spec: The dataset.
@@ -72,9 +74,41 @@ def obtain(
         ChecksumError: if the download is not the published archive.
         OutputError: if the cache cannot be written.
     """
+    sources = [
+        _obtain(spec, archive.name, data_dir, cache_dir, force=force)
+        for archive in _archives(spec, label_source)
+    ]
+    return sources[0] if len(sources) == 1 else JoinedSource(sources)
+
+
+def _archives(spec: DatasetSpec, label_source: str) -> list[Archive]:
+    """The archives that rows need: that of the label source, then those of other volumes."""
+    others = [a for a in spec.needed_archives if a.name not in LABEL_SOURCES]
+    return [spec.archive(label_source), *others]
+
+
+def published_md5s(spec: DatasetSpec, label_source: str) -> list[str | None]:
+    """The published MD5 of each archive that `obtain` gives, or None, in their order."""
+    return [archive.md5 for archive in _archives(spec, label_source)]
+
+
+def _obtain(
+    spec: DatasetSpec,
+    name: str,
+    data_dir: str | Path | None,
+    cache_dir: str | Path | None,
+    *,
+    force: bool,
+) -> Source:
+    """The files of one archive; one without labels of a source may be missing in `data_dir`."""
+    archive = spec.archive(name)
     if data_dir is not None:
-        return find_source(data_dir, label_source, spec)
-    archive = spec.archive(label_source)
+        if name in LABEL_SOURCES:
+            return find_source(data_dir, name, spec)
+        path = user_path(data_dir)
+        for place in (path, path.parent) if path.is_file() else (path,):
+            with suppress(MissingMemberError):
+                return find_source(place, name, spec)
     return open_source(fetch(spec, archive, download_folder(cache_dir), force=force), spec)
 
 
@@ -135,7 +169,7 @@ def _is_valid(path: Path, archive: Archive, spec: DatasetSpec) -> bool:
         if archive.md5 is not None:
             with path.open("rb") as file:
                 return file_md5(file) == archive.md5
-        find_source(path, archive.label_source, spec)
+        find_source(path, archive.name, spec)
     except OSError:  # includes ArchiveError
         return False
     return True
@@ -238,8 +272,8 @@ def _check(path: Path, archive: Archive, url: str, spec: DatasetSpec) -> None:
     if archive.md5 is not None:
         return
     try:
-        source = find_source(path, archive.label_source, spec)
-        _check_content(source, archive.label_source, spec)
+        source = find_source(path, archive.name, spec)
+        _check_content(source, archive.name, spec)
     except OutputError:
         raise
     except PlateletEMError as error:

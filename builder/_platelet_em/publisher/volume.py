@@ -21,7 +21,7 @@ from _platelet_em.publisher.label_remarks import describe_labels
 from _platelet_em.publisher.organelles import measure_instances
 from _platelet_em.publisher.tiff import TiffStack
 
-__all__ = ["ArchiveVolume", "LabeledVolume", "open_images"]
+__all__ = ["ArchiveVolume", "LabeledVolume", "describe_images", "open_images", "unsigned_pages"]
 
 Shape = tuple[int, int, int]
 
@@ -29,14 +29,15 @@ _log = logging.getLogger(__name__)
 
 
 def open_images(source: Source, volume: VolumeSpec) -> TiffStack:
-    """The image stack of a volume: uint16 (z, y, x).
+    """The image stack of a volume, (z, y, x): uint16, or int16 where the volume may have it.
 
     Raises:
         ImageFormatError: for another dtype or number of axes.
     """
     name = source.describe_member(volume.images)
     stack = TiffStack(source.open(volume.images), name)
-    if len(stack.shape) != 3 or stack.dtype != np.uint16:
+    allowed = (np.uint16, np.int16) if volume.may_be_signed else (np.uint16,)
+    if len(stack.shape) != 3 or stack.dtype not in allowed:
         stack.close()
         raise ImageFormatError(
             f"{name}: expected uint16 pages of the axes (y, x), got {stack.dtype} pages of shape "
@@ -49,6 +50,23 @@ def open_images(source: Source, volume: VolumeSpec) -> TiffStack:
             "and its ColorMap has colors: write the images as grayscale"
         )
     return stack
+
+
+def describe_images(source: Source, volume: VolumeSpec) -> str:
+    """How the values of the images of a volume are read."""
+    with open_images(source, volume) as images:
+        return "int16, plus 32768" if images.dtype == np.int16 else "uint16"
+
+
+def unsigned_pages(images: TiffStack) -> Callable[[int], NDArray[np.uint16]]:
+    """What gives page z as uint16: signed values get 32768 added, so that their order stays.
+
+    >>> (np.array([-32768, 0, 32767], np.int16).view(np.uint16) ^ 0x8000).tolist()
+    [0, 32768, 65535]
+    """
+    if images.dtype != np.int16:
+        return images.page
+    return lambda z: images.page(z).view(np.uint16) ^ np.uint16(0x8000)
 
 
 class LabeledVolume:
@@ -154,7 +172,7 @@ class ArchiveVolume(LabeledVolume):
             for column, text in describe_labels(files, spec):
                 _warn_once(f"{names[column]}: {text}")
             labels = {column: file.labels for column, file in files.items()}
-            super().__init__(volume.name, shape, images.page, labels, spec)
+            super().__init__(volume.name, shape, unsigned_pages(images), labels, spec)
             # Closed at the latest when the volume is garbage-collected.
             self._close = weakref.finalize(self, opened.pop_all().close)
 

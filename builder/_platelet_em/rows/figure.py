@@ -89,12 +89,14 @@ def draw_panels(
     counts = np.bincount(arrays.semantic.reshape(-1), minlength=len(spec.classes)).tolist()
     captions = [
         "image",
-        f"contours of {' and '.join(arrays.instances)}",
+        f"contours of {' and '.join(arrays.instances) or 'classes'}",
         f"semantic classes: {np.count_nonzero(counts)}",
         *(_caption(column, arrays, spec) for column in arrays.instances),
         "classes, share of pixels",
     ]
-    columns = 6 if size[0] > 2 * size[1] else 1 if size[1] > 2 * size[0] else 3
+    columns = 3
+    if max(size) > 2 * min(size):
+        columns = len(captions) if size[0] > size[1] else 1
     entries = [
         *_class_entries(counts, spec, colors),
         *_contour_entries(arrays, counts, spec, colors, contour_thickness(size)),

@@ -29,7 +29,15 @@ def preview_page(volume: VolumeView, z: int, spec: DatasetSpec) -> Row:
 
 
 def label_values(volume: VolumeView, spec: DatasetSpec, z: int | None = None) -> Row:
-    """The label columns of slice z, or of the whole volume: numbers of instances, then structs."""
-    labels = {i.column: volume.labels(i.column, z) for i in spec.instances}
-    counts = {i.count_column: len(labels[i.column].ids) for i in spec.instances}
-    return {**counts, **{column: dict(found.items()) for column, found in labels.items()}}
+    """The label columns of slice z, or of the whole volume: numbers of instances, then structs.
+
+    Both are null of instances that the volume has no labels for: none are known, not none there.
+    """
+    counts: Row = {}
+    structs: Row = {}
+    for instance in spec.instances:
+        has_labels = instance.column in volume.kinds
+        labels = volume.labels(instance.column, z) if has_labels else None
+        counts[instance.count_column] = None if labels is None else len(labels.ids)
+        structs[instance.column] = None if labels is None else dict(labels.items())
+    return {**counts, **structs}

@@ -241,6 +241,9 @@ def render_panels(
     classes = palette[_resize_labels(arrays.semantic, size)]
     ids = {kind: _resize_labels(labels, size) for kind, labels in arrays.instances.items()}
     contoured = plain.copy()
+    if not ids:
+        edge = contours(_resize_labels(arrays.semantic, size), contour_thickness(size))
+        contoured[edge] = classes[edge]
     panels = []
     for kind, labels in ids.items():
         instance = spec.instance(kind)

@@ -77,20 +77,20 @@ def write_sample(
             f"{MAX_VOXELS} voxels, since larger files are not read; got depth {depth}, size {size}"
         )
     folder = user_path(folder)
-    targets = [folder / archive.file_name for archive in _SPEC.archives]
+    targets = [folder / archive.file_name for archive in _SPEC.needed_archives]
     if not force:
         for target in targets:
             refuse_existing(target)
     with ExitStack() as opened:
         zips = {
-            archive.label_source: opened.enter_context(
+            archive.name: opened.enter_context(
                 zipfile.ZipFile(
                     opened.enter_context(new_file(target, overwrite=force)),
                     "w",
                     zipfile.ZIP_DEFLATED,
                 )
             )
-            for archive, target in zip(_SPEC.archives, targets, strict=True)
+            for archive, target in zip(_SPEC.needed_archives, targets, strict=True)
         }
         for archive in zips.values():
             archive.comment = SAMPLE_COMMENT.encode()

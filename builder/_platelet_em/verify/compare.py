@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from _platelet_em.arrays.kernels import Int64s
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.runs import Runs, merge_adjacent
-from _platelet_em.facts import SEMANTIC, DatasetSpec
+from _platelet_em.facts import LABEL_SOURCES, SEMANTIC, DatasetSpec
 from _platelet_em.publisher.color_map import mapped_colors
 from _platelet_em.publisher.organelles import SharedVoxels
 from _platelet_em.verify.report import JSON_AND_TIF, LOST_IDS, Section
@@ -61,7 +61,9 @@ def compare_volumes(
             differing[noun] = _compare_classes(section, view, other, spec)
         else:
             differing[noun] = _compare_instances(section, view, other, column, noun)
-    if view.label_source != other.label_source and not (view.is_built or other.is_built):
+    if {view.label_source, other.label_source} == {*LABEL_SOURCES} and not (
+        view.is_built or other.is_built
+    ):
         text = ", ".join(f"{noun} {count}" for noun, count in differing.items())
         section.answer(JSON_AND_TIF, f"volume {view.volume.name}: voxels that differ: {text}")
 

@@ -149,7 +149,7 @@ def _check_classes(section: Section, view: VerifiedVolume, spec: DatasetSpec) ->
         text = " ".join(f"{p:.3g}" for p in percent)
         section.figure(f"class shares, {name}", f"{text} %", percent.round(4).tolist())
     published = view.volume.class_shares
-    section.figure("published, z = 0", f"{' '.join(map(str, published))} %", list(published))
+    section.figure("known, all", f"{' '.join(map(str, published))} %", list(published))
     _compare_versions(section, view, totals[: len(spec.classes)], spec)
     if spec.confusable_classes is None:
         return

@@ -50,7 +50,7 @@ def check_files(section: Section, folder: Path, spec: DatasetSpec) -> Repository
         section.figure(
             "sums", f"{repository.matching} of {total} files have theirs", repository.matching
         )
-    for volume in spec.volumes:
+    for volume in repository.spec.volumes:
         if volume.name in repository.depths:
             for config in CONFIGS:
                 rows = config.count_rows(repository.depths[volume.name])

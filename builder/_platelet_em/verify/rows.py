@@ -59,7 +59,7 @@ def read_slices(
     files = repository.files[slices.CONFIG.name, volume.name]
     is_whole = repository.is_whole(slices.CONFIG.name, volume)
     plane: tuple[int, ...] | None = None
-    labels = _LabelCollector(spec)
+    labels = _LabelCollector(volume, spec)
     count = images = 0
     for reporter, values in _read_rows(
         section, files, f"Volume {volume.name}: slices", has_z=is_whole
@@ -126,7 +126,7 @@ def _read_stacks(
     height, width = plane = first.shape
     shape = (len(images), height, width)
     compare_values(reporter, values, {"shape": list(shape)})
-    labels = _LabelCollector(spec)
+    labels = _LabelCollector(view.volume, spec)
     labels.add_instances(reporter, values, shape)
     is_intact = True
     for z in range(len(images)):
@@ -173,9 +173,9 @@ def _new_view(repository: Repository, config: Config, volume: VolumeSpec) -> Ver
 class _LabelCollector:
     """Collects the labels of the rows of a volume, and the properties that rows state."""
 
-    def __init__(self, spec: DatasetSpec) -> None:
+    def __init__(self, volume: VolumeSpec, spec: DatasetSpec) -> None:
         self._spec = spec
-        self._labels: dict[str, list[LazyLabels]] = {column: [] for column in spec.columns}
+        self._labels: dict[str, list[LazyLabels]] = {column: [] for column in volume.columns}
         self._properties: list[tuple[RowReporter, InstanceSpec, dict[int, _Properties]]] = []
 
     def add_classes(self, labels: LazyLabels | None) -> None:
@@ -186,8 +186,15 @@ class _LabelCollector:
     def add_instances(
         self, reporter: RowReporter, values: dict[str, Any], shape: tuple[int, ...]
     ) -> None:
-        """Decode and add the instances of a row, as far as they can be decoded."""
+        """Decode and add the instances of a row, as far as they can be decoded.
+
+        Instances that the volume has no labels of must be null.
+        """
         for instance in self._spec.instances:
+            if instance.column not in self._labels:
+                nothing = dict.fromkeys((instance.column, instance.count_column))
+                compare_values(reporter, values, nothing)
+                continue
             found = decode_instances(reporter, values, instance, shape)
             if found is not None:
                 labels, properties = found
@@ -235,6 +242,8 @@ def _measure_properties(
     """The properties of each instance, by column and id, and what they were measured from."""
     known = {}
     for instance in spec.instances:
+        if instance.column not in labels:
+            continue
         parent = spec.parent(instance)
         found = labels[instance.column]
         measured = measure_instances(

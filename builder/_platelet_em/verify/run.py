@@ -49,10 +49,11 @@ def verify(paths: Iterable[str | Path], spec: DatasetSpec = PUBLISHED) -> Report
         else:
             sources += _find_sources(report, path, spec)
     # The JSON labels have the true ids: the others are compared with them.
-    sources.sort(key=lambda pair: LABEL_SOURCES.index(pair[1]))
+    order = [archive.name for archive in spec.archives]
+    sources.sort(key=lambda pair: order.index(pair[1]))
     for section, repository in zip(sections, repositories, strict=True):
         _check_origin(section, repository, sources, spec)
-    for volume in spec.volumes:
+    for volume in spec.with_optional().volumes:
         with ExitStack() as opened:
             _verify_volume(report, volume, sources, repositories, spec, opened)
     return report
@@ -71,7 +72,7 @@ def _find_sources(report: Report, path: Path, spec: DatasetSpec) -> list[tuple[S
         except PlateletEMError as error:
             report.section(candidate).exception("archive", str(candidate), error)
             continue
-        label_sources = [name for name in LABEL_SOURCES if _has_labels(source, name, spec)]
+        label_sources = [a.name for a in spec.archives if _has_labels(source, a.name, spec)]
         if label_sources:
             title = f"images, {' and '.join(label_sources)} labels"
             _check_archive(report.section(candidate, title), source, label_sources, spec)
@@ -90,9 +91,15 @@ def _find_sources(report: Report, path: Path, spec: DatasetSpec) -> list[tuple[S
 def _has_labels(source: Source, label_source: str, spec: DatasetSpec) -> bool:
     return any(
         source.holds([volume.labels(column, label_source)])
-        for volume in spec.volumes
+        for volume in _volumes_in(label_source, spec)
         for column in volume.columns
     )
+
+
+def _volumes_in(archive: str, spec: DatasetSpec) -> list[VolumeSpec]:
+    """The volumes that an archive has images or labels of."""
+    every = (*spec.with_optional().volumes, *spec.other_labels)
+    return [volume for volume in every if archive in volume.archives]
 
 
 def _check_archive(
@@ -118,7 +125,12 @@ def _check_archive(
             names = [info.filename for info in archive.infolist() if not info.is_dir()]
     else:
         names = [p.relative_to(path).as_posix() for p in sorted(path.rglob("*")) if p.is_file()]
-    wanted = {name for source_ in LABEL_SOURCES for name in needed_files(spec, source_)}
+    wanted = {
+        PurePosixPath(name).name
+        for archive in spec.archives
+        for volume in _volumes_in(archive.name, spec)
+        for name in volume.members(archive.name)
+    }
     ours = [name for name in names if PurePosixPath(name).name in wanted]
     folders = sorted({str(PurePosixPath(name).parent) for name in ours})
     section.figure("folders", ", ".join(folders), folders)
@@ -172,9 +184,17 @@ def _verify_volume(
             views.append(view)
 
     for source, label_source in sources:
-        section = report.section(source.path, f"volume {volume.name}, {label_source} labels")
-        check(section, read_archive_volume(section, source, volume, label_source, spec, opened))
+        for found in _volumes_in(label_source, spec):
+            # The paper's archive may be given for its labels, or for the third volume alone.
+            is_there = source.holds(found.members(label_source)) or label_source in LABEL_SOURCES
+            if found.name == volume.name and is_there:
+                title = f"volume {volume.name}, {label_source} labels"
+                section = report.section(source.path, title)
+                view = read_archive_volume(section, source, found, label_source, spec, opened)
+                check(section, view)
     for repository in repositories:
+        if volume.name not in {v.name for v in repository.spec.volumes}:
+            continue
         section = report.section(repository.folder, f"volume {volume.name}, slices")
         check(section, read_slices(section, repository, volume, spec))
         title = f"volume {volume.name}, volumes and preview"

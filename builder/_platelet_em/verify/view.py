@@ -17,7 +17,7 @@ from _platelet_em.publisher.color_map import LostIds
 from _platelet_em.publisher.label_file import LabelFile
 from _platelet_em.publisher.label_files import read_labels
 from _platelet_em.publisher.label_remarks import lost_ids
-from _platelet_em.publisher.volume import open_images
+from _platelet_em.publisher.volume import open_images, unsigned_pages
 from _platelet_em.verify.report import BYTES, LOST_IDS, PALETTE, Section
 
 __all__ = [
@@ -40,7 +40,7 @@ class VerifiedVolume:
     Attributes:
         name: What to call the source in messages.
         volume: Which volume.
-        label_source: "json" or "tif": whether ids are the true ones.
+        label_source: "json", whose ids are the true ones, "tif", or the name of another archive.
         shape: (z, y, x); None if nothing could be read that has one.
         image: Gives slice z, uint16 (y, x); None if there is no readable image.
         labels: Column -> labels of this shape, as far as they could be read.
@@ -95,12 +95,13 @@ def read_archive_volume(
         section: Receives figures and findings.
         source: Archive or folder.
         volume: Which volume.
-        label_source: "json" or "tif".
+        label_source: "json", "tif", or the name of another archive.
         spec: The dataset.
         opened: Closes the files that this opens.
     """
     view = VerifiedVolume(str(source.path), volume, label_source)
-    _read_images(section, view, source, spec, opened)
+    if volume.image_file:
+        _read_images(section, view, source, spec, opened)
     files: dict[str, LabelFile] = {}
     for column in volume.columns:
         found = _read_labels(section, view, source, column, spec)
@@ -180,13 +181,14 @@ def _read_images(
     except PlateletEMError as error:
         section.exception("images", file, error)
         return
-    section.answer(BYTES, f"volume {volume.name}: stored {order}, unsigned")
+    sign = "signed: read as uint16, plus 32768" if images.dtype == np.int16 else "unsigned"
+    section.answer(BYTES, f"volume {volume.name}: stored {order}, {sign}")
     view.files["images"] = file
     depth, height, width = images.shape
     view.shape = (depth, height, width)
     published = "" if view.shape == volume.shape else f", published {volume.shape}"
     section.figure(
-        "images", f"{depth} x {height} x {width} (z, y, x) uint16{published}, md5 {md5}"
+        "images", f"{depth} x {height} x {width} (z, y, x) {images.dtype}{published}, md5 {md5}"
     )
     if published:
         section.remark("shape", file, f"shape {view.shape}{published}")
@@ -196,7 +198,7 @@ def _read_images(
     except PlateletEMError as error:
         section.exception("images", file, error)
     else:
-        view.image = images.page
+        view.image = unsigned_pages(images)
 
 
 def _describe_md5(md5: str, spec: DatasetSpec) -> str:
