@@ -257,8 +257,8 @@ def _pictures(figures: dict[str, VolumeFigures], spec: DatasetSpec) -> str:
     lines = []
     for volume in spec.volumes:
         about = f"Volume {volume.name}, slice {figures[volume.name].shape[0] // 2}"
-        kinds = ", ".join(figures[volume.name].instances)
-        panels = f"image, contours, semantic classes, {kinds}, shares of classes"
+        kinds = figures[volume.name].instances
+        panels = ", ".join(["image", "contours", "semantic classes", *kinds, "shares of classes"])
         lines.append(f"![{about}: {panels}]({picture_name(volume)})")
     return "\n\n".join(lines)
 
@@ -271,7 +271,9 @@ def _volumes_table(figures: dict[str, VolumeFigures], spec: DatasetSpec) -> str:
         gray = f.histogram.measure()
         shape = " x ".join(map(str, f.shape))
         values = f"{gray.minimum} to {gray.maximum}, mean {gray.mean:.0f}, std {gray.std:.0f}"
-        counts = [str(len(f.instances.get(kind, {}))) for kind in kinds]
+        counts = [
+            str(len(f.instances[kind])) if kind in f.instances else "not labeled" for kind in kinds
+        ]
         voxels = str(int(f.class_voxels.sum()))
         rows.append([volume.name, f"`{volume.split}`", shape, voxels, *counts, values])
     header = ["volume", "split", "shape (z, y, x)", "voxels", *kinds, "gray values"]
@@ -283,18 +285,29 @@ def _classes_table(figures: dict[str, VolumeFigures], spec: DatasetSpec) -> str:
     header = ["index", "class"]
     for volume in spec.volumes:
         header += [f"% of {volume.name}", f"weight in {volume.name}"]
-        header += [f"{column} in {volume.name}" for column in classified]
+        header += [f"{c} in {volume.name}" for c in classified if c in volume.columns]
     rows = []
     for index, name in enumerate(spec.class_names):
         row = [str(index), name]
-        for f in figures.values():
-            voxels, total = int(f.class_voxels[index]), int(f.class_voxels.sum())
-            share = f"{100 * voxels / total:.3f}" if total else "0"
-            weight = f"{total / (len(spec.classes) * voxels):.3g}" if voxels else "none there"
-            row += [share, weight]
-            row += [str(f.count_by_class(column)[index]) for column in classified]
+        for volume in spec.volumes:
+            f = figures[volume.name]
+            row += _weigh_class(f, index, volume, spec)
+            row += [str(f.count_by_class(c)[index]) for c in classified if c in volume.columns]
         rows.append(row)
     return _table(header, rows)
+
+
+def _weigh_class(
+    figures: VolumeFigures, index: int, volume: VolumeSpec, spec: DatasetSpec
+) -> list[str]:
+    """Percent and weight of a class; of labeled voxels only, where class 0 may mean unlabeled."""
+    first = 1 if volume.is_partly_labeled else 0
+    if index < first:
+        return ["not labeled", "0"]
+    voxels, total = int(figures.class_voxels[index]), int(figures.class_voxels[first:].sum())
+    count = len(spec.classes) - first
+    share = f"{100 * voxels / total:.3f}" if total else "0"
+    return [share, f"{total / (count * voxels):.3g}" if voxels else "none there"]
 
 
 def _files_table(folder: Path, spec: DatasetSpec) -> str:
