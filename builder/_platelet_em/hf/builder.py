@@ -11,7 +11,7 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from _platelet_em.errors import ArgumentError, quote
+from _platelet_em.errors import ArgumentError, ImageFormatError, quote
 from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, DatasetSpec
 from _platelet_em.files import user_path
 from _platelet_em.hf.private import prepare_for_builder
@@ -189,15 +189,22 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
         config = config_named(self.config.name)
         paths = source_paths(source)
         generators = []
-        for volume in self.SPEC.volumes:
+        for volume in filter(config.covers, self.SPEC.volumes):
             with open_images(source, volume) as images:
-                depth = images.shape[0]
+                depth, height, width = images.shape
+            shape = (depth, height, width)
             shards = [
                 _Shard(paths, label_source, volume.name, start, stop)
-                for start, stop in shard_bounds(config, depth)
+                for start, stop in shard_bounds(config, shape)
             ]
+            if not shards:
+                raise ImageFormatError(
+                    f"volume {volume.name}: its {depth} images of {height} x {width} pixels are "
+                    f"more than one row of {config.name!r} can hold: use the config 'slices'"
+                )
             generator = datasets.SplitGenerator(name=volume.split, gen_kwargs={"shards": shards})
-            generator.split_info.num_examples = config.count_rows(depth)
+            if config.is_one_row:
+                generator.split_info.num_examples = config.count_parts(shape)
             generators.append(generator)
         return generators
 

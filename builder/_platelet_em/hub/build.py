@@ -12,8 +12,8 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -58,22 +58,19 @@ from _platelet_em.publisher.archive import Identity, Source, file_md5, needed_fi
 from _platelet_em.publisher.cache import obtain
 from _platelet_em.publisher.joined import JoinedSource
 from _platelet_em.publisher.volume import ArchiveVolume, describe_images, open_images
-from _platelet_em.rows.config import Config
+from _platelet_em.rows.config import Config, Shape
 from _platelet_em.rows.digest import code_digest
 from _platelet_em.rows.make import CONFIGS, make_rows, make_table
 from _platelet_em.rows.picture import DRAWING, to_png
 from _platelet_em.rows.schema import arrow_schema
-from _platelet_em.rows.shards import shard_bounds
+from _platelet_em.rows.shards import rows_per_group, shard_bounds
 
 __all__ = ["build", "one_build_at_a_time", "plan_record"]
-
-_ROWS_PER_GROUP = 10
-"""The Hub's viewer reads whole row groups, whose size it limits."""
 
 
 @dataclass(frozen=True, slots=True)
 class _DataFile:
-    """One Parquet file: its path in the repository, and its rows `start` to `stop` (exclusive)."""
+    """A Parquet file: its path in the repository, and its parts `start` to `stop` (exclusive)."""
 
     name: str
     config: Config
@@ -330,9 +327,9 @@ def _open_staging(out: Path, fingerprint: str) -> Path:
     return staging
 
 
-def _plan_files(volume: VolumeSpec, depth: int) -> Iterator[_DataFile]:
+def _plan_files(volume: VolumeSpec, shape: Shape) -> Iterator[_DataFile]:
     for config in CONFIGS:
-        bounds = shard_bounds(config, depth)
+        bounds = shard_bounds(config, shape) if config.covers(volume) else []
         for index, (start, stop) in enumerate(bounds):
             name = shard_name(config.name, volume.split, index, len(bounds))
             yield _DataFile(name, config, start, stop)
@@ -346,7 +343,7 @@ def _write_volume(
         opened = ArchiveVolume(source, volume, record["label_source"], spec)
         bar.update()
     with opened:
-        files = list(_plan_files(volume, opened.shape[0]))
+        files = list(_plan_files(volume, opened.shape))
         rows = sum(file.stop - file.start for file in files)
         stage = f"Writing volume {volume.name}"
         with progress_bar(stage=stage, unit="row", total=rows) as bar:
@@ -389,12 +386,12 @@ def _write_file(
             use_dictionary=False,
             write_page_index=True,
             write_page_checksum=True,
+            # Pages end where the content says so: a row is then read alone, and a row that has not
+            # changed gives the same pages.
+            use_content_defined_chunking=True,
         ) as writer,
     ):
-        group: list[dict[str, Any]] = []
+        count = rows_per_group(file.config, volume.shape)
         rows = make_rows(file.config, volume, spec, file.start, file.stop)
-        for index, row in enumerate(rows, file.start + 1):
-            group.append(row)
-            if len(group) == _ROWS_PER_GROUP or index == file.stop:
-                writer.write_table(make_table(file.config, group, spec))
-                group = []
+        while group := list(islice(rows, count)):
+            writer.write_table(make_table(file.config, group, spec))

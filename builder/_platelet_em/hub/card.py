@@ -16,10 +16,9 @@ from _platelet_em.hub.front_matter import render_front_matter
 from _platelet_em.hub.layout import data_files, picture_name
 from _platelet_em.hub.parquet import count_files
 from _platelet_em.hub.read import open_volume
-from _platelet_em.hub.record import EXTRACTED, SYNTHETIC, origin_warning
+from _platelet_em.hub.record import EXTRACTED, SYNTHETIC, origin_warning, stored_configs
 from _platelet_em.rows.figure import draw_panels
 from _platelet_em.rows.intensity import GrayHistogram
-from _platelet_em.rows.make import CONFIGS
 from _platelet_em.rows.picture import read_slice
 from _platelet_em.rows.schema import SCHEMA_VERSION
 
@@ -312,9 +311,10 @@ def _weigh_class(
 
 def _files_table(folder: Path, spec: DatasetSpec) -> str:
     rows = []
-    for config in CONFIGS:
+    for config in stored_configs(folder):
         for volume in spec.volumes:
-            files = data_files(folder, config.name, volume.split)
+            if not (files := data_files(folder, config.name, volume.split)):
+                continue
             count, stored = count_files(files)
             cells = [f"`{config.name}`", f"`{volume.split}`", str(count), str(len(files))]
             rows.append([*cells, f"{stored / 1e6:.1f} MB"])

@@ -11,10 +11,9 @@ from typing import Any
 
 from _platelet_em.facts import DatasetSpec
 from _platelet_em.hub.layout import data_files
-from _platelet_em.hub.record import sha256
+from _platelet_em.hub.record import sha256, stored_configs, stored_schema
 from _platelet_em.rows.config import Config
-from _platelet_em.rows.make import CONFIGS
-from _platelet_em.rows.schema import SCHEMA_VERSION, Feature, describe_field
+from _platelet_em.rows.schema import Feature, describe_field
 
 __all__ = ["SYNTHETIC_DESCRIPTION", "describe_dataset", "render_croissant"]
 
@@ -101,11 +100,16 @@ def describe_dataset(folder: Path, record: dict[str, str], spec: DatasetSpec) ->
             "description": details,
         },
         "url": spec.homepage,
-        "version": f"{SCHEMA_VERSION}.0.0",
+        "version": f"{stored_schema(folder)}.0.0",
         "distribution": [
-            node for config in CONFIGS for node in _distribution(folder, config, spec)
+            node
+            for config in stored_configs(folder)
+            for node in _distribution(folder, config, spec)
         ],
-        "recordSet": [*(_record_set(config, spec) for config in CONFIGS), _class_set(spec)],
+        "recordSet": [
+            *(_record_set(config, folder, spec) for config in stored_configs(folder)),
+            _class_set(spec),
+        ],
     }
 
 
@@ -140,7 +144,11 @@ def _distribution(folder: Path, config: Config, spec: DatasetSpec) -> list[Node]
             "name": _file_set(config),
             "description": f"The Parquet files of the configuration {config.name}.",
             "encodingFormat": _PARQUET,
-            "includes": [f"{config.name}/{volume.split}-*.parquet" for volume in spec.volumes],
+            "includes": [
+                f"{config.name}/{volume.split}-*.parquet"
+                for volume in spec.volumes
+                if data_files(folder, config.name, volume.split)
+            ],
         }
     ]
     for path in data_files(folder, config.name):
@@ -163,7 +171,7 @@ def _file_set(config: Config) -> str:
     return f"{config.name}-files"
 
 
-def _record_set(config: Config, spec: DatasetSpec) -> Node:
+def _record_set(config: Config, folder: Path, spec: DatasetSpec) -> Node:
     columns = config.columns(spec)
     return {
         "@type": "cr:RecordSet",
@@ -172,7 +180,7 @@ def _record_set(config: Config, spec: DatasetSpec) -> Node:
         "description": f"{config.description[0].upper()}{config.description[1:]}.",
         "key": [{"@id": f"{config.name}/{name}"} for name in _KEY if name in columns],
         "field": [
-            _split_field(config, spec),
+            _split_field(config, folder, spec),
             *(
                 _field(config, (name,), column.feature, column.description)
                 for name, column in columns.items()
@@ -181,8 +189,10 @@ def _record_set(config: Config, spec: DatasetSpec) -> Node:
     }
 
 
-def _split_field(config: Config, spec: DatasetSpec) -> Node:
-    splits = "|".join(volume.split for volume in spec.volumes)
+def _split_field(config: Config, folder: Path, spec: DatasetSpec) -> Node:
+    splits = "|".join(
+        volume.split for volume in spec.volumes if data_files(folder, config.name, volume.split)
+    )
     return {
         **_head(config, ("split",), "Split of the row, from the name of its file."),
         "dataType": "sc:Text",

@@ -10,6 +10,7 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from _platelet_em.facts import DatasetSpec
 from _platelet_em.hub.layout import data_files
 from _platelet_em.hub.parquet import count_files, explain_damage, read_metadata
+from _platelet_em.hub.record import stored_configs
 from _platelet_em.rows.make import CONFIGS
 from _platelet_em.rows.schema import yaml_features
 
@@ -38,9 +39,10 @@ def describe_front_matter(folder: Path, spec: DatasetSpec) -> dict[str, Any]:
             "data_files": [
                 {"split": volume.split, "path": f"{config.name}/{volume.split}-*.parquet"}
                 for volume in spec.volumes
+                if data_files(folder, config.name, volume.split)
             ],
         }
-        for config in CONFIGS
+        for config in stored_configs(folder)
     ]
     return {
         "pretty_name": spec.name,
@@ -57,11 +59,12 @@ def describe_front_matter(folder: Path, spec: DatasetSpec) -> dict[str, Any]:
 
 def _describe_configs(folder: Path, spec: DatasetSpec) -> list[dict[str, Any]]:
     infos = []
-    for config in CONFIGS:
+    for config in stored_configs(folder):
         splits: list[dict[str, Any]] = []
         download = 0
         for volume in spec.volumes:
-            files = data_files(folder, config.name, volume.split)
+            if not (files := data_files(folder, config.name, volume.split)):
+                continue
             size = sum(map(_count_bytes, files))
             rows, stored = count_files(files)
             splits.append({"name": volume.split, "num_bytes": size, "num_examples": rows})

@@ -24,7 +24,7 @@ from _platelet_em.hub.layout import (
     shard_name,
 )
 from _platelet_em.hub.metadata import check_card, check_croissant, compare
-from _platelet_em.hub.parquet import read_metadata, read_schema
+from _platelet_em.hub.parquet import explain_damage, open_parquet, read_metadata, read_schema
 from _platelet_em.hub.pictures import check_card_pictures, check_previews
 from _platelet_em.hub.problem import Problem
 from _platelet_em.hub.record import (
@@ -35,11 +35,13 @@ from _platelet_em.hub.record import (
     read_features,
     read_record,
     sha256,
+    stored_configs,
     stored_spec,
 )
 from _platelet_em.hub.strays import find_strays
 from _platelet_em.limits import MAX_METADATA
-from _platelet_em.rows.make import CONFIGS, SLICES
+from _platelet_em.rows.config import Config, Shape
+from _platelet_em.rows.make import SLICES
 from _platelet_em.rows.picture import DRAWING
 from _platelet_em.rows.schema import Columns, arrow_schema, json_features
 from _platelet_em.rows.shards import shard_bounds
@@ -62,7 +64,7 @@ class Repository:
         spec: The dataset, with the optional volumes that the repository has.
         record: The record that most of its files have; empty if none has one.
         files: (config, volume) -> its readable files, in the order of their rows.
-        depths: Volume -> number of slices, if all shards of `slices` that exist can be read.
+        shapes: Volume -> (z, y, x), if all shards of `slices` that exist can be read.
         checksums: Path in the repository -> SHA-256 of a data file, from croissant.json.
         matching: Number of data files whose SHA-256 is that in croissant.json.
         problems: What is wrong.
@@ -72,7 +74,7 @@ class Repository:
     spec: DatasetSpec
     record: Record = field(default_factory=dict)
     files: dict[tuple[str, str], list[Path]] = field(default_factory=dict)
-    depths: dict[str, int] = field(default_factory=dict)
+    shapes: dict[str, Shape] = field(default_factory=dict)
     checksums: dict[str, str] = field(default_factory=dict)
     matching: int = 0
     problems: list[Problem] = field(default_factory=list)
@@ -151,10 +153,10 @@ def _check_data_files(repository: Repository, spec: DatasetSpec) -> None:
     """The data files and their checksums; sets what the repository states about them."""
     folder, problems = repository.folder, repository.problems
     records: dict[Path, Record | None] = {}
-    for config in CONFIGS:
+    for config in stored_configs(folder):
         columns = config.columns(spec)
         for volume in spec.volumes:
-            problems += _check_names(folder, config.name, volume)
+            problems += _check_names(repository, config, volume)
             readable = repository.files[config.name, volume.name] = []
             for path in data_files(folder, config.name, volume.split):
                 found = [*_check_schema(path, columns)]
@@ -164,6 +166,8 @@ def _check_data_files(repository: Repository, spec: DatasetSpec) -> None:
                     records[path] = read_record(path)
                 if not found:
                     readable.append(path)
+            if config is SLICES and (shape := _read_shape(repository, volume)):
+                repository.shapes[volume.name] = shape
     problems += _check_records(repository, records)
     if repository.record and not is_complete(repository.record):
         problems.append(
@@ -212,9 +216,34 @@ def _check_strays(folder: Path, spec: DatasetSpec) -> Iterator[Problem]:
         )
 
 
-def _check_names(folder: Path, config: str, volume: VolumeSpec) -> Iterator[Problem]:
+def _read_shape(repository: Repository, volume: VolumeSpec) -> Shape | None:
+    """(z, y, x) of a volume by its rows of `slices`; None if one of their files is unreadable."""
+    files = repository.files[SLICES.name, volume.name]
+    if not files or len(files) != len(data_files(repository.folder, SLICES.name, volume.split)):
+        return None
+    try:
+        with explain_damage(files[0]), open_parquet(files[0]) as file:
+            encoded = next(file.iter_batches(1, columns=["image"])).column(0)[0]["bytes"].as_py()
+        height, width = decode_page(encoded).shape
+        return sum(read_metadata(path).num_rows for path in files), height, width
+    except (PlateletEMError, ValueError, TypeError, StopIteration, pa.ArrowException):
+        return None
+
+
+def _check_names(repository: Repository, config_: Config, volume: VolumeSpec) -> Iterator[Problem]:
     """Whether the names of the shards are those of one build."""
+    folder, config = repository.folder, config_.name
     files = data_files(folder, config, volume.split)
+    shape = repository.shapes.get(volume.name)
+    if not config_.covers(volume) or (shape and not config_.count_parts(shape)):
+        for path in files:
+            yield Problem(
+                check="shards",
+                file=str(path),
+                expected=f"no rows of volume {volume.name}, which has none in {config}",
+                found="a file",
+            )
+        return
     counts = {path.stem.rsplit("-of-", 1)[1] for path in files} or {"00001"}
     if len(counts) > 1 or not (text := min(counts)).isdecimal():
         yield Problem(
@@ -359,13 +388,13 @@ def _check_checksums(repository: Repository, files: list[Path]) -> Iterator[Prob
 
 def _check_row_counts(repository: Repository, volume: VolumeSpec) -> Iterator[Problem]:
     """Whether each shard has its number of rows; the shards of `slices` give the depth."""
-    slices = repository.files[SLICES.name, volume.name]
-    if len(slices) != len(data_files(repository.folder, SLICES.name, volume.split)):
+    shape = repository.shapes.get(volume.name)
+    if shape is None:
         return
-    depth = sum(read_metadata(path).num_rows for path in slices)
-    repository.depths[volume.name] = depth
-    for config in CONFIGS:
-        bounds = shard_bounds(config, depth)
+    for config in stored_configs(repository.folder):
+        if not config.is_one_row:
+            continue
+        bounds = shard_bounds(config, shape)
         for path in repository.files[config.name, volume.name]:
             index = path.name.removeprefix(f"{volume.split}-")[:5]
             if not index.isdecimal():  # reported already, for its name
@@ -375,6 +404,6 @@ def _check_row_counts(repository: Repository, volume: VolumeSpec) -> Iterator[Pr
                 yield Problem(
                     check="rows",
                     file=str(path),
-                    expected=f"{stop - start} rows of {config.count_rows(depth)}",
+                    expected=f"{stop - start} rows of {config.count_parts(shape)}",
                     found=str(rows),
                 )

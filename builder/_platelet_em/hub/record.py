@@ -19,7 +19,8 @@ from _platelet_em.hub.layout import CROISSANT, data_files
 from _platelet_em.hub.parquet import DataFile, read_schema
 from _platelet_em.hub.remote import HubPath
 from _platelet_em.limits import MAX_METADATA
-from _platelet_em.rows.make import CONFIG_NAMES
+from _platelet_em.rows.config import Config
+from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS
 from _platelet_em.rows.schema import SCHEMA_VERSION, Columns, json_features
 
 __all__ = [
@@ -36,6 +37,8 @@ __all__ = [
     "read_features",
     "read_record",
     "sha256",
+    "stored_configs",
+    "stored_schema",
     "stored_spec",
 ]
 
@@ -164,6 +167,21 @@ def stored_spec(folder: Path | HubPath, spec: DatasetSpec) -> DatasetSpec:
             if isinstance(recorded, str) and names & set(recorded.split()):
                 return spec.with_optional()
     return spec
+
+
+def stored_schema(folder: Path | HubPath) -> int:
+    """The schema version of a repository; that of this code if none of its files has a record."""
+    for path in (path for name in CONFIG_NAMES for path in data_files(folder, name)):
+        if record := read_record(path):
+            version: int = record[_VERSION_KEY]
+            return version
+    return SCHEMA_VERSION
+
+
+def stored_configs(folder: Path | HubPath) -> list[Config]:
+    """The configurations that a repository has by its schema version."""
+    version = stored_schema(folder)
+    return [config for config in CONFIGS if config.since <= version]
 
 
 def read_features(schema: pa.Schema) -> dict[str, Any] | None:

@@ -5,31 +5,51 @@ from dataclasses import dataclass
 from typing import Any
 
 from _platelet_em.arrays.volume_view import VolumeView
-from _platelet_em.facts import DatasetSpec
+from _platelet_em.facts import SEMANTIC, DatasetSpec, VolumeSpec
 from _platelet_em.rows.schema import Columns
 
-__all__ = ["Config", "Row"]
+__all__ = ["Config", "Row", "Shape"]
 
 Row = dict[str, Any]
 """The values of one row by column, as Arrow takes them."""
 
 
+Shape = tuple[int, int, int]
+"""(z, y, x) of a volume."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """A configuration: its columns, and how a row of them is made from a volume.
+    """A configuration: its columns, and how rows of them are made from a volume.
+
+    The rows of a volume are made part by part: slice by slice, or all of them at once.
 
     Attributes:
         name: Name of the configuration and of its folder in a repository.
         description: What a row contains, as a phrase without a full stop.
-        max_shards: Maximum number of files per split.
         columns: Gives the columns for a dataset.
-        count_rows: Gives the number of rows of a volume with that many slices.
-        make_row: Makes the row of a volume with that index, counted from 0.
+        count_parts: Gives the number of parts of a volume of that shape; 0 for one that is left
+            out, since rows cannot hold it.
+        make_rows: Makes the rows of a part, counted from 0.
+        min_shards: Files per split that there are at least, if there are as many parts.
+        part_bytes: Gives the bytes of a part without compression, about, for a volume of that
+            shape.
+        is_one_row: Whether a part is one row.
+        needs_instances: Whether only volumes that have instances have rows.
+        since: Schema version from which on there are files of it.
     """
 
     name: str
     description: str
-    max_shards: int
     columns: Callable[[DatasetSpec], Columns]
-    count_rows: Callable[[int], int]
-    make_row: Callable[[VolumeView, int, DatasetSpec], Row]
+    count_parts: Callable[[Shape], int]
+    make_rows: Callable[[VolumeView, int, DatasetSpec], list[Row]]
+    min_shards: int = 1
+    part_bytes: Callable[[Shape], int] = lambda shape: 1  # noqa: ARG005  # of any shape
+    is_one_row: bool = True
+    needs_instances: bool = False
+    since: int = 1
+
+    def covers(self, volume: VolumeSpec) -> bool:
+        """Whether a volume has rows in this configuration."""
+        return not self.needs_instances or any(c != SEMANTIC for c in volume.columns)

@@ -6,13 +6,13 @@ import pyarrow as pa
 
 from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.facts import DatasetSpec
-from _platelet_em.rows import preview, slices, volumes
+from _platelet_em.rows import instances, preview, slices, volumes
 from _platelet_em.rows.config import Config, Row
 from _platelet_em.rows.schema import arrow_schema
 
 __all__ = ["CONFIGS", "CONFIG_NAMES", "SLICES", "config_named", "make_rows", "make_table"]
 
-CONFIGS = (slices.CONFIG, volumes.CONFIG, preview.CONFIG)
+CONFIGS = (slices.CONFIG, volumes.CONFIG, instances.CONFIG, preview.CONFIG)
 """The configurations, the default first; a new one is one module and one line here."""
 
 CONFIG_NAMES = tuple(config.name for config in CONFIGS)
@@ -27,17 +27,17 @@ def config_named(name: str) -> Config:
 def make_rows(
     config: Config, volume: VolumeView, spec: DatasetSpec, start: int, stop: int
 ) -> Iterator[Row]:
-    """The rows `start` to `stop` (exclusive) of a volume, in z order.
+    """The rows of the parts `start` to `stop` (exclusive) of a volume, in order.
 
     Args:
         config: The configuration.
         volume: The volume.
         spec: The dataset that the volume belongs to.
-        start: First row.
-        stop: One past the last row.
+        start: First part.
+        stop: One past the last part.
     """
     for index in range(start, stop):
-        yield config.make_row(volume, index, spec)
+        yield from config.make_rows(volume, index, spec)
 
 
 def make_table(config: Config, rows: list[Row], spec: DatasetSpec) -> pa.Table:

@@ -17,15 +17,15 @@ def _columns(spec: DatasetSpec) -> Columns:  # noqa: ARG001  # the same for ever
     }
 
 
-def _make_row(volume: VolumeView, z: int, spec: DatasetSpec) -> Row:
-    return {"volume": volume.name, "z": z, "preview": preview_page(volume, z, spec)}
+def _make_rows(volume: VolumeView, z: int, spec: DatasetSpec) -> list[Row]:
+    return [{"volume": volume.name, "z": z, "preview": preview_page(volume, z, spec)}]
 
 
 CONFIG = Config(
     name="preview",
     description="one row per slice, for viewing only: a small picture of image and labels",
-    max_shards=1,
     columns=_columns,
-    count_rows=lambda depth: depth,
-    make_row=_make_row,
+    count_parts=lambda shape: shape[0],
+    make_rows=_make_rows,
+    part_bytes=lambda shape: 800_000,  # noqa: ARG005  # pictures are small, whatever the slice
 )

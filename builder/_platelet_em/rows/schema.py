@@ -19,6 +19,7 @@ __all__ = [
     "Columns",
     "Feature",
     "arrow_schema",
+    "class_label",
     "describe_field",
     "json_features",
     "label_columns",
@@ -27,7 +28,7 @@ __all__ = [
     "yaml_features",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the columns and of the files that `build` writes."""
 
 Feature = dict[str, Any]
@@ -62,6 +63,11 @@ def value(dtype: str) -> Feature:
     return {"dtype": dtype, "_type": "Value"}
 
 
+def class_label(spec: DatasetSpec) -> Feature:
+    """The feature of a class index."""
+    return {"names": list(spec.class_names), "_type": "ClassLabel"}
+
+
 def list_of(feature: Feature) -> Feature:
     """The feature of a list."""
     return {"feature": feature, "_type": "Sequence"}
@@ -70,7 +76,7 @@ def list_of(feature: Feature) -> Feature:
 def _label_struct(instance: InstanceSpec, spec: DatasetSpec) -> Feature:
     """Parallel lists, one entry per instance; properties of the whole object come last."""
     types = {
-        "class_id": {"names": list(spec.class_names), "_type": "ClassLabel"},
+        "class_id": class_label(spec),
         "purity": value("float32"),
     }
     return {

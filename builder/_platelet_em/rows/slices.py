@@ -24,21 +24,23 @@ def _columns(spec: DatasetSpec) -> Columns:
     }
 
 
-def _make_row(volume: VolumeView, z: int, spec: DatasetSpec) -> Row:
-    return {
+def _make_rows(volume: VolumeView, z: int, spec: DatasetSpec) -> list[Row]:
+    row: Row = {
         "image": image_page(volume, z),
         "semantic": semantic_page(volume, z, spec),
         "volume": volume.name,
         "z": z,
         **label_values(volume, spec, z),
     }
+    return [row]
 
 
 CONFIG = Config(
     name="slices",
     description="one row per slice: image, semantic index mask, cell and organelle instances",
-    max_shards=8,
     columns=_columns,
-    count_rows=lambda depth: depth,
-    make_row=_make_row,
+    count_parts=lambda shape: shape[0],
+    make_rows=_make_rows,
+    min_shards=8,
+    part_bytes=lambda shape: 3 * shape[1] * shape[2],
 )

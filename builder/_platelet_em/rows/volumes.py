@@ -3,7 +3,6 @@
 import math
 
 from _platelet_em.arrays.volume_view import VolumeView
-from _platelet_em.errors import ImageFormatError
 from _platelet_em.facts import DatasetSpec
 from _platelet_em.rows.config import Config, Row
 from _platelet_em.rows.pages import image_page, label_values, preview_page, semantic_page
@@ -12,7 +11,8 @@ from _platelet_em.rows.schema import IMAGE, Column, Columns, label_columns, list
 __all__ = ["CONFIG", "MAX_ROW_BYTES"]
 
 MAX_ROW_BYTES = 2**31 - 1
-"""The most that Arrow's binary columns, in which `datasets` stores images, can store per row."""
+"""The most that Arrow's binary columns, in which `datasets` stores images, can store per row.
+Larger volumes are left out."""
 
 
 def _columns(spec: DatasetSpec) -> Columns:
@@ -36,14 +36,9 @@ def _columns(spec: DatasetSpec) -> Columns:
     }
 
 
-def _make_row(volume: VolumeView, index: int, spec: DatasetSpec) -> Row:  # noqa: ARG001  # always 0
-    depth, height, width = volume.shape
-    if 2 * math.prod(volume.shape) > MAX_ROW_BYTES:
-        raise ImageFormatError(
-            f"volume {volume.name}: its {depth} images of {height} x {width} pixels are more than "
-            f"one row can hold ({MAX_ROW_BYTES} bytes): use the config 'slices'"
-        )
-    return {
+def _make_rows(volume: VolumeView, index: int, spec: DatasetSpec) -> list[Row]:  # noqa: ARG001  # always 0
+    depth = volume.shape[0]
+    row: Row = {
         "image": [image_page(volume, z) for z in range(depth)],
         "semantic": [semantic_page(volume, z, spec) for z in range(depth)],
         "preview": preview_page(volume, depth // 2, spec),
@@ -52,13 +47,14 @@ def _make_row(volume: VolumeView, index: int, spec: DatasetSpec) -> Row:  # noqa
         "voxel_size_nm": list(spec.voxel_size_nm),
         **label_values(volume, spec),
     }
+    return [row]
 
 
 CONFIG = Config(
     name="volumes",
     description="one row per volume: stacks of images and masks, and the 3D instances",
-    max_shards=1,
     columns=_columns,
-    count_rows=lambda depth: 1,  # noqa: ARG005  # for any depth
-    make_row=_make_row,
+    count_parts=lambda shape: int(2 * math.prod(shape) <= MAX_ROW_BYTES),
+    make_rows=_make_rows,
+    part_bytes=lambda shape: 3 * math.prod(shape),
 )

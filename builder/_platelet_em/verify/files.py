@@ -6,7 +6,8 @@ from pathlib import Path
 from _platelet_em.facts import DatasetSpec
 from _platelet_em.hub.integrity import Repository, inspect_repository
 from _platelet_em.hub.layout import repository_files
-from _platelet_em.rows.make import CONFIGS
+from _platelet_em.hub.parquet import count_files
+from _platelet_em.hub.record import stored_configs
 from _platelet_em.verify.report import Section
 
 __all__ = ["REBUILD", "check_files"]
@@ -51,10 +52,10 @@ def check_files(section: Section, folder: Path, spec: DatasetSpec) -> Repository
             "sums", f"{repository.matching} of {total} files have theirs", repository.matching
         )
     for volume in repository.spec.volumes:
-        if volume.name in repository.depths:
-            for config in CONFIGS:
-                rows = config.count_rows(repository.depths[volume.name])
-                count = len(repository.files[config.name, volume.name])
+        for config in stored_configs(folder):
+            files = repository.files[config.name, volume.name]
+            if volume.name in repository.shapes and files:
+                rows, count = count_files(files)[0], len(files)
                 section.figure(f"{config.name}, {volume.split}", f"{rows} rows in {count} files")
     return repository
 

@@ -75,7 +75,12 @@ def read_slices(
         if plane is not None:
             labels.add_instances(reporter, values, plane)
     section.figure("slices", f"{count} rows checked", count)
-    if is_whole and count == images == repository.depths.get(volume.name) and plane is not None:
+    if (
+        is_whole
+        and (count, *(plane or ())) == repository.shapes.get(volume.name)
+        and images == count
+        and plane is not None
+    ):
         view.labels = labels.join(count)
     if view.labels and plane is not None:
         height, width = plane
