@@ -54,7 +54,7 @@ def md5(data):
 
 def archive_at(url, content=CONTENT, label_source="json"):
     sum_ = None if content is None else md5(content)
-    return Archive(label_source=label_source, file_name=NAME, url=url, size="small", md5=sum_)
+    return Archive(name=label_source, file_name=NAME, url=url, size="small", md5=sum_)
 
 
 def refusal(reason, url):
@@ -589,7 +589,7 @@ def published(server, archives, small_spec):
     known = []
     for archive in PUBLISHED.archives:
         content = (archives / archive.file_name).read_bytes()
-        url = server.serve(f"/{archive.label_source}", content)
+        url = server.serve(f"/{archive.name}", content)
         known.append(replace(archive, url=url, md5=archive.md5 and md5(content)))
     return replace(small_spec, archives=tuple(known))
 

@@ -55,8 +55,8 @@ LEAF = DatasetSpec(
     instances=(InstanceSpec(column="vesicles", name="vesicle", first_class=2, has_class=True),),
     volumes=(volume_spec("a1", "train"), volume_spec("b2", "validation")),
     archives=(
-        Archive(label_source="json", file_name="leaf.zip", url="https://x", size="1", md5=None),
-        Archive(label_source="tif", file_name="rgb.zip", url="https://y", size="1", md5=None),
+        Archive(name="json", file_name="leaf.zip", url="https://x", size="1", md5=None),
+        Archive(name="tif", file_name="rgb.zip", url="https://y", size="1", md5=None),
     ),
 )
 
@@ -100,7 +100,7 @@ def test_rows_are_made_of_it(archives, truth):
             tables = {
                 config.name: make_table(
                     config,
-                    [*make_rows(config, opened, LEAF, 0, config.count_rows(SHAPE[0]))],
+                    [*make_rows(config, opened, LEAF, 0, config.count_parts(SHAPE))],
                     LEAF,
                 )
                 for config in CONFIGS

@@ -11,7 +11,7 @@ from _platelet_em.facts import PUBLISHED, Archive
 from _platelet_em.publisher.cache import fetch
 
 name, url, md5, folder = sys.argv[1:]
-archive = Archive(label_source="json", file_name=name, url=url, size="small", md5=md5)
+archive = Archive(name="json", file_name=name, url=url, size="small", md5=md5)
 try:
     fetch(PUBLISHED, archive, Path(folder))
 except PlateletEMError as error:
