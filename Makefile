@@ -48,7 +48,7 @@ fuzz: $(VENV)/test.stamp install
 	PYTHONPATH=tests $(BIN)/python -m support.fuzz
 
 ## docs: the site in docs/_build; a broken link or a missing name is an error
-docs: $(VENV)/test.stamp
+docs: $(VENV)/docs.stamp
 	$(BIN)/sphinx-build -q -W -n --keep-going docs docs/_build
 
 ## dist: sdist and wheel in dist/, checked
@@ -77,12 +77,17 @@ $(VENV)/runtime.stamp: pyproject.toml
 
 $(VENV)/test.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install '.[test,docs]'
+	$(PIP) install '.[test]'
 	touch $@
 
 $(VENV)/datasets-3.6.stamp: pyproject.toml
 	test -x $(VENV)/datasets-3.6/bin/python || $(PYTHON) -m venv $(VENV)/datasets-3.6
 	$(OLDEST) install . datasets==3.6.0
+	touch $@
+
+$(VENV)/docs.stamp: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install '.[docs]'
 	touch $@
 
 $(VENV)/dist.stamp: pyproject.toml

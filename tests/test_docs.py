@@ -1,5 +1,6 @@
 """The pages of `docs/`: their examples run, and every public name is on the API page."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from support import markdown
 
 import platelet_em
+from _platelet_em.arrays.lazy import LazyArray
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(path.name for path in DOCS.glob("*.md"))
@@ -28,9 +30,26 @@ def test_pages_have_examples():
     assert {*languages} == {"sh", "python", "output", "text"}
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_code_fits_the_width_of_the_site(name):
+    lines = [line for _, code in markdown.blocks(read(name)) for line in code.splitlines()]
+    assert not [line for line in lines if len(line) > 88]
+
+
 def test_every_public_name_is_on_the_api_page():
-    found = re.findall(r"^\.\. auto\w+:: (\w+)$", read("api.md"), re.MULTILINE)
+    found = re.findall(r"^\.\. (?:auto\w+|data):: (\w+)$", read("api.md"), re.MULTILINE)
     assert sorted(found) == sorted(platelet_em.__all__)
+
+
+def test_the_api_page_lists_the_methods_of_arrays_that_decode_everything():
+    sentence = re.search(
+        r"^Both classes also have .*?\.$", read("api.md"), re.DOTALL | re.MULTILINE
+    )
+    named = re.findall(r"`(\w+)`", sentence[0])
+    dense = {
+        n for n, value in vars(LazyArray).items() if inspect.isfunction(value) and n[0] != "_"
+    }
+    assert named == sorted(dense)
 
 
 def test_every_page_is_in_the_table_of_contents():

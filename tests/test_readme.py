@@ -1,6 +1,7 @@
 """The commands and the Python code of the README run as they are, and state the truth."""
 
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -84,6 +85,14 @@ def test_card_names_every_column_and_class(repository):
     body = card.split("---\n", 2)[2]
     for column in (*features, *features["organelles"], *PUBLISHED.class_names):
         assert column in body
+
+
+def test_the_columns_that_the_card_selects_first_print_in_a_line(repository, loaded):
+    card = (repository / "README.md").read_text()
+    (code,) = re.findall(r"^ds\[.*select_columns.*$", card, re.MULTILINE)
+    row = eval(code, {"ds": loaded})
+    assert row["volume"] == "50"
+    assert len(repr(row)) < 80
 
 
 def test_the_rle_code_of_the_card_runs_without_this_project(

@@ -205,7 +205,8 @@ class LazyLabels(LazyArray):
             LabelFormatError: for a struct without shape, id or rle, or with fields that do not
                 fit each other.
 
-        >>> x = LazyLabels.from_struct({"shape": [2, 3], "id": [7], "rle": ["1 2"], "cell": [4]})
+        >>> struct = {"shape": [2, 3], "id": [7], "rle": ["1 2"], "cell": [4]}
+        >>> x = LazyLabels.from_struct(struct)
         >>> x.properties["cell"].tolist()
         [4]
         """
@@ -315,7 +316,8 @@ class LazyLabels(LazyArray):
         Raises:
             LabelFormatError: for no labels, or labels of different shapes.
 
-        >>> LazyLabels.stack([LazyLabels((3,), [4], ["1 2"]), LazyLabels((3,), [6], ["3 1"])])
+        >>> x, y = LazyLabels((3,), [4], ["1 2"]), LazyLabels((3,), [6], ["3 1"])
+        >>> LazyLabels.stack([x, y])
         array([[4, 4, 0],
                [0, 0, 6]], dtype=int32)
         """

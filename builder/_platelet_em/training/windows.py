@@ -32,7 +32,7 @@ def windows(
     source: Any,
     sampler: RandomWindows | GridWindows,
     *,
-    columns: Sequence[str] = (_IMAGE, *PUBLISHED.columns),
+    columns: Sequence[str] = ("image", "semantic", "cells", "organelles"),
 ) -> datasets.IterableDataset:
     """Windows of volumes, as a stream for training or prediction.
 
