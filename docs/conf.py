@@ -44,12 +44,13 @@ nitpick_ignore_regex = [
 def shorten_types(
     app: Any, what: str, name: str, value: Any, options: Any, signature: Any, returned: Any
 ) -> tuple[str, str] | None:
-    """Names in place of what NumPy's type aliases stand for, in a signature."""
+    """Readable types and defaults in a signature, such as the names of NumPy's type aliases."""
     if signature is None:
         return None
     texts = []
     for text in (signature, returned or ""):
         short = text.replace(stringify_annotation(ArrayLike, "smart"), "~numpy.typing.ArrayLike")
+        short = short.replace("<factory>", "{}")  # of dataclasses; Sphinx parses valid Python only
         texts.append(re.sub(_ARRAY, r"~numpy.typing.NDArray[\1]", short))
     return texts[0], texts[1]
 

@@ -73,6 +73,13 @@ def test_public_names_are_documented_with_an_example(name):
     assert name in "".join(f"{example.source}{example.exc_msg}" for example in examples)
 
 
+@pytest.mark.parametrize("name", [name for name in PUBLIC if name not in VALUES])
+def test_examples_need_public_names_only(name):
+    globs = {public: getattr(platelet_em, public) for public in PUBLIC}
+    example = EXAMPLES.get_doctest(getattr(platelet_em, name).__doc__, globs, name, None, None)
+    assert doctest.DocTestRunner().run(example).failed == 0
+
+
 def test_public_values_are_documented_with_an_example():
     examples = "".join(e.source for e in EXAMPLES.get_examples(platelet_em.__doc__))
     assert all(f"platelet_em.{name}" in examples for name in VALUES)

@@ -59,6 +59,7 @@ def convert(
         OutputError: for a target that cannot be written, or, without `force`, exists.
 
     >>> import json, tempfile, tifffile
+    >>> from pathlib import Path
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     source, target = Path(folder, "cells.json"), Path(folder, "cells.tif")
     ...     labels = LazyLabels((1, 2, 3), [7], ["2 3"])

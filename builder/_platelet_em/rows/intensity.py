@@ -51,7 +51,9 @@ class IntensityStatistics:
         Raises:
             KeyError: for any other word.
 
-        >>> v = IntensityStatistics(minimum=10, maximum=30, mean=16, std=4, low=12, high=20)
+        >>> v = IntensityStatistics(
+        ...     minimum=10, maximum=30, mean=16, std=4, low=12, high=20
+        ... )
         >>> v.offset_and_scale("minmax"), v.offset_and_scale("percentile")
         ((10, 20), (12, 8))
         """

@@ -131,10 +131,10 @@ class GridWindows:
 
     >>> GridWindows((256, 256), stride=(128, 128))
     GridWindows(shape=(256, 256), stride=(128, 128), label_shape=None, pad='reflect')
-    >>> GridWindows((256, 256), stride=(300, 300))
+    >>> GridWindows((64, 64), stride=(80, 80))
     Traceback (most recent call last):
         ...
-    platelet_em.ArgumentError: stride: expected extents of at most (256, 256), got (300, 300)
+    platelet_em.ArgumentError: stride: expected extents of at most (64, 64), got (80, 80)
     """
 
     __module__ = "platelet_em"

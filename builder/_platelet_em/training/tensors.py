@@ -71,11 +71,10 @@ class ToTensors:
         MissingExtraError: if PyTorch is not installed.
 
     >>> import numpy as np
-    >>> from platelet_em import IntensityStatistics, ToTensors
     >>> v = IntensityStatistics(minimum=0, maximum=100, mean=50, std=20, low=0, high=100)
     >>> to_tensors = ToTensors(normalize="minmax", statistics={"50": v})
-    >>> row = {"volume": "50", "image": np.uint16([[0, 50]]), "semantic": np.uint8([[0, 1]])}
-    >>> tensors = to_tensors(row)
+    >>> image, semantic = np.uint16([[0, 50]]), np.uint8([[0, 1]])
+    >>> tensors = to_tensors({"volume": "50", "image": image, "semantic": semantic})
     >>> tensors["image"].tolist(), tensors["semantic"].dtype
     ([[[0.0, 0.5]]], torch.int64)
     """
