@@ -1,15 +1,16 @@
 """What is stated about the project outside its code: `CITATION.cff`, links, the README on PyPI."""
 
 import re
+import runpy
 from pathlib import Path
 
 import yaml
 
-import hatch_build
 import platelet_em
 from _platelet_em.facts import PUBLISHED
 
 ROOT = Path(__file__).parents[1]
+HOOKS = runpy.run_path(str(ROOT / "hatch_build.py"))
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
 
 
@@ -42,17 +43,17 @@ REPOSITORY = "https://example.org/team/platelet-em"
 
 
 def test_links_of_the_project_are_left_out_while_its_address_is_not_known():
-    assert hatch_build.project_links("") == {}
-    assert hatch_build.LINKS["Paper"] == PUBLISHED.homepage
-    links = hatch_build.project_links(REPOSITORY)
+    assert HOOKS["project_links"]("") == {}
+    assert HOOKS["LINKS"]["Paper"] == PUBLISHED.homepage
+    links = HOOKS["project_links"](REPOSITORY)
     assert links["Source"] == REPOSITORY
     assert all(link.startswith(REPOSITORY) for link in links.values())
 
 
 def test_links_of_the_readme_work_on_pypi():
     text = "![a slice](docs/a.png) [page](docs/b.md#c), [paper](https://doi.org/1), [top](#top)"
-    assert hatch_build.absolute_links(text, "") == text
-    assert hatch_build.absolute_links(text, REPOSITORY) == (
+    assert HOOKS["absolute_links"](text, "") == text
+    assert HOOKS["absolute_links"](text, REPOSITORY) == (
         f"![a slice]({REPOSITORY}/raw/HEAD/docs/a.png) "
         f"[page]({REPOSITORY}/blob/HEAD/docs/b.md#c), [paper](https://doi.org/1), [top](#top)"
     )
