@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 __all__ = [
+    "COLOR_MAP_ENTRIES",
+    "LABEL_FORMS",
     "LABEL_SOURCES",
+    "MIRRORS",
+    "PICTURE_PALETTES",
     "PUBLISHED",
     "SAMPLE_COMMENT",
     "SEMANTIC",
@@ -31,6 +35,20 @@ LABEL_SOURCES = ("json", "tif")
 """`json` holds the true ids; `tif` holds colors, whose ids follow their first appearance. Each is
 also the suffix of its label files."""
 
+LABEL_FORMS = ("json", "index", "rgba")
+"""The forms of label files: JSON, a TIF of ids, and a TIF of colors."""
+
+COLOR_MAP_ENTRIES = 256
+"""Entries of the color map through which the publisher's writer makes TIFs of colors [code]."""
+
+MIRRORS = "PLATELET_EM_MIRRORS"
+"""Environment variable: URLs of folders with copies of the archives, separated by commas. They are
+tried before the publisher's URL."""
+
+PICTURE_PALETTES = ("accessible", "publisher")
+"""Colors of the classes in pictures: those that color-blind readers can tell apart, or those of
+the published pictures."""
+
 SAMPLE_COMMENT = "platelet-em sample: a synthetic scene, not data"
 """Comment of the zips of the synthetic sample, and description of the pages of its images: by this
 a repository that is made of them is recognized as synthetic."""
@@ -43,10 +61,13 @@ class SemanticClass:
     Attributes:
         name: Name of the class.
         colors: Its color in each palette of the dataset, in the order of `DatasetSpec.palettes`.
+        accessible: Its color in pictures, which color-blind readers can tell from those of the
+            other classes; None for that of the first palette.
     """
 
     name: str
     colors: tuple[Color, ...]
+    accessible: Color | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,7 +289,9 @@ PUBLISHED = DatasetSpec(
     citation="""\
 @article{guay2021dense,
   title   = {Dense cellular segmentation for EM using 2D-3D neural network ensembles},
-  author  = {Guay, Matthew D. and others},
+  author  = {Guay, Matthew D. and Emam, Zeyad A. S. and Anderson, Adam B. and
+             Aronova, Maria A. and Pokrovskaya, Irina D. and Storrie, Brian and
+             Leapman, Richard D.},
   journal = {Scientific Reports},
   volume  = {11},
   number  = {2561},
@@ -283,16 +306,36 @@ PUBLISHED = DatasetSpec(
     license_details="cleared for public release",
     voxel_size_nm=(40.0, 10.0, 10.0),
     # Palette A is that of older files and of the published pictures [code, png]; palette B is
-    # matplotlib's jet(index / 6), which the publisher's JSON-to-RGBA writer produces [code].
+    # matplotlib's jet(index / 6), which the publisher's JSON-to-RGBA writer produces [code]. In
+    # both, alpha granules and canalicular vessels are one yellow to many color-blind readers: the
+    # third is ours, for pictures. Any two of its colors differ by at least 25 (CIEDE2000), and all
+    # but black from any gray by 15, also under protanopia, deuteranopia and tritanopia; found by a
+    # random search.
     palettes=("A", "B"),
     classes=(
-        SemanticClass(name="background", colors=((0, 0, 0), (0, 0, 0))),
-        SemanticClass(name="cell", colors=((1, 1, 224), (0, 40, 255))),
-        SemanticClass(name="mitochondrion", colors=((1, 171, 254), (0, 212, 255))),
-        SemanticClass(name="alpha granule", colors=((1, 254, 1), (124, 255, 121))),
-        SemanticClass(name="canalicular vessel", colors=((255, 224, 0), (255, 229, 0))),
-        SemanticClass(name="dense granule body", colors=((250, 94, 0), (255, 70, 0))),
-        SemanticClass(name="dense granule core", colors=((245, 0, 203), (127, 0, 0))),
+        SemanticClass(name="background", colors=((0, 0, 0), (0, 0, 0)), accessible=(0, 0, 0)),
+        SemanticClass(name="cell", colors=((1, 1, 224), (0, 40, 255)), accessible=(24, 68, 111)),
+        SemanticClass(
+            name="mitochondrion", colors=((1, 171, 254), (0, 212, 255)), accessible=(166, 209, 255)
+        ),
+        SemanticClass(
+            name="alpha granule", colors=((1, 254, 1), (124, 255, 121)), accessible=(167, 129, 9)
+        ),
+        SemanticClass(
+            name="canalicular vessel",
+            colors=((255, 224, 0), (255, 229, 0)),
+            accessible=(255, 227, 45),
+        ),
+        SemanticClass(
+            name="dense granule body",
+            colors=((250, 94, 0), (255, 70, 0)),
+            accessible=(88, 61, 0),
+        ),
+        SemanticClass(
+            name="dense granule core",
+            colors=((245, 0, 203), (127, 0, 0)),
+            accessible=(129, 101, 253),
+        ),
     ),
     instances=(
         InstanceSpec(column="cells", name="cell", first_class=1),

@@ -110,3 +110,14 @@ def test_where_scikit_image_takes_arrays_of_numpy_only():
         util.view_as_windows(lazy, (1, 4, 4))
     found = segmentation.watershed(image, markers=np.asarray(lazy))
     np.testing.assert_array_equal(found, segmentation.watershed(image, markers=dense))
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_zarr_stores_them(name):
+    zarr = pytest.importorskip("zarr", "3")  # needs Python 3.11
+    lazy, dense = PAIRS[name]
+    stored = zarr.create_array({}, shape=dense.shape, chunks=(2, 4, 4), dtype=dense.dtype)
+    stored[:] = lazy
+    np.testing.assert_array_equal(stored[:], dense)
+    stored[1:] = lazy[:2]
+    np.testing.assert_array_equal(stored[1:], dense[:2])

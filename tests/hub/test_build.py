@@ -27,8 +27,9 @@ from _platelet_em.hub.build import build
 from _platelet_em.hub.card import seal_card
 from _platelet_em.hub.integrity import read_build
 from _platelet_em.hub.record import read_record
+from _platelet_em.rows.figure import draw_panels
 from _platelet_em.rows.make import CONFIGS
-from _platelet_em.rows.picture import SliceArrays, draw_panels
+from _platelet_em.rows.picture import SliceArrays
 from _platelet_em.rows.schema import json_features
 
 FEATURES = {config.name: json_features(config.columns(PUBLISHED)) for config in CONFIGS}

@@ -71,6 +71,9 @@ def check_flips(path, truth, count, seed):
         except Exception:  # noqa: BLE001  # of datasets, Arrow, JSON, ...
             refused["plain"] += 1
             continue
+        if found.column_names != expected.column_names:  # a name in the footer: readers miss it
+            refused["plain"] += 1
+            continue
         for name in ("image", "semantic"):
             assert field(found, name, "bytes") == field(expected, name, "bytes")
         for name in ("cells", "organelles"):

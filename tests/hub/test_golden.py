@@ -184,6 +184,7 @@ def describe_schema(path):
     columns = [(field.name, str(field.type), field.nullable) for field in schema]
     metadata = schema.metadata
     record = json.loads(metadata[b"platelet_em"])
+    record.pop("drawing", None)  # optional: the first builds of schema 1 have none
     return columns, json.loads(metadata[b"huggingface"]), sorted(metadata), sorted(record)
 
 

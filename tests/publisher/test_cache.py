@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,9 +31,9 @@ from _platelet_em.errors import (
     MissingMemberError,
     OutputError,
 )
-from _platelet_em.facts import PUBLISHED, Archive
+from _platelet_em.facts import MIRRORS, PUBLISHED, Archive
 from _platelet_em.publisher import cache as module
-from _platelet_em.publisher.cache import MIRRORS, archive_urls, download_folder, obtain
+from _platelet_em.publisher.cache import archive_urls, download_folder, obtain
 from _platelet_em.publisher.transfer import RETRIES
 
 CONTENT = b"PK\x03\x04 and no zip, but its MD5 is known " * 20_000
@@ -119,6 +120,7 @@ def test_a_mirror_that_fails_is_named_without_its_password(
 def test_missing_certificates_are_not_blamed_on_the_cache(
     name, tmp_path, no_settings, monkeypatch
 ):
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
     monkeypatch.setenv(name, "/gone/corporation.pem")
     reason = f"variable {name} names '/gone/corporation.pem', expected .* there is no such file"
     with pytest.raises(DownloadError, match=reason) as caught:
@@ -365,6 +367,7 @@ def test_the_first_url_that_gives_the_archive_is_enough(server, tmp_path, monkey
 
 
 def test_if_no_url_gives_the_archive_the_message_has_all_reasons(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
     monkeypatch.setenv(MIRRORS, f"http://192.0.2.1,{server.url('/m')}")
     url = server.serve("/a.zip", CONTENT[:-1])
     reasons = (
@@ -374,6 +377,37 @@ def test_if_no_url_gives_the_archive_the_message_has_all_reasons(server, tmp_pat
     # The class of the exception is that of the last URL, the publisher's.
     with pytest.raises(ChecksumError, match=refusal(reasons, url)):
         fetch(archive_at(url), tmp_path)
+
+
+def test_offline_only_this_machine_is_asked(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv(MIRRORS, f"http://192.0.2.1,https://[,{server.url('/m')}")
+    server.serve(f"/m/{NAME}", CONTENT)
+    assert fetch(archive_at("https://192.0.2.1/a.zip"), tmp_path).read_bytes() == CONTENT
+
+
+def test_offline_is_one_error_that_names_the_ways_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    with pytest.raises(DownloadError, match="HF_HUB_OFFLINE or HF_DATASETS_OFFLINE is set") as at:
+        fetch(archive_at("https://192.0.2.1/a.zip"), tmp_path)
+    text = "".join(traceback.format_exception(at.value))
+    assert text.count("Traceback") == 1
+    assert "platelet_em.DownloadError: " in text
+    for way in ("data_dir", "--data-dir", "platelet-em sample"):
+        assert way in str(at.value)
+
+
+def test_without_a_network_there_is_one_error_at_once(tmp_path, monkeypatch, waits):
+    def unknown(*arguments):
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(DownloadError, match="Temporary failure in name resolution: check") as at:
+        fetch(archive_at("https://example.org/a.zip"), tmp_path)
+    assert "".join(traceback.format_exception(at.value)).count("Traceback") == 1
+    assert "platelet-em sample" in str(at.value)
+    assert waits == []
 
 
 def test_a_download_from_a_mirror_is_continued(server, tmp_path, monkeypatch):

@@ -357,7 +357,7 @@ def test_a_dead_proxy_is_named_without_its_password(
     with pytest.raises(
         DownloadError,
         match=rf"the proxy http://\*\*\*@{dead} of the environment variable {variable} gives no "
-        "connection: ConnectionRefusedError: Connection refused$",
+        "connection: ConnectionRefusedError: Connection refused: check the connection$",
     ) as caught:
         fetch("https://192.0.2.1/a.zip")
     assert "hunter2" not in "".join(traceback.format_exception(caught.value)) + caplog.text

@@ -7,6 +7,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from datasets.utils import tqdm
 from support.faulty_http import endless, hang_up, plain, ranged, silent
 
 from _platelet_em.errors import DownloadError, OutputError
@@ -399,11 +400,11 @@ def test_a_server_that_never_answers_is_reported(get, server, monkeypatch):
 def test_a_refused_connection_is_reported(partial, waits, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-    reason = "retries: ConnectionRefusedError: Connection refused$"
+    reason = "could not be downloaded: ConnectionRefusedError: Connection refused: check the conn"
     with pytest.raises(DownloadError, match=reason) as caught:
         download(f"http://127.0.0.1:{port}/a.zip", partial, "a.zip")
     assert "\n" not in str(caught.value)
-    assert len(waits) == RETRIES
+    assert waits == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -412,9 +413,9 @@ def test_an_unknown_host_is_reported(partial, waits, monkeypatch):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    with pytest.raises(DownloadError, match=r"retries: gaierror: .*Name or service not known$"):
+    with pytest.raises(DownloadError, match="gaierror: Name or service not known: check"):
         download("https://example.org/a.zip", partial, "a.zip")
-    assert len(waits) == RETRIES
+    assert waits == []
 
 
 # Redirects
@@ -500,12 +501,12 @@ def test_a_redirect_to_an_invalid_url_is_refused(location, get, server, tmp_path
 def test_the_progress_bar_starts_at_the_received_bytes(get, server, partial, monkeypatch):
     seen = []
 
-    class Bar(module.tqdm):
+    class Bar(tqdm):
         def update(self, n=1):
             seen.append((self.n + n, self.total))
             self.n += n
 
-    monkeypatch.setattr(module, "tqdm", Bar)
+    monkeypatch.setattr("_platelet_em.progress.tqdm", Bar)
     leave(partial, CONTENT[:HALF], server.url("/a"))
     get(ranged(CONTENT, send=10), plain(CONTENT))
     assert seen[0] == (HALF, SIZE)

@@ -4,7 +4,6 @@ Only the slice in the picture is decoded, and of it only the pixels that are dra
 """
 
 import base64
-import colorsys
 import html
 import io
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from _platelet_em.arrays.colors import color_ids
 from _platelet_em.errors import LabelFormatError
 
 __all__ = ["describe_instances", "draw_gray", "draw_ids", "to_html"]
@@ -20,7 +20,6 @@ __all__ = ["describe_instances", "draw_gray", "draw_ids", "to_html"]
 _SIDE = 192
 """Pixels of the picture along its longer side, at most."""
 
-_GOLDEN = 0.618033988749895
 _CLASS = "class_id"
 
 
@@ -63,16 +62,10 @@ def _thin(array: Any) -> NDArray[Any] | None:
 
 
 def draw_ids(array: Any) -> NDArray[np.uint8] | None:
-    """A picture of labels, uint8 (y, x, 3): a bright color for each id, black for 0."""
+    """A picture of labels, uint8 (y, x, 3), black where there are none."""
     if (page := _thin(array)) is None:
         return None
-    ids, inverse = np.unique(page, return_inverse=True)
-    colors = [
-        colorsys.hsv_to_rgb(i * _GOLDEN % 1, 0.6, 1) if i else (0, 0, 0) for i in ids.tolist()
-    ]
-    table = (np.array(colors) * 255).astype(np.uint8)
-    rgb: NDArray[np.uint8] = table[inverse.reshape(page.shape)]
-    return rgb
+    return color_ids(page)
 
 
 def draw_gray(array: Any) -> NDArray[np.uint8] | None:
@@ -113,6 +106,6 @@ def to_html(array: Any, facts: dict[str, str], picture: NDArray[np.uint8] | None
         data = base64.b64encode(out.getvalue()).decode()
         image = f"<td><img alt='one slice' src='data:image/png;base64,{data}'></td>"
     return (
-        f"<table><tr><td style='vertical-align:top'><b>{type(array).__name__}</b>"
+        f"<table><tr><td style='vertical-align:top;text-align:left'><b>{type(array).__name__}</b>"
         f"<table>{lines}</table></td>{image}</tr></table>"
     )

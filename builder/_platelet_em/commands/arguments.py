@@ -1,23 +1,52 @@
-"""The arguments of the command `platelet-em`, with their help."""
+"""The arguments of the command `platelet-em`, with their help.
+
+Nothing large is imported here: help and completion are there at once.
+"""
 
 import argparse
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from _platelet_em import __version__
-from _platelet_em.facts import LABEL_SOURCES, PUBLISHED
+from _platelet_em.facts import (
+    COLOR_MAP_ENTRIES,
+    LABEL_FORMS,
+    LABEL_SOURCES,
+    MIRRORS,
+    PICTURE_PALETTES,
+    PUBLISHED,
+)
 from _platelet_em.limits import MAX_PAGES
-from _platelet_em.publisher.cache import MIRRORS
-from _platelet_em.publisher.color_map import ENTRIES
-from _platelet_em.publisher.convert import FORMS
 
 __all__ = ["parse_arguments", "sample_options"]
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 _ARCHIVES = "a zip of the publisher, its extracted folder, or a folder with the zips"
+
+_HUB = "a dataset on the Hub as USER/NAME or hf://datasets/USER/NAME[@REVISION]"
+_ANYWHERE = f"a built repository, {_ARCHIVES}, or {_HUB}; a path that exists is a path"
+
+_EPILOG = """\
+platelet-em COMMAND --help shows options and examples.
+
+Completion of commands, options and files in bash, by argcomplete (pip install
+'platelet-em[completion]'); this line goes into ~/.bashrc, and for zsh, after compinit, into
+~/.zshrc:
+  eval "$(register-python-argcomplete platelet-em)\""""
+
+_INFO_DETAILS = """\
+--json: {"format": 1, "content": "dataset", "archives" or "repository", ...}; of the dataset
+"name", "description", "homepage", "license_details", "classes": [name], "volumes": [{"name",
+"split", "shape"}], "configs": [{"name", "description"}], "archives": [{"label_source", "size",
+"md5", "urls", "cached": path or null}]; of archives "path", "archives": [{"path", "label_source",
+"is_zip", "md5", "published_md5", "volumes": [{"name", "shape", "published_shape"}]}]; of a
+repository "path", "commit" (on the Hub, else null), "warning", "record": what the build has
+recorded, "files": [{"config", "split", "rows", "files", "bytes"}]. Shapes are (z, y, x). Keys do
+not change; others may be added."""
 
 _SLICES = re.compile(r"all|\d{1,9}(-\d{1,9})?")
 
@@ -50,7 +79,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(
         prog="platelet-em",
         description="The platelet-em electron-microscopy dataset for Hugging Face datasets.",
-        epilog="platelet-em COMMAND --help shows options and examples.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     _add_common(parser, default=False)
@@ -62,6 +92,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     _add_show(commands)
     _add_convert(commands)
     _add_verify(commands)
+    _complete(parser)
     options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help()
@@ -75,6 +106,16 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     if options.command == "show":
         _parse_show(options, parser)
     return options
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    """Answer a shell that asks for completions, and end; else do nothing."""
+    if "_ARGCOMPLETE" in os.environ:
+        try:
+            import argcomplete  # noqa: PLC0415  # for shells only
+        except ImportError:
+            return
+        argcomplete.autocomplete(parser)
 
 
 def _add_common(parser: argparse.ArgumentParser, default: object) -> None:
@@ -91,9 +132,9 @@ def _parse_show(options: argparse.Namespace, parser: argparse.ArgumentParser) ->
     """Read the slices of `show`; a path after them is the source: `show --z 0 repo`."""
     *others, last = options.z
     if options.source is None and not _SLICES.fullmatch(last):
-        options.z, options.source = others, Path(last)
+        options.z, options.source = others, last
     if options.source is None:
-        parser.error("show: expected a SOURCE: a built repository, or archives")
+        parser.error(f"show: expected a SOURCE: {_ANYWHERE}")
     slices: list[int] = []
     for text in options.z:
         first, _, last = text.partition("-")
@@ -158,7 +199,7 @@ def _add_sample_options(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--colors",
         type=int,
-        choices=[ENTRIES],
+        choices=[COLOR_MAP_ENTRIES],
         help="write the RGBA labels through a color map of 256 entries, as the publisher's writer "
         "does: ids share colors, and some become background (default: one color per id)",
     )
@@ -231,7 +272,7 @@ def _add_push(commands: _Commands) -> None:
     )
     command.add_argument("--revision", help="branch; created if it does not exist (default: main)")
     command.add_argument("--message", help="commit message (default: names this version)")
-    command.add_argument("--tag", help="tag the result; the tag must not exist")
+    command.add_argument("--tag", help="tag the result; the tag must not exist (default: no tag)")
     command.add_argument(
         "--create-pr", action="store_true", help="open a pull request for the branch instead"
     )
@@ -265,13 +306,13 @@ def _add_info(commands: _Commands) -> None:
         "info",
         "info archives",
         "info repo",
+        "info user/platelet-em --json",
     )
+    command.description = f"{command.description}\n\n{_INFO_DETAILS}"
     command.add_argument(
-        "path",
-        type=Path,
-        nargs="?",
-        help=f"a built repository, or {_ARCHIVES} (default: describe the dataset)",
+        "path", nargs="?", help=f"{_ANYWHERE} (default: describe the dataset itself)"
     )
+    command.add_argument("--json", action="store_true", help="print the description as JSON")
 
 
 def _add_show(commands: _Commands) -> None:
@@ -282,10 +323,9 @@ def _add_show(commands: _Commands) -> None:
         "show repo",
         "show archives --volume 24 --z 0 5 10-12 --out pictures",
         "show repo --z all --out pictures",
+        "show user/platelet-em --z 10             # reads only these rows from the Hub",
     )
-    command.add_argument(
-        "source", type=Path, nargs="?", help=f"a built repository, or {_ARCHIVES}"
-    )
+    command.add_argument("source", nargs="?", help=_ANYWHERE)
     names = [volume.name for volume in PUBLISHED.volumes]
     command.add_argument(
         "--volume", choices=names, default=names[0], help=f"volume (default: {names[0]})"
@@ -303,6 +343,13 @@ def _add_show(commands: _Commands) -> None:
         default=Path(),
         help="folder for the pictures (default: the current folder)",
     )
+    command.add_argument(
+        "--palette",
+        choices=PICTURE_PALETTES,
+        default=PICTURE_PALETTES[0],
+        help="colors of the classes: accessible, also to color-blind readers; publisher, as in "
+        f"the published pictures (default: {PICTURE_PALETTES[0]})",
+    )
     _add_label_source(command, default=None, described="that of a repository, otherwise json")
 
 
@@ -319,7 +366,7 @@ def _add_convert(commands: _Commands) -> None:
     command.add_argument("target", type=Path, help="the file to write")
     command.add_argument(
         "--form",
-        choices=FORMS,
+        choices=LABEL_FORMS,
         help="json; index: a TIF of uint16 ids; rgba: a TIF of colors (default: json or rgba, by "
         "the suffix of the target)",
     )
@@ -347,14 +394,14 @@ def _add_verify(commands: _Commands) -> None:
         "verify extracted",
         "verify repo                       # checksums, schema, card, every field of every row",
         "verify archives repo --json       # and voxel for voxel; the report as JSON",
+        "verify user/platelet-em           # downloads it first",
     )
     command.description = f"{command.description}\n\n{_VERIFY_DETAILS}"
     command.add_argument(
         "paths",
         metavar="PATH",
-        type=Path,
         nargs="+",
-        help=f"a built repository, or {_ARCHIVES}",
+        help=f"{_ANYWHERE}; it is downloaded into the cache of the Hub's client",
     )
     command.add_argument(
         "--verbose", action="store_true", help="print all figures, not only errors and remarks"

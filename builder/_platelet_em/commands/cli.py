@@ -1,29 +1,21 @@
-"""The command `platelet-em`: runs a command, prints its output, and gives its exit code."""
+"""The command `platelet-em`: parses, runs a command, prints, and gives the exit code.
+
+What the commands need is imported after the arguments have been accepted, since that takes
+seconds.
+"""
 
 import argparse
 import contextlib
 import logging
 import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from datasets.utils import disable_progress_bars, tqdm
-
-from _platelet_em.commands.arguments import parse_arguments, sample_options
-from _platelet_em.commands.info import describe
-from _platelet_em.commands.show import show
-from _platelet_em.errors import OutputError, PlateletEMError, printable
-from _platelet_em.facts import PUBLISHED
-from _platelet_em.hub.build import build
-from _platelet_em.hub.layout import data_files
-from _platelet_em.hub.push import push
-from _platelet_em.hub.record import origin_warning, read_record
-from _platelet_em.publisher.convert import convert
-from _platelet_em.rows.make import CONFIG_NAMES
-from _platelet_em.sample.write import write_sample
-from _platelet_em.verify.run import verify
+from _platelet_em.commands.arguments import parse_arguments
+from _platelet_em.errors import MissingMemberError, OutputError, PlateletEMError, printable
+from _platelet_em.files import user_path
+from _platelet_em.hub.location import find_location
 
 __all__ = ["main"]
 
@@ -41,15 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: with code 2 for arguments that are not accepted, with 0 after `--help`.
     """
     options = parse_arguments(arguments)
-    # Its thread redraws bars that stand still. Where no thread can be started, tqdm would warn.
-    tqdm.monitor_interval = 0
-    if options.quiet or sys.stderr is None:
-        disable_progress_bars()
     disabled = logging.root.manager.disable
     if options.quiet:
         logging.disable(logging.WARNING)
     try:
-        code = _COMMANDS[options.command](options) or 0
+        return _run(options)
     except _OutputClosedError:
         return 1
     except KeyboardInterrupt:
@@ -69,7 +57,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     finally:
         logging.disable(disabled)
-    return code
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run a command whose arguments name files that exist."""
+    for path in _named_files(options):
+        _check_exists(path)
+    for place in _named_locations(options):
+        find_location(place)
+    try:
+        from _platelet_em.commands import actions  # noqa: PLC0415  # takes seconds
+    except Exception as error:  # too little memory shows in many ways
+        if options.debug:
+            raise
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        _print_error(
+            f"platelet-em: cannot be started ({reason}): this process has too little memory, or "
+            "the installation is damaged, see --debug"
+        )
+        return 1
+    actions.limit_progress_bars(quiet=options.quiet)
+    return actions.ACTIONS[options.command](options, _print) or 0
+
+
+def _named_files(options: argparse.Namespace) -> Iterator[Path]:
+    """The paths that a command reads, and that cannot be on the Hub."""
+    if options.command == "convert":
+        yield options.source
+    if getattr(options, "data_dir", None) is not None:
+        yield options.data_dir
+
+
+def _named_locations(options: argparse.Namespace) -> list[str]:
+    """What a command reads from this machine or from the Hub."""
+    if options.command == "verify":
+        return list(options.paths)
+    if options.command == "show":
+        return [options.source]
+    return [options.path] if options.command == "info" and options.path is not None else []
+
+
+def _check_exists(path: Path) -> None:
+    """Refuse a path with nothing there.
+
+    Raises:
+        MissingMemberError: names it.
+    """
+    try:
+        user_path(path).stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingMemberError(f"{path}: no such file or folder") from error
+    except OSError:
+        return  # reading it will say what is wrong with it
 
 
 def _describe_shortage(error: MemoryError) -> str:
@@ -124,106 +163,3 @@ def _encodable(line: str, encoding: str | None) -> str:
     """The line with what the encoding lacks escaped: paths may hold any character."""
     encoding = encoding or "utf-8"
     return line.encode(encoding, "backslashreplace").decode(encoding)
-
-
-# --- commands ---------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _archives(options: argparse.Namespace) -> Iterator[Path | None]:
-    """The archives to build from: those that the user names, or a sample in a temporary folder."""
-    if not options.sample:
-        yield options.data_dir
-        return
-    with tempfile.TemporaryDirectory(prefix="platelet-em-") as folder:
-        write_sample(folder, **sample_options(options))
-        yield Path(folder)
-
-
-def _build(options: argparse.Namespace) -> None:
-    with _archives(options) as data_dir:
-        out = build(
-            options.out,
-            data_dir=data_dir,
-            label_source=options.label_source,
-            cache_dir=options.cache_dir,
-            force=options.force,
-        )
-    record = next(filter(None, map(read_record, data_files(out, CONFIG_NAMES[0]))))
-    if warning := origin_warning(record, PUBLISHED):
-        _print(warning)
-    _print(f"{out} is complete. Load it: datasets.load_dataset({str(out)!r}, 'slices')")
-
-
-def _push(options: argparse.Namespace) -> None:
-    with _archives(options) as data_dir:
-        done = push(
-            options.repo_id,
-            options.folder,
-            private=options.private,
-            revision=options.revision,
-            message=options.message,
-            tag=options.tag,
-            create_pr=options.create_pr,
-            overwrite_card=options.overwrite_card,
-            dry_run=options.dry_run,
-            data_dir=data_dir,
-            label_source=options.label_source,
-            cache_dir=options.cache_dir,
-        )
-    for line in done.describe():
-        _print(line)
-
-
-def _sample(options: argparse.Namespace) -> None:
-    for path in write_sample(options.folder, force=options.force, **sample_options(options)):
-        _print(path)
-
-
-def _info(options: argparse.Namespace) -> None:
-    for line in describe(options.path):
-        _print(line)
-
-
-def _show(options: argparse.Namespace) -> None:
-    for path in show(
-        options.source,
-        options.out,
-        volume=options.volume,
-        slices=options.z,
-        label_source=options.label_source,
-    ):
-        _print(path)
-
-
-def _convert(options: argparse.Namespace) -> None:
-    convert(
-        options.source,
-        options.target,
-        form=options.form,
-        semantic=None if options.kind is None else options.kind == "semantic",
-        palette=options.palette,
-        force=options.force,
-    )
-    _print(options.target)
-
-
-def _verify(options: argparse.Namespace) -> int:
-    report = verify(options.paths)
-    lines = (
-        report.to_json().splitlines() if options.json else report.lines(verbose=options.verbose)
-    )
-    for line in lines:
-        _print(line)
-    return 1 if report.errors else 0
-
-
-_COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
-    "build": _build,
-    "push": _push,
-    "sample": _sample,
-    "info": _info,
-    "show": _show,
-    "convert": _convert,
-    "verify": _verify,
-}

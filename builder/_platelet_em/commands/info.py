@@ -2,97 +2,195 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from _platelet_em.errors import MissingMemberError, PlateletEMError, quote
 from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, DatasetSpec
-from _platelet_em.files import user_path
-from _platelet_em.hub.layout import data_files
+from _platelet_em.hub.layout import data_files, has_data
 from _platelet_em.hub.parquet import count_files
 from _platelet_em.hub.record import check_readable, origin_warning, read_record
+from _platelet_em.hub.remote import HubPath
 from _platelet_em.publisher.archive import find_source, needed_files
 from _platelet_em.publisher.cache import archive_urls, download_folder
+from _platelet_em.publisher.connection import show_url
 from _platelet_em.publisher.volume import open_images
 from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS
 
-__all__ = ["describe"]
+__all__ = ["describe", "inspect"]
+
+_FORMAT = 1
+"""Version of the JSON form."""
 
 
-def describe(path: str | Path | None = None, spec: DatasetSpec = PUBLISHED) -> Iterator[str]:
-    """Describe what is at a path, in lines of text.
+def inspect(path: Path | HubPath | None = None, spec: DatasetSpec = PUBLISHED) -> dict[str, Any]:
+    """Describe what is at a path, as a JSON object; `platelet-em info --help` lists its keys.
 
     Args:
-        path: A built repository, a zip of the publisher, an extracted folder, or a folder with
-            the zips; None describes the dataset.
+        path: A built repository, here or on the Hub, a zip of the publisher, an extracted folder,
+            or a folder with the zips; None describes the dataset.
         spec: The dataset.
 
     Raises:
-        MissingMemberError: if there is neither at `path`.
+        HubError: if the Hub does not answer.
+        MissingMemberError: if there is none of these at `path`.
         SchemaVersionError: for a repository of a newer schema.
     """
     if path is None:
-        return _describe_dataset(spec)
-    path = user_path(path)
-    if path.is_dir() and any(data_files(path, name) for name in CONFIG_NAMES):
-        return _describe_repository(path, spec)
-    return _describe_archives(path, spec)
+        found = _inspect_dataset(spec)
+    elif has_data(path):
+        found = _inspect_repository(path, spec)
+    elif isinstance(path, HubPath):
+        raise MissingMemberError(
+            f"{path}: expected a built repository, found no data files of one"
+        )
+    else:
+        found = _inspect_archives(path, spec)
+    return {"format": _FORMAT, **found}
 
 
-def _describe_dataset(spec: DatasetSpec) -> Iterator[str]:
-    yield spec.description
-    yield f"Paper: {spec.homepage}"
-    yield f'License: none named; "{spec.license_details}"'
-    for volume in spec.volumes:
-        yield f"Volume {volume.name}: split {volume.split}, shape (z, y, x) {volume.shape}"
-    yield "Classes: " + ", ".join(f"{i} {name}" for i, name in enumerate(spec.class_names))
-    for config in CONFIGS:
-        yield f"Config {config.name}: {config.description}"
+def describe(found: dict[str, Any]) -> Iterator[str]:
+    """The lines of text for what `inspect` found."""
+    lines = {
+        "dataset": _describe_dataset,
+        "archives": _describe_archives,
+        "repository": _describe_repository,
+    }
+    return lines[found["content"]](found)
+
+
+# --- the dataset ------------------------------------------------------------------------------
+
+
+def _inspect_dataset(spec: DatasetSpec) -> dict[str, Any]:
+    archives = []
     for archive in spec.archives:
         cached = download_folder() / archive.file_name
-        state = f"cached at {cached}" if cached.is_file() else "not downloaded"
-        yield f"Archive with {archive.label_source} labels: {archive.size}, {state}"
-        for url in archive_urls(archive):
+        archives.append(
+            {
+                "label_source": archive.label_source,
+                "size": archive.size,
+                "md5": archive.md5,
+                "urls": [show_url(url) for url in archive_urls(archive)],
+                "cached": str(cached) if cached.is_file() else None,
+            }
+        )
+    return {
+        "content": "dataset",
+        "name": spec.name,
+        "description": spec.description,
+        "homepage": spec.homepage,
+        "license_details": spec.license_details,
+        "classes": list(spec.class_names),
+        "volumes": [
+            {"name": volume.name, "split": volume.split, "shape": list(volume.shape)}
+            for volume in spec.volumes
+        ],
+        "configs": [{"name": c.name, "description": c.description} for c in CONFIGS],
+        "archives": archives,
+    }
+
+
+def _describe_dataset(found: dict[str, Any]) -> Iterator[str]:
+    yield found["description"]
+    yield f"Paper: {found['homepage']}"
+    yield f'License: none named; "{found["license_details"]}"'
+    for volume in found["volumes"]:
+        shape = tuple(volume["shape"])
+        yield f"Volume {volume['name']}: split {volume['split']}, shape (z, y, x) {shape}"
+    yield "Classes: " + ", ".join(f"{i} {name}" for i, name in enumerate(found["classes"]))
+    for config in found["configs"]:
+        yield f"Config {config['name']}: {config['description']}"
+    for archive in found["archives"]:
+        cached = archive["cached"]
+        state = f"cached at {cached}" if cached else "not downloaded"
+        yield f"Archive with {archive['label_source']} labels: {archive['size']}, {state}"
+        for url in archive["urls"]:
             yield f"  {url}"
-        yield f"  MD5 {archive.md5 or 'not published'}"
+        yield f"  MD5 {archive['md5'] or 'not published'}"
 
 
-def _describe_archives(path: Path, spec: DatasetSpec) -> Iterator[str]:
-    reasons = []
+# --- archives ---------------------------------------------------------------------------------
+
+
+def _inspect_archives(path: Path, spec: DatasetSpec) -> dict[str, Any]:
+    archives, reasons = [], []
     for label_source in LABEL_SOURCES:
         try:
             source = find_source(path, label_source, spec)
         except PlateletEMError as error:
             reasons.append(str(error))
             continue
-        found = source.identity(needed_files(spec, label_source)).md5
-        published = spec.archive(label_source).md5
-        yield f"{source.path}: images and {label_source} labels"
-        if source.is_zip:
-            verdict = "published" if found == published else f"NOT the published {published}"
-            yield f"  MD5 {found} ({verdict if published else 'not checked: none is published'})"
-        else:
-            yield f"  MD5 of its files' MD5s {found} (not checked: none is published of them)"
+        volumes = []
         for volume in spec.volumes:
             with open_images(source, volume) as images:
-                shape = " x ".join(map(str, images.shape))
-            yield f"  volume {volume.name}: {shape} (z, y, x), published {volume.shape}"
-    if len(reasons) == len(LABEL_SOURCES):
+                shapes = {"shape": list(images.shape), "published_shape": list(volume.shape)}
+            volumes.append({"name": volume.name, **shapes})
+        archives.append(
+            {
+                "path": str(source.path),
+                "label_source": label_source,
+                "is_zip": source.is_zip,
+                "md5": source.identity(needed_files(spec, label_source)).md5,
+                "published_md5": spec.archive(label_source).md5,
+                "volumes": volumes,
+            }
+        )
+    if not archives:
         raise MissingMemberError(
             f"neither a built repository nor the publisher's files: {reasons[0]}"
         )
+    return {"content": "archives", "path": str(path), "archives": archives}
 
 
-def _describe_repository(folder: Path, spec: DatasetSpec) -> Iterator[str]:
-    files = [path for name in CONFIG_NAMES for path in data_files(folder, name)]
-    check_readable(files)
-    yield f"{folder}: a built repository"
-    record = read_record(files[0]) or {}
-    if record and (warning := origin_warning(record, spec)):
-        yield f"  {warning}"
-    for key, value in record.items():
-        yield f"  {key.replace('_', ' ')}: {value if isinstance(value, str) else quote(value)}"
+def _describe_archives(found: dict[str, Any]) -> Iterator[str]:
+    for archive in found["archives"]:
+        yield f"{archive['path']}: images and {archive['label_source']} labels"
+        md5, published = archive["md5"], archive["published_md5"]
+        if archive["is_zip"]:
+            verdict = "published" if md5 == published else f"NOT the published {published}"
+            yield f"  MD5 {md5} ({verdict if published else 'not checked: none is published'})"
+        else:
+            yield f"  MD5 of its files' MD5s {md5} (not checked: none is published of them)"
+        for volume in archive["volumes"]:
+            shape = " x ".join(map(str, volume["shape"]))
+            published = tuple(volume["published_shape"])
+            yield f"  volume {volume['name']}: {shape} (z, y, x), published {published}"
+
+
+# --- repositories -----------------------------------------------------------------------------
+
+
+def _inspect_repository(folder: Path | HubPath, spec: DatasetSpec) -> dict[str, Any]:
+    paths = [path for name in CONFIG_NAMES for path in data_files(folder, name)]
+    check_readable(paths)
+    record = read_record(paths[0]) or {}
+    files = []
     for config in CONFIGS:
         for volume in spec.volumes:
             shards = data_files(folder, config.name, volume.split)
             rows, stored = count_files(shards)
-            size = f"{stored / 1e6:.1f} MB"
-            yield f"  {config.name}, {volume.split}: {rows} rows in {len(shards)} files, {size}"
+            counts = {"rows": rows, "files": len(shards), "bytes": stored}
+            files.append({"config": config.name, "split": volume.split, **counts})
+    return {
+        "content": "repository",
+        "path": str(folder),
+        "commit": folder.sha if isinstance(folder, HubPath) else None,
+        "warning": origin_warning(record, spec) if record else "",
+        "record": record,
+        "files": files,
+    }
+
+
+def _describe_repository(found: dict[str, Any]) -> Iterator[str]:
+    commit = f", commit {found['commit']}" if found["commit"] else ""
+    yield f"{found['path']}: a built repository{commit}"
+    if found["warning"]:
+        yield f"  {found['warning']}"
+    for key, value in found["record"].items():
+        yield f"  {key.replace('_', ' ')}: {value if isinstance(value, str) else quote(value)}"
+    for part in found["files"]:
+        size = f"{part['bytes'] / 1e6:.1f} MB"
+        yield (
+            f"  {part['config']}, {part['split']}: {part['rows']} rows in {part['files']} files, "
+            f"{size}"
+        )

@@ -6,37 +6,41 @@ from pathlib import Path
 
 from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.errors import ArgumentError, MissingMemberError, quote
-from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, DatasetSpec
+from _platelet_em.facts import LABEL_SOURCES, PICTURE_PALETTES, PUBLISHED, DatasetSpec
 from _platelet_em.files import new_file, user_path
 from _platelet_em.hub.layout import data_files
 from _platelet_em.hub.read import open_volume
 from _platelet_em.hub.record import read_record
+from _platelet_em.hub.remote import HubPath
 from _platelet_em.publisher.archive import find_source
 from _platelet_em.publisher.volume import ArchiveVolume
+from _platelet_em.rows.figure import draw_panels
 from _platelet_em.rows.make import SLICES
-from _platelet_em.rows.picture import draw_panels, read_slice, to_png
+from _platelet_em.rows.picture import read_slice, to_png
 
 __all__ = ["show"]
 
 
 def show(
-    source: str | Path,
+    source: Path | HubPath,
     folder: str | Path,
     *,
     volume: str,
     slices: Iterable[int] | None,
     label_source: str | None = None,
+    palette: str = PICTURE_PALETTES[0],
     spec: DatasetSpec = PUBLISHED,
 ) -> Iterator[Path]:
     """Draw slices with their labels, one PNG file each.
 
     Args:
-        source: A built repository, a zip of the publisher, an extracted folder, or a folder with
-            the zips.
+        source: A built repository, here or on the Hub, a zip of the publisher, an extracted
+            folder, or a folder with the zips.
         folder: Folder for the pictures; it is created if it does not exist.
         volume: Name of the volume.
         slices: z of each slice, from 0; None is all slices.
         label_source: "json" or "tif"; None is that of a repository, and "json" of archives.
+        palette: Colors of the classes: "accessible" or "publisher".
         spec: The dataset.
 
     Yields:
@@ -47,9 +51,11 @@ def show(
         MissingMemberError: for a slice, or files, that do not exist.
         SchemaVersionError: for a repository of a newer schema.
     """
-    source, folder = user_path(source), user_path(folder)
+    folder = user_path(folder)
     with ExitStack() as opened:
-        view, indices = _open(source, volume, label_source, spec, opened)
+        slices = None if slices is None else list(slices)
+        first_z = slices[0] if slices else None
+        view, indices = _open(source, volume, first_z, label_source, spec, opened)
         for z in indices if slices is None else slices:
             if z not in indices:
                 raise MissingMemberError(
@@ -57,7 +63,7 @@ def show(
                     f"{max(indices)}, of which {len(indices)} are present"
                 )
             title = f"{spec.name}, volume {volume}, z = {z}"
-            picture = draw_panels(read_slice(view, indices[z]), spec, title=title)
+            picture = draw_panels(read_slice(view, indices[z]), spec, title=title, palette=palette)
             target = folder / f"{spec.name}-{volume}-z{z:03}.png"
             with new_file(target) as file:
                 file.write(to_png(picture))
@@ -65,7 +71,12 @@ def show(
 
 
 def _open(
-    source: Path, volume: str, label_source: str | None, spec: DatasetSpec, opened: ExitStack
+    source: Path | HubPath,
+    volume: str,
+    first_z: int | None,
+    label_source: str | None,
+    spec: DatasetSpec,
+    opened: ExitStack,
 ) -> tuple[VolumeView, Mapping[int, int]]:
     """The volume in a repository or in archives, and z -> index of each slice in it.
 
@@ -79,8 +90,12 @@ def _open(
                 f"{source}: contains {quote(found)} labels, expected {label_source}: leave out "
                 "--label-source, or name the archives"
             )
-        stored = open_volume(source, volume_spec, spec, partial=True)
+        stored = open_volume(source, volume_spec, spec, partial=True, first_z=first_z)
         return stored, {z: i for i, z in enumerate(stored.zs or ())}
+    if isinstance(source, HubPath):
+        raise MissingMemberError(
+            f"{source}: expected a built repository with volume {volume}, found none"
+        )
     label_source = label_source or LABEL_SOURCES[0]
     archives = find_source(source, label_source, spec)
     view = opened.enter_context(ArchiveVolume(archives, volume_spec, label_source, spec))

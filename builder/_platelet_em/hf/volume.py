@@ -19,7 +19,7 @@ Row = Mapping[str, Any]
 class RowVolume:
     """A `VolumeView` of one row of `volumes`, or of the rows of all slices of a volume.
 
-    Rows are read when they are needed.
+    Rows are read when they are needed. `kinds` are the columns with instances.
 
     Args:
         name: Name of the volume.
@@ -28,6 +28,7 @@ class RowVolume:
             shape. All must have the shape of the volume.
         positions: Position of the row of `volumes`, or of each slice, in z order.
         zs: z of each slice; None for a row of `volumes`.
+        first: Index in `positions` of the row that is read now, for shape and kinds.
         keep_rows: Whether to keep all rows that were read, so that their labels are parsed once,
             instead of the last one only.
 
@@ -43,6 +44,7 @@ class RowVolume:
         positions: Sequence[int],
         zs: Sequence[int] | None = None,
         *,
+        first: int = 0,
         keep_rows: bool = True,
     ) -> None:
         self.name = name
@@ -50,16 +52,17 @@ class RowVolume:
         self._keep_rows = keep_rows
         self._rows, self._columns, self._positions = rows, list(columns), positions
         self._kept: dict[int, Row] = {}
-        self.shape = self._find_shape()
-        self._row(0)
+        self.shape = self._find_shape(first)
+        row = self._row(first)
+        self.kinds = tuple(name for name in columns if isinstance(row[name], LazyLabels))
 
     def __getstate__(self) -> dict[str, Any]:
         # A Dataset is pickled as the names of its files, but rows that were read as their data.
         return {**self.__dict__, "_kept": {}}
 
-    def _find_shape(self) -> tuple[int, int, int]:
-        """The shape of the first column in the first row, and the number of slices."""
-        value = self._rows[self._positions[0]][self._columns[0]]
+    def _find_shape(self, first: int) -> tuple[int, int, int]:
+        """The shape of the first column in a row, and the number of slices."""
+        value = self._rows[self._positions[first]][self._columns[0]]
         shape = tuple(getattr(value, "shape", ()))
         if self.zs is not None:
             shape = (len(self.zs), *shape)
@@ -90,12 +93,6 @@ class RowVolume:
                 self._kept.clear()
             self._kept[k] = row
         return self._kept[k]
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """Columns with instances."""
-        row = self._row(0)
-        return tuple(name for name in self._columns if isinstance(row[name], LazyLabels))
 
     def image(self, z: int) -> NDArray[np.uint16]:
         """Slice z of the image, uint16 (y, x)."""

@@ -5,33 +5,19 @@ or if it contains nothing but settings and a license.
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalTokenNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-)
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
-from _platelet_em import __version__
-from _platelet_em.errors import (
-    ArgumentError,
-    HubError,
-    OutputError,
-    PlateletEMError,
-    SchemaVersionError,
-)
+from _platelet_em.errors import ArgumentError, OutputError, SchemaVersionError
 from _platelet_em.facts import DatasetSpec
 from _platelet_em.hub.card import CARD_MARK, is_edited
+from _platelet_em.hub.client import client_errors, connect
 from _platelet_em.hub.layout import CARD, is_repository_file
 from _platelet_em.rows.make import CONFIG_NAMES
 from _platelet_em.rows.schema import SCHEMA_VERSION
@@ -50,23 +36,6 @@ _SEARCHED_COMMITS = 20
 
 _CARD_SCHEMA = re.compile(r"\(schema (\d{1,9})\)")
 """How the card states the schema version of the data files."""
-
-_TRY_AGAIN = "run the same command again, what has been uploaded is not sent twice"
-_LOG_IN = "log in with `hf auth login`, or set HF_TOKEN to a token that may write there"
-_REMEDIES = {
-    400: f"correct what it names, then {_TRY_AGAIN}",
-    401: _LOG_IN,
-    403: _LOG_IN,
-    404: "check the name, and that the token may see it",
-    412: "the branch has changed in the meantime: run the same command again",
-    429: f"wait some minutes, then {_TRY_AGAIN}",
-}
-_CAUSES = {
-    HFValidationError: "give it as USER/NAME",
-    LocalTokenNotFoundError: f"there is no token: {_LOG_IN}",
-    PermissionError: "set HF_HOME to a folder that can be written",
-    OfflineModeIsEnabled: "HF_HUB_OFFLINE is set: unset it",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +89,14 @@ class HubBranch:
         may_be_anonymous: bool,
     ) -> None:
         self._spec = spec
-        self._api = HfApi(token=token, library_name="platelet-em", library_version=__version__)
+        self._api = connect(token)
         self.repo_id, self.branch = repo_id, branch
         if not branch or ".." in branch or branch.startswith(("/", "refs/")):
             raise ArgumentError(
                 f"revision: expected the name of a branch, such as main, got {branch!r}"
             )
         if not may_be_anonymous or "/" not in repo_id:
-            with self._client_errors():
+            with client_errors(self.repo_id):
                 user = self._api.whoami()["name"]
             self.repo_id = repo_id if "/" in repo_id else f"{user}/{repo_id}"
 
@@ -157,7 +126,7 @@ class HubBranch:
         return state
 
     def _read_state(self) -> BranchState | None:
-        with self._client_errors():
+        with client_errors(self.repo_id):
             try:
                 refs = self._api.list_repo_refs(self.repo_id, repo_type=_REPO_TYPE)
             except RepositoryNotFoundError:
@@ -186,7 +155,7 @@ class HubBranch:
 
     def find_pushed_card(self, state: BranchState) -> str | None:
         """The card as the last push wrote it; None if none of the last commits has it."""
-        with self._client_errors():
+        with client_errors(self.repo_id):
             commits = self._api.list_repo_commits(
                 self.repo_id, revision=state.commit, repo_type=_REPO_TYPE
             )
@@ -240,7 +209,7 @@ class HubBranch:
 
     def create_repository(self, *, private: bool) -> None:
         """Create the repository unless it exists."""
-        with self._client_errors():
+        with client_errors(self.repo_id):
             self._api.create_repo(
                 self.repo_id, repo_type=_REPO_TYPE, private=private, exist_ok=True
             )
@@ -274,7 +243,7 @@ class HubBranch:
         """
         api, name, kind = self._api, self.repo_id, _REPO_TYPE
         url, oid = self.url, None
-        with self._client_errors():
+        with client_errors(self.repo_id):
             if not state.has_branch:
                 api.create_branch(
                     name,
@@ -312,34 +281,3 @@ class HubBranch:
                     exist_ok=tag in state.tags,
                 )
         return url, oid
-
-    @contextmanager
-    def _client_errors(self) -> Iterator[None]:
-        """Turn the exceptions of the client, which are of many classes, into `HubError`."""
-        try:
-            yield
-        except PlateletEMError:
-            raise
-        except Exception as error:
-            raise HubError(f"{self.repo_id}: {_explain(error)}") from error
-
-
-def _explain(error: BaseException) -> str:
-    """One sentence for an exception of the client: the cause, and what the user can do."""
-    chain = [error]
-    while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None:
-        chain.append(inner)
-    for link in chain:
-        if isinstance(link, HfHubHTTPError) and link.response is not None:
-            status, reason = link.response.status_code, _one_line(link.server_message or link)
-            return f"the Hub answered {status}, {reason}: {_REMEDIES.get(status, _TRY_AGAIN)}"
-        for kind, remedy in _CAUSES.items():
-            if isinstance(link, kind):
-                return f"{_one_line(link)}: {remedy}"
-    innermost = chain[-1]
-    reason = f"{type(innermost).__name__}: {_one_line(innermost)}"
-    return f"{reason}: check the connection, and {_TRY_AGAIN}"
-
-
-def _one_line(value: object) -> str:
-    return " ".join(str(value).split())[:300]

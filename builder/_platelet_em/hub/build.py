@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from datasets.utils import tqdm
 
 from _platelet_em import __version__
 from _platelet_em.arrays.volume_view import VolumeView
@@ -54,13 +53,14 @@ from _platelet_em.hub.record import (
     read_record,
 )
 from _platelet_em.hub.strays import find_strays
+from _platelet_em.progress import progress_bar
 from _platelet_em.publisher.archive import Identity, Source, file_md5, needed_files
 from _platelet_em.publisher.cache import obtain
 from _platelet_em.publisher.volume import ArchiveVolume, open_images
 from _platelet_em.rows.config import Config
 from _platelet_em.rows.digest import code_digest
 from _platelet_em.rows.make import CONFIGS, make_rows, make_table
-from _platelet_em.rows.picture import to_png
+from _platelet_em.rows.picture import DRAWING, to_png
 from _platelet_em.rows.schema import arrow_schema
 from _platelet_em.rows.shards import shard_bounds
 
@@ -217,6 +217,7 @@ def _make_record(
         "archive": archive,
         "archive_md5": identity.md5,
         "tool_version": __version__,
+        "drawing": DRAWING,
     }
     origin = SYNTHETIC if _is_sample(source, spec) else find_origin(record, spec)
     return {**record, "origin": origin}
@@ -325,14 +326,15 @@ def _write_volume(
     staging: Path, source: Source, volume: VolumeSpec, record: dict[str, str], spec: DatasetSpec
 ) -> None:
     """Write the data files of a volume that an interrupted build has not finished."""
-    with tqdm(total=1, desc=f"Reading volume {volume.name}", unit="volume") as bar:
+    with progress_bar(stage=f"Reading volume {volume.name}", unit="volume", total=1) as bar:
         opened = ArchiveVolume(source, volume, record["label_source"], spec)
         bar.update()
     with opened:
         files = list(_plan_files(volume, opened.shape[0]))
-        with tqdm(total=sum(f.stop - f.start for f in files), unit="row") as bar:
+        rows = sum(file.stop - file.start for file in files)
+        stage = f"Writing volume {volume.name}"
+        with progress_bar(stage=stage, unit="row", total=rows) as bar:
             for file in files:
-                bar.set_description(f"Writing {file.name}")
                 if not _is_finished(staging / file.name):
                     _write_file(staging / file.name, opened, file, record, spec)
                     _write_md5(staging / file.name)

@@ -17,9 +17,10 @@ from _platelet_em.hub.layout import data_files, picture_name
 from _platelet_em.hub.parquet import count_files
 from _platelet_em.hub.read import open_volume
 from _platelet_em.hub.record import EXTRACTED, SYNTHETIC, origin_warning
+from _platelet_em.rows.figure import draw_panels
 from _platelet_em.rows.intensity import GrayHistogram
 from _platelet_em.rows.make import CONFIGS
-from _platelet_em.rows.picture import draw_panels, read_slice
+from _platelet_em.rows.picture import read_slice
 from _platelet_em.rows.schema import SCHEMA_VERSION
 
 __all__ = [

@@ -39,6 +39,7 @@ from _platelet_em.hub.record import (
 from _platelet_em.hub.strays import find_strays
 from _platelet_em.limits import MAX_METADATA
 from _platelet_em.rows.make import CONFIGS, SLICES
+from _platelet_em.rows.picture import DRAWING
 from _platelet_em.rows.schema import Columns, arrow_schema, json_features
 from _platelet_em.rows.shards import shard_bounds
 
@@ -72,6 +73,11 @@ class Repository:
     checksums: dict[str, str] = field(default_factory=dict)
     matching: int = 0
     problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def has_current_pictures(self) -> bool:
+        """Whether its pictures were drawn by this version, and can be compared with new ones."""
+        return bool(self.record.get("drawing") == DRAWING)
 
     def is_whole(self, config: str, volume: VolumeSpec) -> bool:
         """Whether all shards of a configuration of a volume exist and can be read."""
@@ -122,7 +128,7 @@ def inspect_repository(folder: Path, spec: DatasetSpec, *, pictures: bool = True
         problems += check_croissant(folder, repository.record, spec)
         if str(folder / CARD) not in {problem.file for problem in damaged}:
             problems += check_card(folder, repository.record, spec)
-        if pictures and not damaged:
+        if pictures and not damaged and repository.has_current_pictures:
             problems += check_card_pictures(folder, spec)
             problems += check_previews(folder, spec)
     if not problems and (folder / STAGING).exists():

@@ -1,8 +1,10 @@
 """The files of a Hub repository, by their names."""
 
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from _platelet_em.facts import DatasetSpec, VolumeSpec
+from _platelet_em.hub.remote import HubPath
 from _platelet_em.rows.make import CONFIG_NAMES
 
 __all__ = [
@@ -11,6 +13,7 @@ __all__ = [
     "LOCK",
     "STAGING",
     "data_files",
+    "has_data",
     "is_built",
     "is_data_file",
     "is_repository_file",
@@ -19,6 +22,8 @@ __all__ = [
     "repository_files",
     "shard_name",
 ]
+
+_Folder = TypeVar("_Folder", Path, HubPath, Path | HubPath)
 
 CARD = "README.md"
 CROISSANT = "croissant.json"
@@ -39,7 +44,7 @@ def shard_name(config: str, split: str, index: int, count: int) -> str:
     return f"{config}/{split}-{index:05}-of-{count:05}.parquet"
 
 
-def data_files(folder: Path, config: str, split: str = "*") -> list[Path]:
+def data_files(folder: _Folder, config: str, split: str = "*") -> list[_Folder]:
     """The Parquet files of a configuration in a repository, in the order of their rows."""
     return sorted((folder / config).glob(f"{split}{_NUMBERS}"))
 
@@ -88,6 +93,9 @@ def is_repository_file(name: str, spec: DatasetSpec) -> bool:
 
 def is_built(path: Path) -> bool:
     """Whether a folder has data files, or the Croissant description, of a built repository."""
-    return path.is_dir() and (
-        (path / CROISSANT).is_file() or any(data_files(path, name) for name in CONFIG_NAMES)
-    )
+    return path.is_dir() and ((path / CROISSANT).is_file() or has_data(path))
+
+
+def has_data(folder: Path | HubPath) -> bool:
+    """Whether there are data files of a built repository."""
+    return any(data_files(folder, name) for name in CONFIG_NAMES)

@@ -4,17 +4,20 @@ Without that, one flipped bit in a page is another voxel in most cases, and no e
 earlier builds have no checksums, and are read without.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from _platelet_em.errors import ArchiveError, PlateletEMError
 from _platelet_em.files import check_regular
+from _platelet_em.hub.remote import HubPath
 
 __all__ = [
+    "DataFile",
     "count_files",
     "explain_damage",
     "open_parquet",
@@ -25,8 +28,12 @@ __all__ = [
 ]
 
 
+DataFile = Path | HubPath
+"""A file of this machine, or of the Hub."""
+
+
 @contextmanager
-def explain_damage(path: Path) -> Iterator[None]:
+def explain_damage(path: DataFile) -> Iterator[None]:
     """Name the Parquet file that cannot be read in the block, and the remedy.
 
     Raises:
@@ -47,18 +54,28 @@ def explain_damage(path: Path) -> Iterator[None]:
         ) from error
 
 
-def open_parquet(path: Path) -> pq.ParquetFile:
+def open_parquet(path: DataFile) -> pq.ParquetFile:
     """A Parquet file whose pages are verified when they are read; to be closed by the caller.
 
-    It is read without threads, here and below: where one cannot be started, as under a limit of
-    memory, Arrow fails, ends the process, or waits for it for ever.
+    A file of this machine is read without threads, here and below: where one cannot be started, as
+    under a limit of memory, Arrow fails, ends the process, or waits for it for ever. Of a file of
+    the Hub, neighboring columns are read in one request, by a thread.
 
     Raises:
         OSError: for a file that cannot be opened, or is no regular file.
         pa.ArrowException: for a damaged one.
     """
+    return pq.ParquetFile(
+        _source(path), page_checksum_verification=True, pre_buffer=isinstance(path, HubPath)
+    )
+
+
+def _source(path: DataFile) -> Any:
+    """What Arrow reads: the path of a regular file, or a file of the Hub."""
+    if isinstance(path, HubPath):
+        return path.open()
     check_regular(path)
-    return pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
+    return path
 
 
 def read_column(file: pq.ParquetFile, name: str) -> pa.ChunkedArray:
@@ -71,19 +88,17 @@ def read_group(file: pq.ParquetFile, group: int, columns: list[str]) -> pa.Table
     return file.read_row_group(group, columns=columns, use_threads=False)
 
 
-def read_schema(path: Path) -> pa.Schema:
+def read_schema(path: DataFile) -> pa.Schema:
     """The Arrow schema of a file, its metadata included; raises as `open_parquet` does."""
-    check_regular(path)
-    return pq.read_schema(path)
+    return pq.read_schema(_source(path))
 
 
-def read_metadata(path: Path) -> pq.FileMetaData:
+def read_metadata(path: DataFile) -> pq.FileMetaData:
     """Row groups and sizes of a file; raises as `open_parquet` does."""
-    check_regular(path)
-    return pq.read_metadata(path)
+    return pq.read_metadata(_source(path))
 
 
-def count_files(files: list[Path]) -> tuple[int, int]:
+def count_files(files: Sequence[DataFile]) -> tuple[int, int]:
     """The number of rows in Parquet files, and their size in bytes.
 
     Raises:
@@ -93,5 +108,5 @@ def count_files(files: list[Path]) -> tuple[int, int]:
     for path in files:
         with explain_damage(path):
             rows += read_metadata(path).num_rows
-        size += path.stat().st_size
+        size += path.size if isinstance(path, HubPath) else path.stat().st_size
     return rows, size

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets.utils import tqdm
 from numpy.typing import NDArray
 
 from _platelet_em.arrays.page import decode_page
@@ -22,6 +21,7 @@ from _platelet_em.hub.parquet import explain_damage, open_parquet, read_column
 from _platelet_em.hub.problem import Problem
 from _platelet_em.hub.read import open_volume
 from _platelet_em.limits import MAX_METADATA
+from _platelet_em.progress import progress_bar
 from _platelet_em.rows import preview, volumes
 from _platelet_em.rows.picture import draw_preview, read_slice
 
@@ -57,8 +57,11 @@ def check_previews(folder: Path, spec: DatasetSpec) -> Iterator[Problem]:
             view = open_volume(folder, volume, spec)
             right = [
                 draw_preview(read_slice(view, z), spec)
-                for z in tqdm(
-                    range(view.shape[0]), desc=f"Drawing volume {volume.name}", leave=False
+                for z in progress_bar(
+                    range(view.shape[0]),
+                    stage=f"Drawing volume {volume.name}",
+                    unit="slice",
+                    leave=False,
                 )
             ]
         except PlateletEMError as error:

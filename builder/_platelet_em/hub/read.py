@@ -10,6 +10,7 @@ from _platelet_em.hf.formatter import PlateletEMFormatter
 from _platelet_em.hf.volume import Row, RowVolume
 from _platelet_em.hub.layout import data_files
 from _platelet_em.hub.parquet import (
+    DataFile,
     explain_damage,
     open_parquet,
     read_column,
@@ -17,13 +18,19 @@ from _platelet_em.hub.parquet import (
     read_metadata,
 )
 from _platelet_em.hub.record import check_readable
+from _platelet_em.hub.remote import HubPath
 from _platelet_em.rows.make import SLICES
 
 __all__ = ["ParquetRows", "open_volume"]
 
 
 def open_volume(
-    folder: Path, volume: VolumeSpec, spec: DatasetSpec, *, partial: bool = False
+    folder: Path | HubPath,
+    volume: VolumeSpec,
+    spec: DatasetSpec,
+    *,
+    partial: bool = False,
+    first_z: int | None = None,
 ) -> RowVolume:
     """A volume of a built repository; one row group is in memory at a time.
 
@@ -33,13 +40,14 @@ def open_volume(
         spec: The dataset.
         partial: Whether slices may be missing, as in a partial download. The volume then consists
             of the slices that exist, and its `zs` are their z.
+        first_z: The slice that is read now, for the shape; None is the first one.
 
     Raises:
         MissingMemberError: if rows of the volume are missing.
         ArchiveError: for a file that is damaged, or lacks a column.
         SchemaVersionError: for a repository of a newer schema.
     """
-    files = data_files(folder, SLICES.name, volume.split)
+    files: Sequence[DataFile] = data_files(folder, SLICES.name, volume.split)
     check_readable(files)
     columns = ["image", SEMANTIC, *(instance.column for instance in spec.instances)]
     zs: list[Any] = []
@@ -67,22 +75,23 @@ def open_volume(
             )
         previous = z
     rows = ParquetRows(files, columns)
-    return RowVolume(volume.name, rows, columns, range(len(zs)), zs, keep_rows=False)
+    first = zs.index(first_z) if first_z in zs else 0
+    return RowVolume(volume.name, rows, columns, range(len(zs)), zs, first=first, keep_rows=False)
 
 
 class ParquetRows(Sequence[Row]):
     """Rows of Parquet files in the format; the last row group that was read stays in memory."""
 
-    def __init__(self, files: list[Path], columns: list[str]) -> None:
+    def __init__(self, files: Sequence[DataFile], columns: list[str]) -> None:
         self._columns = columns
-        self._groups: list[tuple[Path, int, int]] = []
+        self._groups: list[tuple[DataFile, int, int]] = []
         for path in files:
             with explain_damage(path):
                 metadata = read_metadata(path)
             for group in range(metadata.num_row_groups):
                 rows = metadata.row_group(group).num_rows
                 self._groups += [(path, group, i) for i in range(rows)]
-        self._kept: tuple[Path, int] | None = None
+        self._kept: tuple[DataFile, int] | None = None
         self._table: Any = None
 
     def __len__(self) -> int:

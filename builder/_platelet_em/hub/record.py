@@ -12,11 +12,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from _platelet_em.errors import SchemaVersionError, quote
+from _platelet_em.errors import HubError, SchemaVersionError, quote
 from _platelet_em.facts import LABEL_SOURCES, DatasetSpec
 from _platelet_em.files import open_regular, read_regular
 from _platelet_em.hub.layout import CROISSANT
-from _platelet_em.hub.parquet import read_schema
+from _platelet_em.hub.parquet import DataFile, read_schema
 from _platelet_em.limits import MAX_METADATA
 from _platelet_em.rows.schema import SCHEMA_VERSION, Columns, json_features
 
@@ -126,7 +126,7 @@ def _published_md5(record: Record, spec: DatasetSpec) -> str | None:
     return next((a.md5 for a in spec.archives if a.label_source == label_source), None)
 
 
-def read_record(path: Path) -> Record | None:
+def read_record(path: DataFile) -> Record | None:
     """The record of a file; None if it has none, or if record or file are damaged.
 
     Raises:
@@ -156,7 +156,7 @@ def read_features(schema: pa.Schema) -> dict[str, Any] | None:
     return features if isinstance(features, dict) else {}
 
 
-def check_readable(files: Iterable[Path]) -> None:
+def check_readable(files: Iterable[DataFile]) -> None:
     """Refuse files of a newer schema, whose columns may have another meaning.
 
     Files without a record pass: other tools have written them from rows of a repository.
@@ -173,10 +173,12 @@ def check_readable(files: Iterable[Path]) -> None:
             )
 
 
-def _read_metadata(path: Path) -> bytes | None:
+def _read_metadata(path: DataFile) -> bytes | None:
     """The record as stored in the file; None if there is none."""
     try:
         metadata: dict[bytes, bytes] = read_schema(path).metadata or {}
+    except HubError:  # says nothing about the file
+        raise
     except (OSError, pa.ArrowException):
         return None
     return metadata.get(_METADATA_KEY.encode())

@@ -16,18 +16,14 @@ from _platelet_em.errors import (
     PlateletEMError,
     quote,
 )
-from _platelet_em.facts import Archive, DatasetSpec
+from _platelet_em.facts import MIRRORS, Archive, DatasetSpec
 from _platelet_em.files import exclusive_lock, user_path
 from _platelet_em.publisher.archive import Source, file_md5, find_source, open_source
-from _platelet_em.publisher.connection import show_url
+from _platelet_em.publisher.connection import is_on_this_machine, show_url
 from _platelet_em.publisher.transfer import PartialFile, download
 from _platelet_em.publisher.volume import ArchiveVolume
 
-__all__ = ["MIRRORS", "archive_urls", "download_folder", "fetch", "obtain"]
-
-MIRRORS = "PLATELET_EM_MIRRORS"
-"""Environment variable: URLs of folders with copies of the archives, separated by commas. They are
-tried before the publisher's URL."""
+__all__ = ["archive_urls", "download_folder", "fetch", "obtain"]
 
 _REMEDY = "free some space there, or name another cache: cache_dir, --cache-dir, or HF_HOME"
 
@@ -170,16 +166,28 @@ def _download(archive: Archive, target: Path, spec: DatasetSpec) -> None:
     Raises:
         PlateletEMError: of the class that the last URL, the publisher's, has failed with.
     """
-    failures = []
-    for url in archive_urls(archive):
+    failures: list[DownloadError | ChecksumError] = []
+    urls = archive_urls(archive)
+    if datasets.config.HF_HUB_OFFLINE:  # also set by HF_DATASETS_OFFLINE
+        urls = [url for url in urls if is_on_this_machine(url)]
+    for url in urls:
         try:
             return _download_from(url, archive, target, spec)
         except (DownloadError, ChecksumError) as error:  # noqa: PERF203  # a few URLs
             failures.append(error)
+    if not failures:
+        failures.append(
+            DownloadError(
+                f"{archive.file_name} is not in {target.parent}, and is not downloaded, since "
+                "HF_HUB_OFFLINE or HF_DATASETS_OFFLINE is set"
+            )
+        )
+    # `from None`: the message has all reasons.
     raise type(failures[-1])(
         f"{'; '.join(map(str, failures))}; download {archive.url} by other means, and give the "
-        "zip, or the folder that it unpacks to, as data_dir (on the command line: --data-dir)"
-    ) from failures[-1]
+        "zip, or the folder that it unpacks to, as data_dir (on the command line: --data-dir), or "
+        "try a synthetic one: platelet-em sample FOLDER"
+    ) from None
 
 
 def _download_from(url: str, archive: Archive, target: Path, spec: DatasetSpec) -> None:

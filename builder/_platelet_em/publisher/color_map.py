@@ -14,11 +14,9 @@ from numpy.typing import NDArray
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.pieces import count_pieces
 from _platelet_em.arrays.runs import Runs, encode, intersect
+from _platelet_em.facts import COLOR_MAP_ENTRIES
 
-__all__ = ["ENTRIES", "LostIds", "color_map", "find_lost_ids", "is_mapped", "mapped_colors"]
-
-ENTRIES = 256
-"""Entries of the color map."""
+__all__ = ["LostIds", "color_map", "find_lost_ids", "is_mapped", "mapped_colors"]
 
 _FULL = 200
 """Colors of a file with more ids than entries: almost all of the 252 that differ."""
@@ -40,7 +38,7 @@ def color_map() -> NDArray[np.uint8]:
     >>> color_map()[[42, 85, 128, 170, 213, 255]].tolist()  # palette B of the classes
     [[0, 40, 255], [0, 212, 255], [124, 255, 121], [255, 229, 0], [255, 70, 0], [127, 0, 0]]
     """
-    at = np.linspace(0, 1, ENTRIES)
+    at = np.linspace(0, 1, COLOR_MAP_ENTRIES)
     channels = [np.interp(at, *channel) * 255 for channel in _JET]
     return np.stack(channels, axis=1).astype(np.uint8)
 
@@ -55,7 +53,8 @@ def mapped_colors(ids: NDArray[np.integer]) -> NDArray[np.uint8]:
         uint8 (n, 3).
     """
     last = int(ids.max(initial=1))
-    entries = np.minimum(ids.astype(np.int64) * ENTRIES // last, ENTRIES - 1)
+    entries = ids.astype(np.int64) * COLOR_MAP_ENTRIES // last
+    entries = np.minimum(entries, COLOR_MAP_ENTRIES - 1)
     colors = color_map()[entries]
     colors[entries == 0] = 0
     return colors
@@ -98,7 +97,8 @@ class LostIds:
                 "voxels) are background"
             )
         return (
-            f"ids were lost when the file was made, by a color map of {ENTRIES} entries: "
+            f"ids were lost when the file was made, by a color map of {COLOR_MAP_ENTRIES} "
+            "entries: "
             f"{', and '.join(found)}; the JSON labels have all ids"
         )
 
@@ -134,7 +134,7 @@ def find_lost_ids(
     if is_full and semantic is not None:
         missing = _find_missing(labels, semantic, first_class)
     lost = int(count_pieces(missing, shape, 1)[0]) if missing is not None else 0
-    if lost > _PIECES_PER_ID * -(-int(pieces.sum()) // ENTRIES):
+    if lost > _PIECES_PER_ID * -(-int(pieces.sum()) // COLOR_MAP_ENTRIES):
         missing, lost = None, 0
     if not (shared.any() or lost):
         return None

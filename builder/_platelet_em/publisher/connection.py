@@ -1,8 +1,10 @@
 """One GET request: what it may lead to, how long it may take, and the reason why it failed."""
 
+import errno
 import io
 import os
 import re
+import socket
 import ssl
 from functools import partial
 from http.client import HTTPException, HTTPResponse
@@ -23,6 +25,8 @@ __all__ = [
     "STALL_S",
     "Session",
     "TemporaryError",
+    "UnreachableError",
+    "is_on_this_machine",
     "one_line",
     "open_url",
     "show_url",
@@ -41,6 +45,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 """Environment variables that name trusted certificates; the first one that is set counts."""
 
+_UNREACHABLE = (errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
 _PROXY_UNUSABLE = (requests.exceptions.InvalidProxyURL, requests.exceptions.InvalidSchema)
 _USER = re.compile(r"//[^/\s]*@")
 _QUERY = re.compile(r"([?&])(?!dl=[01]\b)([^=&\s]*=)?[^&\s'\")]+")
@@ -56,6 +61,10 @@ class TemporaryError(Exception):
     def __init__(self, reason: str, response: requests.Response | None = None) -> None:
         super().__init__(reason)
         self.response = response
+
+
+class UnreachableError(TemporaryError):
+    """No connection to the server: in most cases this machine has no network."""
 
 
 class _Clock:
@@ -212,7 +221,7 @@ def _check_scheme(address: str, url: str, is_secure: bool) -> bool:
     """
     try:
         parts = urlsplit(address)
-        is_loopback = parts.scheme == "http" and parts.hostname in _LOOPBACK
+        is_loopback = parts.scheme == "http" and is_on_this_machine(address)
     except ValueError as error:
         raise _explain(error, url, address) from None
     if parts.scheme == "https":
@@ -253,10 +262,11 @@ def _check_certificates(url: str) -> None:
 def _explain(error: Exception, url: str, address: str) -> DownloadError | TemporaryError:
     """The error of this package for one of `requests`."""
     proxy = _describe_proxy(address)
+    temporary = UnreachableError if _is_unreachable(error) else TemporaryError
     if proxy and isinstance(error, requests.exceptions.ProxyError | requests.ConnectTimeout):
-        return TemporaryError(f"{proxy} gives no connection: {_cause(error)}")
+        return temporary(f"{proxy} gives no connection: {_cause(error)}")
     if isinstance(error, requests.Timeout):
-        return TemporaryError("no response in time")
+        return temporary("no response in time")
     if proxy and isinstance(error, _PROXY_UNUSABLE):
         reason = f"{proxy} cannot be used: {_cause(error)}"
     elif isinstance(error, ValueError):
@@ -270,8 +280,18 @@ def _explain(error: Exception, url: str, address: str) -> DownloadError | Tempor
             "SSL_CERT_FILE"
         )
     else:
-        return TemporaryError(_cause(error))
+        return temporary(_cause(error))
     return DownloadError(f"{show_url(url)} could not be downloaded: {reason}")
+
+
+def _is_unreachable(error: Exception) -> bool:
+    """Whether there was no connection at all: no address for a name, or nobody behind it."""
+    inner = _innermost(error)
+    return (
+        isinstance(error, requests.ConnectTimeout)
+        or isinstance(inner, socket.gaierror)
+        or (isinstance(inner, OSError) and inner.errno in _UNREACHABLE)
+    )
 
 
 def _describe_proxy(address: str) -> str | None:
@@ -287,6 +307,14 @@ def _describe_proxy(address: str) -> str | None:
     origin = f"the environment variable {names[0]}" if names else "this system's settings"
     shown = show_url(proxy if "//" in proxy else f"//{proxy}").removeprefix("//")
     return f"the proxy {shown} of {origin}"
+
+
+def is_on_this_machine(url: str) -> bool:
+    """Whether a URL names this machine as its server."""
+    try:
+        return urlsplit(url).hostname in _LOOPBACK
+    except ValueError:
+        return False
 
 
 def show_url(url: str) -> str:

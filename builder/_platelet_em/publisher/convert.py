@@ -9,23 +9,20 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from datasets.utils import tqdm
 from numpy.typing import NDArray
 
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.runs import clip, paint
 from _platelet_em.errors import ConversionError, MissingMemberError
-from _platelet_em.facts import PUBLISHED, DatasetSpec
+from _platelet_em.facts import LABEL_FORMS, PUBLISHED, DatasetSpec
 from _platelet_em.files import new_file, refuse_existing, user_path
+from _platelet_em.progress import progress_bar
 from _platelet_em.publisher import label_json
 from _platelet_em.publisher.label_files import read_labels
 from _platelet_em.publisher.palettes import class_palettes, distinct_colors
 from _platelet_em.publisher.tiff import write_pages
 
-__all__ = ["FORMS", "convert", "write_json", "write_tif"]
-
-FORMS = ("json", "index", "rgba")
-"""JSON labels, a uint16 TIF of ids, an RGBA TIF of colors."""
+__all__ = ["convert", "write_json", "write_tif"]
 
 _MAX_INDEX = 2**16 - 1
 
@@ -75,9 +72,9 @@ def convert(
     if semantic is None:
         semantic = _is_semantic(source.name)
     palettes = class_palettes(spec)
-    if form not in FORMS or palette not in palettes:
+    if form not in LABEL_FORMS or palette not in palettes:
         raise ConversionError(
-            f"{source} to {target}: expected a form of {', '.join(FORMS)}, and a palette of "
+            f"{source} to {target}: expected a form of {', '.join(LABEL_FORMS)}, and a palette of "
             f"{', '.join(palettes)}; got form {form!r}, palette {palette!r}"
         )
     if os.path.realpath(source) == os.path.realpath(target):
@@ -166,7 +163,7 @@ def _draw_pages(labels: LazyLabels, values: NDArray[Any]) -> Iterator[NDArray[An
     """Each slice as an array (y, x) with `values[i]` where instance i is."""
     depth, height, width = labels.shape
     size = height * width
-    for z in tqdm(range(depth), desc="Writing pages", unit="page"):
+    for z in progress_bar(range(depth), stage="Writing pages", unit="page"):
         runs = clip(labels.runs, z * size, (z + 1) * size)
         yield paint(runs, values, size, values.dtype).reshape(height, width)
 

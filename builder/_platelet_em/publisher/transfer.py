@@ -2,8 +2,9 @@
 
 A download that was interrupted continues where it stopped, also in another process: the partial
 file stays, with a note of where its bytes come from. Requests are repeated a bounded number of
-times, and a bounded number of bytes is accepted. What may go wrong with one request is the matter
-of connection.py. The content of a complete file is not checked here.
+times, and not at all while there is no connection; a bounded number of bytes is accepted. What may
+go wrong with one request is the matter of connection.py. The content of a complete file is not
+checked here.
 """
 
 import hashlib
@@ -21,15 +22,16 @@ from typing import IO, Any, NoReturn
 
 import requests
 import urllib3
-from datasets.utils import tqdm
 from urllib3.util import Retry
 
 from _platelet_em.errors import DownloadError, OutputError, quote
 from _platelet_em.files import PARTIAL_SUFFIX
+from _platelet_em.progress import progress_bar
 from _platelet_em.publisher import connection
 from _platelet_em.publisher.connection import (
     Session,
     TemporaryError,
+    UnreachableError,
     one_line,
     open_url,
     show_url,
@@ -157,6 +159,7 @@ class _Download:
             hashlib.sha256(url.encode(errors="surrogatepass")).hexdigest() if is_secret else url
         )
         self._origin = origin if origin and origin.url == self._noted_url else None
+        self._has_answered = False
 
     @property
     def _size(self) -> int:
@@ -167,7 +170,7 @@ class _Download:
         """Send requests until the file is complete, or a limit is reached."""
         retry = all_retries = Retry(total=RETRIES, backoff_factor=1, backoff_jitter=0.25)
         largest = self._size
-        with tqdm(initial=largest, unit="B", unit_scale=True, desc=f"Downloading {label}") as bar:
+        with progress_bar(stage=f"Downloading {label}", unit="B", done=largest) as bar:
             for _ in range(MAX_REQUESTS):
                 try:
                     self._request(bar)
@@ -175,6 +178,10 @@ class _Download:
                     failure = error
                 else:
                     return
+                if isinstance(failure, UnreachableError) and not self._has_answered:
+                    raise DownloadError(
+                        f"{self._shown} could not be downloaded: {failure}: check the connection"
+                    ) from None
                 if self._size - largest >= connection.MIN_PROGRESS:
                     retry, largest = all_retries, self._size
                 try:
@@ -187,7 +194,7 @@ class _Download:
                 sleep(wait)
         raise DownloadError(
             f"{self._shown} could not be downloaded, in spite of retries: {failure}"
-        ) from failure
+        ) from None
 
     def _request(self, bar: Any) -> None:
         """Request the missing bytes once, and append them to the file."""
@@ -201,6 +208,7 @@ class _Download:
             if self._origin.validator:
                 headers["If-Range"] = self._origin.validator
         with open_url(self._session, self._url, headers) as response:
+            self._has_answered = True
             if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and size:
                 if _content_range(response) == (None, None, size):
                     return

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from datasets.utils import tqdm
 from numpy.typing import NDArray
 
 from _platelet_em.arrays.join import join_slices
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.errors import ArgumentError
-from _platelet_em.facts import PUBLISHED, SAMPLE_COMMENT, SEMANTIC, VolumeSpec
+from _platelet_em.facts import COLOR_MAP_ENTRIES, PUBLISHED, SAMPLE_COMMENT, SEMANTIC, VolumeSpec
 from _platelet_em.files import new_file, refuse_existing, user_path
 from _platelet_em.limits import MAX_PAGE, MAX_PAGES, MAX_VOXELS
-from _platelet_em.publisher.color_map import ENTRIES, mapped_colors
+from _platelet_em.progress import progress_bar
+from _platelet_em.publisher.color_map import mapped_colors
 from _platelet_em.publisher.convert import write_json, write_tif
 from _platelet_em.publisher.palettes import class_palettes
 from _platelet_em.publisher.tiff import write_pages
@@ -72,9 +72,9 @@ def write_sample(
             "a sample needs a depth and a size of at least 1, and a seed of at least 0; got "
             f"{depth}, {size} and {seed}"
         )
-    if colors not in (None, ENTRIES):
+    if colors not in (None, COLOR_MAP_ENTRIES):
         raise ArgumentError(
-            f"colors: expected {ENTRIES}, or None for a color per id; got {colors}"
+            f"colors: expected {COLOR_MAP_ENTRIES}, or None for a color per id; got {colors}"
         )
     if size**2 > MAX_PAGE or depth > MAX_PAGES or depth * size**2 > MAX_VOXELS:
         raise ArgumentError(
@@ -146,7 +146,7 @@ def _draw_pages(
     scene: Scene, slices: dict[str, list[LazyLabels]], name: str
 ) -> Iterator[NDArray[np.uint16]]:
     """Draw the scene slice by slice: yields the images, and collects the labels."""
-    for z in tqdm(range(scene.shape[0]), desc=f"Drawing volume {name}", unit="slice"):
+    for z in progress_bar(range(scene.shape[0]), stage=f"Drawing volume {name}", unit="slice"):
         drawn = scene.slice(z)
         arrays: dict[str, NDArray[np.integer]] = {
             SEMANTIC: drawn.semantic,

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 import numpy as np
-from datasets.utils import tqdm
 from numpy.typing import NDArray
 
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.runs import Runs, clip, paint
+from _platelet_em.progress import progress_bar
 from _platelet_em.verify.placement import plane_symmetries
 from _platelet_em.verify.report import Section
 
@@ -58,7 +58,9 @@ def check_continuity(section: Section, labels: LazyLabels, file: str, noun: str)
     kept = np.full(depth - 1, np.nan)
     pages: dict[int, _Page] = {}
     covered = np.zeros(depth)
-    for z in tqdm(range(depth), desc=f"Comparing slices: {noun}", unit="slice", leave=False):
+    for z in progress_bar(
+        range(depth), stage=f"Comparing slices: {noun}", unit="slice", leave=False
+    ):
         for other in _neighbors(z, depth):
             if other not in pages:
                 pages[other] = _number_page(labels, other)

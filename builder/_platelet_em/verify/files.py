@@ -36,6 +36,12 @@ def check_files(section: Section, folder: Path, spec: DatasetSpec) -> Repository
                 **problem.place,
             )
     _remark_links(section, folder, spec)
+    if repository.record and not repository.has_current_pictures:
+        section.remark(
+            "picture",
+            str(folder),
+            "its pictures were drawn by another version of platelet-em, and are not compared",
+        )
     if repository.record:
         for key in _RECORDED:
             section.figure(key.replace("_", " "), repository.record.get(key, "not recorded"))

@@ -6,20 +6,21 @@ slices. Only the runs of the labels stay in memory; files are read one row group
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets.utils import tqdm
 
 from _platelet_em.arrays.join import join_slices
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.page import decode_page
 from _platelet_em.facts import SEMANTIC, DatasetSpec, InstanceSpec, VolumeSpec
 from _platelet_em.hub.integrity import Repository
-from _platelet_em.hub.parquet import open_parquet, read_group
+from _platelet_em.hub.parquet import open_parquet, read_group, read_metadata
 from _platelet_em.hub.read import ParquetRows
+from _platelet_em.progress import progress_bar
 from _platelet_em.publisher.organelles import measure_instances
 from _platelet_em.rows import preview, slices, volumes
 from _platelet_em.rows.config import Config
@@ -263,33 +264,38 @@ def _read_rows(
         has_z: Whether rows are slices, whose z is known as long as no row is missing.
     """
     z = 0
+    with progress_bar(stage=description, unit="row", total=_count_rows(files), leave=False) as bar:
+        for path in files:
+            row = 0
+            try:
+                with open_parquet(path) as file:
+                    for group in range(file.num_row_groups):
+                        columns = _read_group(file, group)
+                        for values in zip(*columns.values(), strict=True):
+                            place = {"z": z} if has_z else {}
+                            reporter = RowReporter(section, str(path), row, place)
+                            yield reporter, dict(zip(columns, values, strict=True))
+                            bar.update()
+                            row, z = row + 1, z + 1
+            except (OSError, ValueError, pa.ArrowException) as error:
+                section.error(
+                    "rows",
+                    str(path),
+                    expected="readable rows",
+                    found=f"{error!s:.200}",
+                    remedy=REBUILD,
+                    row=row,
+                )
+                has_z = False
+
+
+def _count_rows(files: list[Path]) -> int:
+    """The rows of the files that can be read."""
+    count = 0
     for path in files:
-        row = 0
-        try:
-            with (
-                open_parquet(path) as file,
-                tqdm(
-                    total=file.metadata.num_rows, desc=description, unit="row", leave=False
-                ) as bar,
-            ):
-                for group in range(file.num_row_groups):
-                    columns = _read_group(file, group)
-                    for values in zip(*columns.values(), strict=True):
-                        place = {"z": z} if has_z else {}
-                        reporter = RowReporter(section, str(path), row, place)
-                        yield reporter, dict(zip(columns, values, strict=True))
-                        bar.update()
-                        row, z = row + 1, z + 1
-        except (OSError, ValueError, pa.ArrowException) as error:
-            section.error(
-                "rows",
-                str(path),
-                expected="readable rows",
-                found=f"{error!s:.200}",
-                remedy=REBUILD,
-                row=row,
-            )
-            has_z = False
+        with suppress(OSError, pa.ArrowException):
+            count += read_metadata(path).num_rows
+    return count
 
 
 def _read_group(file: pq.ParquetFile, group: int) -> dict[str, pa.ChunkedArray]:

@@ -5,13 +5,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import numpy as np
-from datasets.utils import tqdm
 from numpy.typing import NDArray
 
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.runs import Runs
 from _platelet_em.errors import PlateletEMError
 from _platelet_em.facts import SEMANTIC, DatasetSpec, VolumeSpec
+from _platelet_em.progress import progress_bar
 from _platelet_em.publisher.archive import Source, file_md5
 from _platelet_em.publisher.color_map import LostIds
 from _platelet_em.publisher.label_file import LabelFile
@@ -75,8 +75,8 @@ def name_class(index: int, spec: DatasetSpec) -> str:
 def slices_of(view: VerifiedVolume, subject: str) -> Iterable[int]:
     """Each z of a volume, with a progress bar that names the subject of the check."""
     depth = 0 if view.shape is None else view.shape[0]
-    bar: Iterable[int] = tqdm(
-        range(depth), desc=f"Volume {view.volume.name}: {subject}", unit="slice", leave=False
+    bar: Iterable[int] = progress_bar(
+        range(depth), stage=f"Volume {view.volume.name}: {subject}", unit="slice", leave=False
     )
     return bar
 

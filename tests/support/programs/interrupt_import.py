@@ -1,4 +1,4 @@
-"""Runs the command `platelet-em`, which fails while it imports its modules.
+"""Runs `platelet-em info`, which fails while it imports its modules.
 
 Arguments: the exception, by default that of Ctrl-C, and arguments of the command.
 """
@@ -10,9 +10,11 @@ from _platelet_em.__main__ import run
 
 class Interrupter:
     def find_spec(self, name, *_):
-        if name == "_platelet_em.commands.cli":
-            raise eval(sys.argv[1]) if sys.argv[1:] else KeyboardInterrupt
+        if name == "_platelet_em.commands.actions":
+            raise error
 
 
+error = eval(sys.argv[1]) if sys.argv[1:] else KeyboardInterrupt()
+sys.argv[1:] = ["info", *sys.argv[2:]]
 sys.meta_path.insert(0, Interrupter())
 sys.exit(run())

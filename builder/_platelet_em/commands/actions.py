@@ -1,0 +1,160 @@
+"""What each command of `platelet-em` does, and what it prints."""
+
+import argparse
+import contextlib
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import datasets
+from datasets.utils import tqdm
+from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars
+
+from _platelet_em.commands.arguments import sample_options
+from _platelet_em.commands.info import describe, inspect
+from _platelet_em.commands.show import show
+from _platelet_em.facts import PUBLISHED
+from _platelet_em.hub.build import build
+from _platelet_em.hub.layout import data_files
+from _platelet_em.hub.push import push
+from _platelet_em.hub.record import origin_warning, read_record
+from _platelet_em.hub.remote import HubPath, download_repository, open_location
+from _platelet_em.publisher.convert import convert
+from _platelet_em.rows.make import CONFIG_NAMES
+from _platelet_em.sample.write import write_sample
+from _platelet_em.verify.run import verify
+
+__all__ = ["ACTIONS", "limit_progress_bars"]
+
+Write = Callable[[object], None]
+"""Prints a line."""
+
+
+def limit_progress_bars(*, quiet: bool) -> None:
+    """Switch off the bars of this process, also those of `datasets` and of the Hub's client.
+
+    Args:
+        quiet: Whether to do so in a terminal, too.
+    """
+    # Its thread redraws bars that stand still. Where no thread can be started, tqdm would warn.
+    tqdm.monitor_interval = 0
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+        if not are_progress_bars_disabled():
+            disable_progress_bars()
+
+
+@contextlib.contextmanager
+def _archives(options: argparse.Namespace) -> Iterator[Path | None]:
+    """The archives to build from: those that the user names, or a sample in a temporary folder."""
+    if not options.sample:
+        yield options.data_dir
+        return
+    with tempfile.TemporaryDirectory(prefix="platelet-em-") as folder:
+        write_sample(folder, **sample_options(options))
+        yield Path(folder)
+
+
+def _build(options: argparse.Namespace, write: Write) -> None:
+    with _archives(options) as data_dir:
+        out = build(
+            options.out,
+            data_dir=data_dir,
+            label_source=options.label_source,
+            cache_dir=options.cache_dir,
+            force=options.force,
+        )
+    record = next(filter(None, map(read_record, data_files(out, CONFIG_NAMES[0]))))
+    if warning := origin_warning(record, PUBLISHED):
+        write(warning)
+    write(f"{out} is complete. Load it: datasets.load_dataset({str(out)!r}, 'slices')")
+
+
+def _push(options: argparse.Namespace, write: Write) -> None:
+    with _archives(options) as data_dir:
+        done = push(
+            options.repo_id,
+            options.folder,
+            private=options.private,
+            revision=options.revision,
+            message=options.message,
+            tag=options.tag,
+            create_pr=options.create_pr,
+            overwrite_card=options.overwrite_card,
+            dry_run=options.dry_run,
+            data_dir=data_dir,
+            label_source=options.label_source,
+            cache_dir=options.cache_dir,
+        )
+    for line in done.describe():
+        write(line)
+
+
+def _sample(options: argparse.Namespace, write: Write) -> None:
+    for path in write_sample(options.folder, force=options.force, **sample_options(options)):
+        write(path)
+
+
+def _info(options: argparse.Namespace, write: Write) -> None:
+    found = inspect(None if options.path is None else open_location(options.path))
+    for line in json.dumps(found, indent=1).splitlines() if options.json else describe(found):
+        write(line)
+
+
+def _show(options: argparse.Namespace, write: Write) -> None:
+    for path in show(
+        open_location(options.source),
+        options.out,
+        volume=options.volume,
+        slices=options.z,
+        label_source=options.label_source,
+        palette=options.palette,
+    ):
+        write(path)
+
+
+def _convert(options: argparse.Namespace, write: Write) -> None:
+    convert(
+        options.source,
+        options.target,
+        form=options.form,
+        semantic=None if options.kind is None else options.kind == "semantic",
+        palette=options.palette,
+        force=options.force,
+    )
+    write(options.target)
+
+
+def _verify(options: argparse.Namespace, write: Write) -> int:
+    report = verify([_fetch(path, quiet=options.quiet) for path in options.paths])
+    lines = (
+        report.to_json().splitlines() if options.json else report.lines(verbose=options.verbose)
+    )
+    for line in lines:
+        write(line)
+    return 1 if report.errors else 0
+
+
+def _fetch(text: str, *, quiet: bool) -> Path:
+    """The path that the user names, or that of a copy of a dataset on the Hub."""
+    found = open_location(text)
+    if isinstance(found, HubPath):
+        sizes = found.commit.sizes.values()
+        if not quiet and sys.stderr is not None:
+            message = f"{found}: downloading {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB"
+            print(message, file=sys.stderr)  # noqa: T201  # a remark, and no part of the report
+        return download_repository(found)
+    return found
+
+
+ACTIONS: dict[str, Callable[[argparse.Namespace, Write], int | None]] = {
+    "build": _build,
+    "push": _push,
+    "sample": _sample,
+    "info": _info,
+    "show": _show,
+    "convert": _convert,
+    "verify": _verify,
+}
