@@ -8,7 +8,7 @@ OLDEST := $(VENV)/datasets-3.6/bin/python -m pip --quiet --disable-pip-version-c
 # Other Pythons for make test-long, as far as they are installed.
 PYTHONS ?= python3.10 python3.12 python3.13
 
-.PHONY: demo test test-long test-pythons bench fuzz lint types install install-oldest clean
+.PHONY: demo test test-long test-pythons bench fuzz lint types docs dist install install-oldest clean
 
 ## demo: build the synthetic sample, load it with plain datasets, show it
 demo: $(VENV)/runtime.stamp install
@@ -17,11 +17,11 @@ demo: $(VENV)/runtime.stamp install
 	$(BIN)/python -I examples/demo.py demo/repo
 
 ## test: everything that CI runs
-test: $(VENV)/test.stamp install install-oldest lint types
+test: $(VENV)/test.stamp install install-oldest lint types docs
 	$(BIN)/pytest -n auto -m "not long"
 
 ## test-long: all tests, with more repetitions and larger inputs; about an hour
-test-long: $(VENV)/test.stamp install install-oldest fuzz test-pythons
+test-long: $(VENV)/test.stamp install install-oldest fuzz test-pythons dist
 	$(BIN)/pytest -n auto
 
 # Tests that need no PyTorch, on other Pythons.
@@ -46,6 +46,15 @@ bench: $(VENV)/bench.stamp install
 ## fuzz: millions of damaged inputs; minutes to an hour
 fuzz: $(VENV)/test.stamp install
 	PYTHONPATH=tests $(BIN)/python -m support.fuzz
+
+## docs: the site in docs/_build; a broken link or a missing name is an error
+docs: $(VENV)/docs.stamp
+	$(BIN)/sphinx-build -q -W -n --keep-going docs docs/_build
+
+## dist: sdist and wheel in dist/, checked
+dist: $(VENV)/dist.stamp
+	rm -rf dist
+	$(BIN)/python .ci/dist.py
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
@@ -76,10 +85,20 @@ $(VENV)/datasets-3.6.stamp: pyproject.toml
 	$(OLDEST) install . datasets==3.6.0
 	touch $@
 
+$(VENV)/docs.stamp: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install '.[docs]'
+	touch $@
+
+$(VENV)/dist.stamp: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install '.[dist]'
+	touch $@
+
 $(VENV)/bench.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install '.[bench]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo dist build docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

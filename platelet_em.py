@@ -3,6 +3,12 @@
 >>> import platelet_em
 >>> platelet_em.FORMAT
 'platelet_em'
+>>> platelet_em.CLASS_NAMES[3]
+'alpha granule'
+>>> isinstance(platelet_em.__version__, str)
+True
+>>> {volume.name: (volume.split, volume.shape) for volume in platelet_em.VOLUMES}
+{'50': ('train', (50, 800, 800)), '24': ('validation', (24, 800, 800))}
 
 Importing this registers the format `"platelet_em"`, so that `ds.with_format("platelet_em")` works
 on whatever `datasets.load_dataset` gave, and does nothing else.
@@ -10,6 +16,7 @@ on whatever `datasets.load_dataset` gave, and does nothing else.
 
 # datasets 3 runs this file as a script of another name, and looks for the builder in this module.
 import platelet_em  # noqa: F401
+from _platelet_em import __version__
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.stack import LazyStack
 from _platelet_em.errors import (
@@ -72,6 +79,7 @@ __all__ = [
     "SchemaVersionError",
     "ToTensors",
     "TooLargeError",
+    "__version__",
     "collate",
     "convert",
     "intensity_statistics",
@@ -83,6 +91,10 @@ __all__ = [
 ]
 
 CLASS_NAMES = PUBLISHED.class_names
+"""Names of the seven semantic classes by index, a tuple of str."""
+
 VOLUMES = PUBLISHED.volumes
+"""The published volumes, a tuple. Each has a `name` (`"50"`), a `split` (`"train"`), a `shape`
+(z, y, x) in voxels, and `class_shares`, the percentage of each class in its slice z = 0."""
 
 register_format()

@@ -120,6 +120,17 @@ def repository(archives, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def sample(tmp_path_factory):
+    """A folder with the small sample of the documentation, as `archives` and as `repo`."""
+
+    def write(out):
+        platelet_em.write_sample(out / "archives", depth=6, size=256)
+        build(out / "repo", data_dir=out / "archives")
+
+    return _make_once(tmp_path_factory, "sample", write)
+
+
+@pytest.fixture(scope="session")
 def tidy_archives(tmp_path_factory):
     """A folder with archives without any fault, see verified.py."""
     folder = tmp_path_factory.mktemp("clean") / "archives"

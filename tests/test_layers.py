@@ -151,6 +151,16 @@ def test_only_one_module_uses_private_names_of_datasets(path):
     assert not used
 
 
+def test_the_drawing_shows_the_folders_in_this_order():
+    drawing = (Path(__file__).parents[1] / "docs" / "architecture.svg").read_text("utf-8")
+    found = re.findall(r'<text class="folder" x="(\d+)" y="(\d+)">(\w+)</text>', drawing)
+    drawn = {}
+    for _, y, name in sorted(found, key=lambda each: int(each[0])):
+        drawn.setdefault(int(y), []).append(name)
+    from_below = [tuple(drawn[y]) for y in sorted(drawn, reverse=True)]
+    assert tuple(from_below) == LEVELS[1:]
+
+
 def test_the_face_defines_nothing():
     tree = ast.parse(Path(platelet_em.__file__).read_text("utf-8"))
     definitions = (ast.FunctionDef, ast.ClassDef)

@@ -45,6 +45,7 @@ PUBLIC = [
     "SchemaVersionError",
     "ToTensors",
     "TooLargeError",
+    "__version__",
     "collate",
     "convert",
     "intensity_statistics",
@@ -61,11 +62,46 @@ def test_public_names():
     assert all(hasattr(platelet_em, name) for name in PUBLIC)
 
 
-def test_public_names_are_documented():
-    for name in PUBLIC:
-        value = getattr(platelet_em, name)
-        if callable(value):
-            assert value.__doc__, name
+EXAMPLES = doctest.DocTestParser()
+VALUES = {"CLASS_NAMES", "FORMAT", "VOLUMES", "__version__"}
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC if name not in VALUES])
+def test_public_names_are_documented_with_an_example(name):
+    value = getattr(platelet_em, name)
+    examples = EXAMPLES.get_examples(value.__doc__)
+    assert name in "".join(f"{example.source}{example.exc_msg}" for example in examples)
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC if name not in VALUES])
+def test_examples_need_public_names_only(name):
+    globs = {public: getattr(platelet_em, public) for public in PUBLIC}
+    example = EXAMPLES.get_doctest(getattr(platelet_em, name).__doc__, globs, name, None, None)
+    assert doctest.DocTestRunner().run(example).failed == 0
+
+
+def test_public_values_are_documented_with_an_example():
+    examples = "".join(e.source for e in EXAMPLES.get_examples(platelet_em.__doc__))
+    assert all(f"platelet_em.{name}" in examples for name in VALUES)
+
+
+MEMBERS = [
+    f"{name}.{member}"
+    for name in PUBLIC
+    if inspect.isclass(getattr(platelet_em, name))
+    for member, value in vars(getattr(platelet_em, name)).items()
+    if not member.startswith("_") and (inspect.isroutine(value) or isinstance(value, property))
+]
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_public_members_are_documented(name):
+    owner, member = name.split(".")
+    assert inspect.getdoc(inspect.getattr_static(getattr(platelet_em, owner), member))
+
+
+def test_version_is_public():
+    assert platelet_em.__version__ == _platelet_em.__version__
 
 
 def test_public_classes_name_the_face_so_that_pickles_survive_moves():
@@ -96,12 +132,12 @@ def test_all_modules_are_searched_for_examples():
 
 
 class Finder(doctest.DocTestFinder):
-    """Finds the classes that name the face as their module where their methods are defined."""
+    """Finds the classes that name the face as their module where they are defined."""
 
     def _from_module(self, module, object):  # noqa: A002  # doctest's name
         if inspect.isclass(object):
-            methods = (getattr(value, "__func__", value) for value in vars(object).values())
-            if any(getattr(method, "__globals__", 0) is vars(module) for method in methods):
+            definition = rf"^class {object.__name__}\b"
+            if re.search(definition, Path(module.__file__).read_text(), re.MULTILINE):
                 return True
         return super()._from_module(module, object)
 

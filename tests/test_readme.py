@@ -1,128 +1,101 @@
-"""The commands and the Python code of the README run as they are, and state the truth."""
+"""The README is short, and its code prints what it says, with what the text has installed."""
 
 import json
-import os
 import re
-import shutil
-import subprocess
 import sys
-import sysconfig
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from skimage.measure import regionprops
-from support import plain, publisher
-from support.clients import WITHOUT_TORCH
+from PIL import Image
+from support import environments, markdown
 from support.programs import PROGRAMS
 
+from _platelet_em.commands.show import show
+
 ROOT = Path(__file__).parents[1]
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+TEXT = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = markdown.blocks(TEXT)
+TORCH = ["torch==2.13.0"]
 
 
-def blocks(name):
-    return BLOCK.findall((ROOT / name).read_text("utf-8"))
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """A folder after `make demo`: the commands of its recipe that write what the text uses."""
+    folder = tmp_path_factory.mktemp("clone")
+    recipe = (ROOT / "Makefile").read_text().split("\ndemo:")[1].split("\n\n")[0]
+    build = re.search(r"\$\(BIN\)/platelet-em (build .*)\n", recipe)[1]
+    assert build == "build demo/repo --sample --force"
+    packages = environments.link_packages(
+        tmp_path_factory.mktemp("packages"), environments.dependencies()
+    )
+    run(packages, folder, ROOT / "builder" / "_platelet_em" / "__main__.py", *build.split())
+    return folder
 
 
-def test_readme_starts_with_the_two_commands():
-    kind, first = blocks("README.md")[0]
-    assert kind == "sh"
+def run(packages, folder, program, *arguments):
+    return environments.run(
+        packages, program, *arguments, cwd=folder, HF_HOME=str(folder / "home")
+    )
+
+
+def test_it_is_short():
+    words = markdown.BLOCK.sub("", TEXT).split()
+    assert len(words) <= 900
+
+
+def test_it_starts_with_the_two_commands():
+    language, first = BLOCKS[0]
+    assert language == "sh"
     assert [line.split("#")[0].strip() for line in first.splitlines()] == [
         "make demo",
         "make test",
     ]
-    makefile = (ROOT / "Makefile").read_text()
-    assert all(f"\n{target}:" in makefile for target in ("demo", "test"))
 
 
-@pytest.mark.filterwarnings("ignore:.*not writable:UserWarning")
-def test_readme_runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", sysconfig.get_path("scripts") + os.pathsep + os.environ["PATH"])
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    if shutil.which("platelet-em") is None:
-        command = tmp_path / "bin" / "platelet-em"
-        command.parent.mkdir()
-        command.write_text(f'#!/bin/sh\nexec {sys.executable} -m _platelet_em "$@"\n')
-        command.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{command.parent}{os.pathsep}{os.environ['PATH']}")
-    names = {}
-    ran = []
-    for kind, code in blocks("README.md")[1:]:
-        if kind == "sh":
-            done = subprocess.run(
-                ["bash", "-euc", code], check=False, capture_output=True, text=True
-            )
-            assert done.returncode == 0, f"{code}\n{done.stderr}"
-        elif kind == "python":
-            exec(compile(code, "README.md", "exec"), names)
-        ran.append(kind)
-    assert ran.count("python") >= 4
-    assert ran.count("sh") >= 4
-    assert (tmp_path / "pictures" / "platelet-em-50-z002.png").is_file()
+def test_its_code_prints_what_it_says(demo, tmp_path):
+    code, expected = [], []
+    for language, block in BLOCKS:
+        if language == "python":
+            code.append(block)
+            expected.append(None)
+        elif language == "output":
+            expected[-1] = block
+    assert len(code) == 4
+    assert None not in expected
+    with_torch = next(i for i, block in enumerate(code) if "import torch" in block)
+    assert with_torch == 3
+    printed = print_blocks(demo, tmp_path / "without", code[:with_torch])
+    assert printed == expected[:with_torch]
+    assert print_blocks(demo, tmp_path / "with", code, TORCH) == expected
 
 
-def test_the_queries_of_three_libraries_agree_with_the_archive(
-    full_archives, full_size, tmp_path, monkeypatch
-):
-    (tmp_path / "repo").symlink_to(full_size)
-    monkeypatch.chdir(tmp_path)
-    readme = (ROOT / "README.md").read_text("utf-8")
-    section = readme.split("## Query with pandas, Polars or DuckDB\n")[1]
-    answers = {}
-    for _, code in BLOCK.findall(section.split("\n## ")[0]):
-        names = {}
-        exec(compile(code, "README.md", "exec"), names)
-        found = names["large"]
-        library = next(name for name in ("pandas", "polars", "duckdb") if name in code)
-        answers[library] = sorted(zip(found["id"].to_list(), found["area"].to_list(), strict=True))
-    expected = large_organelles(full_archives, z=10, class_id=3, area=500)
-    assert len(expected) > 5
-    assert answers == dict.fromkeys(["pandas", "polars", "duckdb"], expected)
+def print_blocks(demo, folder, code, extra=()):
+    """What blocks of code print, where only this project's dependencies and extras are there."""
+    folder.mkdir()
+    packages = environments.link_packages(folder, [*environments.dependencies(), *extra])
+    (folder / "blocks.json").write_text(json.dumps(code))
+    found = run(packages, demo, PROGRAMS / "run_blocks.py", folder / "blocks.json")
+    return json.loads(found)
 
 
-def large_organelles(archives, z, class_id, area):
-    """(id, area) of the organelles of a class in a slice of volume 50, from dense arrays."""
-    arrays = {}
-    with zipfile.ZipFile(archives / "images_and_labels_json.zip") as archive:
-        for kind in ("semantic", "organelle"):
-            path = f"platelet-em/{publisher.FILES[kind].format('50')}.json"
-            labels = json.loads(archive.read(path))
-            shape = labels.pop(".info")["shape"]
-            flat = np.zeros(np.prod(shape), np.int64)
-            for label, rle in labels.items():
-                for start, length in np.array(rle.split(), int).reshape(-1, 2):
-                    flat[start - 1 : start - 1 + length] = int(label)
-            arrays[kind] = flat.reshape(shape)
-    votes = np.zeros((arrays["organelle"].max() + 1, 7), int)
-    np.add.at(votes, (arrays["organelle"], arrays["semantic"]), 1)
-    winners = votes[:, 2:].argmax(axis=1) + 2
-    regions = regionprops(arrays["organelle"][z])
-    return [(r.label, r.area) for r in regions if winners[r.label] == class_id and r.area > area]
+def test_its_picture_is_what_show_draws(demo, tmp_path):
+    (drawn,) = show(demo / "demo" / "repo", tmp_path, volume="50", slices=[5])
+    with Image.open(drawn) as new, Image.open(ROOT / "docs" / "slice.png") as shown:
+        assert new.size == shown.size
+        difference = np.abs(np.asarray(new).astype(int) - np.asarray(shown))
+    assert (difference > 24).mean() < 0.01
 
 
-def test_card_names_every_column_and_class(repository):
+def test_commands_and_links_in_it_exist():
+    for target in re.findall(r"\]\(([^)]+)\)", TEXT):
+        assert target.startswith("https://doi.org/") or (ROOT / target).exists(), target
+    for command in re.findall(r"`platelet-em ([a-z]+)", TEXT):
+        assert command in {"build", "push", "verify", "show", "info", "convert", "sample"}
+
+
+def test_it_cites_the_paper_as_the_package_does():
     from _platelet_em.facts import PUBLISHED
-    from _platelet_em.rows.make import SLICES
-    from _platelet_em.rows.schema import json_features
 
-    features = json_features(SLICES.columns(PUBLISHED))
-    card = (repository / "README.md").read_text()
-    body = card.split("---\n", 2)[2]
-    for column in (*features, *features["organelles"], *PUBLISHED.class_names):
-        assert column in body
-
-
-def test_the_rle_code_of_the_card_runs_without_this_project(
-    repository, publication, plain_packages, tmp_path
-):
-    text = (repository / "README.md").read_text().split("### Decoding an RLE string")[1]
-    code = BLOCK.search(text)[2]
-    assert len(code.splitlines()) == 6
-    (tmp_path / "code.py").write_text(code)
-    truth = publication.volumes["50"].organelle
-    np.save(tmp_path / "truth.npy", truth)
-    paths = [repository, tmp_path / "code.py", tmp_path / "truth.npy"]
-    out = plain.run(plain_packages, PROGRAMS / "decode_by_card.py", *paths, **WITHOUT_TORCH)
-    assert out.split() == [str(len(truth))]
+    assert PUBLISHED.citation in TEXT
+    assert f"`{sys.version_info.major}." not in TEXT

@@ -4,6 +4,7 @@ import sys
 import warnings
 
 __version__ = "0.1.0"
+"""Version of this package, a str."""
 
 if "IPython" in sys.modules:
     # Where a notebook has no widgets, tqdm warns when `datasets` imports it. It stays quiet: bars

@@ -587,7 +587,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(server, tmp_path):
 def published(server, archives, small_spec):
     """A dataset whose archives are on the server of this test."""
     known = []
-    for archive in PUBLISHED.archives:
+    for archive in PUBLISHED.needed_archives:
         content = (archives / archive.file_name).read_bytes()
         url = server.serve(f"/{archive.name}", content)
         known.append(replace(archive, url=url, md5=archive.md5 and md5(content)))

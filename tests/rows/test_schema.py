@@ -143,6 +143,6 @@ def test_parquet_metadata_spells_lists_sequence_and_holds_our_record(config):
     spelled = json.loads(metadata["huggingface"])["info"]["features"]
     assert spelled == FEATURES[config]
     assert "List" not in types_in(spelled)
-    assert json.loads(metadata["platelet_em"]) == {"schema_version": 1, "made_by": "a test"}
+    assert json.loads(metadata["platelet_em"]) == {"schema_version": 2, "made_by": "a test"}
     if config != "preview":
         assert "Sequence" in types_in(spelled)

@@ -117,6 +117,14 @@ class LazyLabels(LazyArray):
             properties: Instance properties, or a function that returns them, called when they
                 are asked for.
             class_names: Names of the classes, see `LazyLabels`.
+
+        Raises:
+            LabelFormatError: for offsets that do not fit the text or the ids.
+
+        >>> import numpy as np
+        >>> text = np.frombuffer(b"1 25 2", np.uint8)
+        >>> LazyLabels.from_buffer((2, 3), [7, 9], text, np.array([0, 3, 6]))[:].tolist()
+        [[7, 7, 0], [0, 9, 9]]
         """
         new = cls.__new__(cls)
         new._set_fields(shape, ids, properties)
@@ -133,7 +141,18 @@ class LazyLabels(LazyArray):
         runs: Runs,
         properties: Mapping[str, ArrayLike] | None = None,
     ) -> "LazyLabels":
-        """From canonical runs, whose owners are indices into `ids`."""
+        """From canonical runs, whose owners are indices into `ids`.
+
+        Args:
+            shape: Extent along each axis.
+            ids: Label of each instance.
+            runs: Runs such as those of `LazyLabels.runs`; they are not checked.
+            properties: Instance properties by name, one value per instance.
+
+        >>> x = LazyLabels((2, 3), [7, 9], ["1 2", "5 2"])
+        >>> LazyLabels.from_runs((3, 2), x.ids, x.runs)[:].tolist()
+        [[7, 7], [0, 0], [9, 9]]
+        """
         new = cls.__new__(cls)
         new._set_fields(shape, ids, properties)
         new._parsed = runs
@@ -142,6 +161,9 @@ class LazyLabels(LazyArray):
     @classmethod
     def from_array(cls, a: ArrayLike) -> "LazyLabels":
         """From a dense array of labels, 0 being background.
+
+        Args:
+            a: Integers, of any shape; usually (y, x) or (z, y, x).
 
         Raises:
             LabelFormatError: for labels that are not integers from 0 to 2**31 - 1.
@@ -158,11 +180,18 @@ class LazyLabels(LazyArray):
 
         Raises:
             LabelFormatError: for a missing `.info`, or a key that is not a label.
+
+        >>> LazyLabels.from_dict({".info": {"shape": [2, 3]}, "7": "1 2"}).areas.tolist()
+        [2]
         """
         return cls(*parse_dict(d))
 
     def to_dict(self) -> dict[str, Any]:
-        """The publisher's JSON form, `.info` included; keys in the order of `ids`."""
+        """The publisher's JSON form, `.info` included; keys in the order of `ids`.
+
+        >>> LazyLabels((2, 3), [7], ["1 2"]).to_dict()
+        {'.info': {'shape': [2, 3], 'dtype': 'int64'}, '7': '1 2'}
+        """
         info = {"shape": list(self._shape), "dtype": "int64"}
         return {INFO: info, **dict(zip(map(str, self._ids.tolist()), self.rle, strict=True))}
 
@@ -175,6 +204,11 @@ class LazyLabels(LazyArray):
         Raises:
             LabelFormatError: for a struct without shape, id or rle, or with fields that do not
                 fit each other.
+
+        >>> struct = {"shape": [2, 3], "id": [7], "rle": ["1 2"], "cell": [4]}
+        >>> x = LazyLabels.from_struct(struct)
+        >>> x.properties["cell"].tolist()
+        [4]
         """
         missing = [field for field in ("shape", "id", "rle") if struct.get(field) is None]
         if missing:
@@ -188,6 +222,9 @@ class LazyLabels(LazyArray):
 
         `datasets` asks for them when a `map` returns the lazy value, and so stores the struct
         again instead of the voxels.
+
+        >>> [name for name, _ in LazyLabels((2, 3), [7], ["1 2"]).items()]
+        ['shape', 'id', 'rle', 'area', 'bbox', 'touches_border']
         """
         bboxes = self.bboxes
         struct = {
@@ -211,7 +248,7 @@ class LazyLabels(LazyArray):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(z, y, x) of a volume, (y, x) of a slice."""
+        """Extent along each axis, (z, y, x) of a volume and (y, x) of a slice."""
         return self._shape
 
     @property
@@ -279,7 +316,8 @@ class LazyLabels(LazyArray):
         Raises:
             LabelFormatError: for no labels, or labels of different shapes.
 
-        >>> LazyLabels.stack([LazyLabels((3,), [4], ["1 2"]), LazyLabels((3,), [6], ["3 1"])])
+        >>> x, y = LazyLabels((3,), [4], ["1 2"]), LazyLabels((3,), [6], ["3 1"])
+        >>> LazyLabels.stack([x, y])
         array([[4, 4, 0],
                [0, 0, 6]], dtype=int32)
         """
@@ -307,14 +345,19 @@ class LazyLabels(LazyArray):
 
     @property
     def ids(self) -> NDArray[np.int32]:
-        """int32 (n,): the label of each instance, in stored order; ascending in our files."""
+        """The label of each instance, int32 (n,), in stored order; ascending in built files."""
         return self._ids
 
     @property
     def runs(self) -> Runs:
-        """The canonical runs: sorted by start, disjoint, maximal; `owners` are indices into `ids`.
+        """The canonical runs, sorted by start, disjoint and maximal.
 
-        Starts and stops, int64, count from 0 in the array flattened in C order.
+        They have the arrays `starts` and `stops` (exclusive), int64, which count from 0 in the
+        array flattened in C order, and `owners`, indices into `ids`.
+
+        >>> runs = LazyLabels((2, 3), [7, 9], ["1 2", "5 2"]).runs
+        >>> runs.starts.tolist(), runs.stops.tolist(), runs.owners.tolist()
+        ([0, 4], [2, 6], [0, 1])
         """
         if self._parsed is None:
             # Labels are made from strings or from runs.
@@ -325,12 +368,22 @@ class LazyLabels(LazyArray):
 
     @property
     def areas(self) -> NDArray[np.int64]:
-        """int64 (n,): pixels or voxels of each instance."""
+        """Pixels or voxels of each instance, int64 (n,).
+
+        >>> LazyLabels((2, 3), [7, 9], ["1 2", "5 2"]).areas.tolist()
+        [2, 2]
+        """
         return areas(self.runs, len(self._ids))
 
     @property
     def bboxes(self) -> NDArray[np.int64]:
-        """int64 (n, 2 * ndim): half-open boxes, `y0, x0, y1, x1` or `z0, y0, x0, z1, y1, x1`."""
+        """Half-open bounding box of each instance, int64 (n, 2 * ndim).
+
+        A box is `y0, x0, y1, x1` or `z0, y0, x0, z1, y1, x1`; all zeros without a voxel.
+
+        >>> LazyLabels((2, 3), [7, 9], ["1 2", "5 2"]).bboxes.tolist()
+        [[0, 0, 1, 2], [1, 1, 2, 3]]
+        """
         return boxes(self.runs, len(self._ids), self._shape)
 
     @property
@@ -339,12 +392,19 @@ class LazyLabels(LazyArray):
 
         `start length start length ...`, starts counted from 1 in the array flattened in C order,
         ascending, maximal runs.
+
+        >>> LazyLabels((2, 3), [7], ["1 1 2 1 6 1"]).rle
+        ['1 2 6 1']
         """
         return format_runs(self.runs, len(self._ids))
 
     @property
     def properties(self) -> dict[str, NDArray[Any]]:
-        """The instance properties, each an array aligned with `ids`."""
+        """The instance properties by name, each an array (n,) aligned with `ids`.
+
+        Those of rows are `touches_border` (bool) and, of organelles, `class_id` (int64), `purity`
+        (float32) and `cell` (int32).
+        """
         return dict(self._property_arrays)
 
     @property
@@ -361,6 +421,10 @@ class LazyLabels(LazyArray):
         Raises:
             KeyError: for an id that no instance has.
             LabelFormatError: for values that are not ids, such as a mask.
+
+        >>> x = LazyLabels((2, 3), [7, 9], ["1 1", "5 2"])
+        >>> x.select(x.ids[x.areas > 1])[:].tolist()
+        [[0, 0, 0], [0, 9, 9]]
         """
         wanted = np.atleast_1d(np.asarray(ids))
         if wanted.size and wanted.dtype.kind not in "iu":
@@ -397,6 +461,9 @@ class LazyLabels(LazyArray):
         Raises:
             KeyError: for an id that no instance has.
             LabelFormatError: for anything but one id.
+
+        >>> LazyLabels((2, 3), [7, 9], ["1 2", "5 2"]).mask(9).tolist()
+        [[False, False, False], [False, True, True]]
         """
         if np.ndim(id) or isinstance(id, (bool, np.bool_)):
             raise LabelFormatError(f"mask takes one id, got {quote(id)}")
@@ -456,7 +523,11 @@ class LazyLabels(LazyArray):
         return self._shape
 
     def equals(self, other: object) -> bool:
-        """Whether the other labels have the same shape and the same voxels, from runs alone."""
+        """Whether the other labels have the same shape and the same voxels, from runs alone.
+
+        >>> LazyLabels((3,), [7], ["1 2"]).equals(LazyLabels.from_array([7, 7, 0]))
+        True
+        """
         if not isinstance(other, LazyLabels) or self._shape != other._shape:
             return False
         a, b = self.runs, other.runs

@@ -28,6 +28,11 @@ class LazyStack(LazyArray):
 
     Raises:
         ImageFormatError: for a page that is not a picture, or differs from the first.
+
+    >>> import numpy as np
+    >>> stack = LazyStack([np.full((4, 5), z, np.uint16) for z in range(3)])
+    >>> stack.shape, stack[1:, 2, 3].tolist()
+    ((3, 4, 5), [1, 2])
     """
 
     __module__ = "platelet_em"  # what messages and pickles name
@@ -52,12 +57,12 @@ class LazyStack(LazyArray):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(z, y, x)."""
+        """Extent along each axis, (z, y, x)."""
         return self._shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The dtype of the pages: uint16 of images, uint8 of masks."""
+        """The dtype of the pages, uint16 of images and uint8 of masks."""
         return self._dtype
 
     @property

@@ -40,6 +40,9 @@ class PlateletEMConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
             downloads the archive.
         with_test: Whether there is a split "test", the paper's third volume, which has classes
             and no instances. Its archive is looked for in `data_dir`, or else downloaded.
+
+    >>> PlateletEMConfig(name="slices").label_source
+    'json'
     """
 
     __module__ = "platelet_em"
@@ -87,6 +90,16 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
     Raises:
         ArgumentError: for an unknown config or label source, or `data_files`.
         ArchiveError: for a `data_dir` without the files, or damaged.
+
+    >>> import platelet_em, tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> _ = platelet_em.write_sample(folder.name, depth=2, size=64)
+    >>> builder = PlateletEM(config_name="slices", data_dir=folder.name)
+    >>> list(builder.info.features)[:4]
+    ['image', 'semantic', 'volume', 'z']
+    >>> next(iter(builder.as_streaming_dataset(split="validation")))["volume"]
+    '24'
+    >>> folder.cleanup()
     """
 
     # `datasets` names builders after their module, and for streaming it replaces `open`, `Path`

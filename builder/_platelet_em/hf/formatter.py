@@ -125,10 +125,10 @@ def _from_python(value: Any) -> Any:
 
 
 class _FormatName(str):
-    """The format's name, which registers the format when it is unpickled.
+    """The name that `with_format` takes, `"platelet_em"`, a str.
 
-    A spawned worker process has not imported this package: the format of its datasets would be
-    unknown.
+    It registers the format again when it is unpickled: a spawned worker process has not imported
+    this package, and the format of its datasets would be unknown.
     """
 
     __slots__ = ()

@@ -71,6 +71,15 @@ def load_dataset(
     Raises:
         PlateletEMError: for archives that cannot be fetched, are damaged, or lack files.
         NotImplementedError: for `num_proc` with `streaming`, as in `datasets.load_dataset`.
+
+    >>> import platelet_em, tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> _ = platelet_em.write_sample(folder.name, depth=2, size=64)
+    >>> ds = platelet_em.load_dataset(data_dir=folder.name, split="train", streaming=True)
+    >>> row = next(iter(ds))
+    >>> row["image"].shape, row["cells"].shape
+    ((64, 64), (64, 64))
+    >>> folder.cleanup()
     """
     if streaming and num_proc is not None:
         raise NotImplementedError(

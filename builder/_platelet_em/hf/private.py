@@ -103,6 +103,11 @@ def register() -> None:
     datasets, in this process only; calling it again changes nothing. As with the names of its own
     builders ("csv", "parquet"), the name then has precedence over a folder of that name in the
     current one, which `"./platelet_em"` still loads; every other name is found as before.
+
+    >>> import datasets, platelet_em
+    >>> platelet_em.register()
+    >>> datasets.get_dataset_config_names("platelet_em")
+    ['slices', 'volumes', 'preview']
     """
     for module in (load, inspect):
         _wrap(module, "dataset_module_factory", _find_builder)

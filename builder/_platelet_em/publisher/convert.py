@@ -54,6 +54,16 @@ def convert(
         LabelFormatError: for a damaged label file.
         MissingMemberError: for a source that cannot be read.
         OutputError: for a target that cannot be written, or, without `force`, exists.
+
+    >>> import json, tempfile, tifffile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     source, target = Path(folder, "cells.json"), Path(folder, "cells.tif")
+    ...     labels = LazyLabels((1, 2, 3), [7], ["2 3"])
+    ...     _ = source.write_text(json.dumps(labels.to_dict()))
+    ...     convert(source, target, form="index", semantic=False)
+    ...     tifffile.imread(target).tolist()
+    [[0, 7, 7], [7, 0, 0]]
     """
     source, target = user_path(source), user_path(target)
     suffix = target.suffix.lower()

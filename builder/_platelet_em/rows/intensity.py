@@ -27,6 +27,9 @@ class IntensityStatistics:
         std: The standard deviation of the population (divided by n).
         low: The lower requested percentile, equal to that of `np.percentile`.
         high: The upper one.
+
+    >>> IntensityStatistics(minimum=10, maximum=30, mean=16, std=4, low=12, high=20).std
+    4
     """
 
     __module__ = "platelet_em"
@@ -45,7 +48,12 @@ class IntensityStatistics:
             normalize: `"none"`, `"minmax"` (to 0..1), `"standard"` (zero mean, unit variance) or
                 `"percentile"` (`low` to 0, `high` to 1; values beyond are not clipped).
 
-        >>> v = IntensityStatistics(minimum=10, maximum=30, mean=16, std=4, low=12, high=20)
+        Raises:
+            KeyError: for any other word.
+
+        >>> v = IntensityStatistics(
+        ...     minimum=10, maximum=30, mean=16, std=4, low=12, high=20
+        ... )
         >>> v.offset_and_scale("minmax"), v.offset_and_scale("percentile")
         ((10, 20), (12, 8))
         """

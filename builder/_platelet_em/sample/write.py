@@ -61,6 +61,11 @@ def write_sample(
         ArgumentError: for a depth or size below 1, or larger than files that are read, a seed
             below 0, or another number of colors.
         OutputError: if the folder cannot be written to, or, without `force`, contains archives.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [path.name for path in write_sample(folder, depth=2, size=64)]
+    ['images_and_labels_json.zip', 'images_and_labels_rgba.zip']
     """
     if depth < 1 or size < 1 or seed < 0:
         raise ArgumentError(

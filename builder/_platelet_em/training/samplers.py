@@ -128,6 +128,13 @@ class GridWindows:
 
     Raises:
         ArgumentError: for an argument outside these values.
+
+    >>> GridWindows((256, 256), stride=(128, 128))
+    GridWindows(shape=(256, 256), stride=(128, 128), label_shape=None, pad='reflect')
+    >>> GridWindows((64, 64), stride=(80, 80))
+    Traceback (most recent call last):
+        ...
+    platelet_em.ArgumentError: stride: expected extents of at most (64, 64), got (80, 80)
     """
 
     __module__ = "platelet_em"
@@ -207,6 +214,7 @@ class RandomWindows:
     only, not on the process that reads it or on the windows read before it.
 
     `min_foreground` and `class_weights` use bounding boxes, areas and classes of the organelles:
+
     - The foreground of a label window is an estimate: each organelle counts with its area times
       the share of its bounding box that is inside the window, as if it filled its box evenly.
       Windows below `min_foreground` are drawn again.
@@ -230,6 +238,13 @@ class RandomWindows:
 
     Raises:
         ArgumentError: for an argument outside these values.
+
+    >>> RandomWindows((16, 256, 256), count=1000, class_weights={0: 1, 5: 1, 6: 1}).shape
+    (16, 256, 256)
+    >>> RandomWindows((16, 256, 256), count=0)
+    Traceback (most recent call last):
+        ...
+    platelet_em.ArgumentError: count: expected at least 1, got 0
     """
 
     __module__ = "platelet_em"

@@ -34,6 +34,7 @@ def intensity_statistics(
             100.
         ImageFormatError: for images that are not integers from 0 to 65535, or without a pixel.
 
+    >>> import numpy as np
     >>> rows = [{"volume": "50", "image": np.uint16([[0, 10], [20, 70]])}]
     >>> statistics = intensity_statistics(rows, percentiles=(0, 50))["50"]
     >>> statistics.minimum, statistics.maximum, statistics.mean, statistics.high

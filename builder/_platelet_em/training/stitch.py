@@ -48,12 +48,14 @@ def stitch(
             have a dtype that NumPy has (not bfloat16).
         shape: Shape of the volume (z, y, x) or of the slice (y, x), without channels.
         blend: How the windows that overlap at a voxel are combined:
-            `"crop"`: The window whose center is nearest, by distance in voxels; of several, the
-            first. It accepts any dtype, instance ids included, and keeps it.
-            `"average"`: The mean of all windows. Floats keep their dtype; integers and bools
-            give float64, since the mean of two ids is not an id.
-            `"gaussian"`: A mean with weights that decrease from the window's center, with a
-            standard deviation of an eighth of the window along each axis.
+
+            - `"crop"`: The window whose center is nearest, by distance in voxels; of several, the
+              first. It accepts any dtype, instance ids included, and keeps it.
+            - `"average"`: The mean of all windows. Floats keep their dtype; integers and bools
+              give float64, since the mean of two ids is not an id.
+            - `"gaussian"`: A mean with weights that decrease from the window's center, with a
+              standard deviation of an eighth of the window along each axis.
+
         channel_axes: Number of leading axes of a prediction that are channels: 1 for (c, y, x).
 
     Returns:
@@ -66,6 +68,7 @@ def stitch(
         ArgumentError: for an unknown blend, and for windows that do not fit the volume or each
             other.
 
+    >>> import numpy as np
     >>> volume = np.arange(12).reshape(3, 4)
     >>> corners = [(0, 0), (0, 1), (1, 0), (1, 1)]
     >>> pieces = [(corner, volume[corner[0]:, corner[1]:][:2, :3]) for corner in corners]

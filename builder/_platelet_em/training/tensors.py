@@ -69,6 +69,14 @@ class ToTensors:
         LabelFormatError: for labels that are not whole numbers.
         LabelRangeError: for an id that does not fit the dtype.
         MissingExtraError: if PyTorch is not installed.
+
+    >>> import numpy as np
+    >>> v = IntensityStatistics(minimum=0, maximum=100, mean=50, std=20, low=0, high=100)
+    >>> to_tensors = ToTensors(normalize="minmax", statistics={"50": v})
+    >>> image, semantic = np.uint16([[0, 50]]), np.uint8([[0, 1]])
+    >>> tensors = to_tensors({"volume": "50", "image": image, "semantic": semantic})
+    >>> tensors["image"].tolist(), tensors["semantic"].dtype
+    ([[[0.0, 0.5]]], torch.int64)
     """
 
     __module__ = "platelet_em"
@@ -121,7 +129,23 @@ class ToTensors:
         return {name: [row[name] for row in converted] for name in names}
 
     def collate(self, records: Iterable[Mapping[str, Any]]) -> Record:
-        """Records as one batch of tensors: a `collate_fn` for datasets in our format."""
+        """Records as one batch of tensors, the `collate_fn` of a `DataLoader`.
+
+        Args:
+            records: At least one record, as an instance is called with.
+
+        Returns:
+            As `platelet_em.collate`: images float32 (n, 1, y, x) or (n, 1, z, y, x), labels
+            (n, y, x) or (n, z, y, x).
+
+        Raises:
+            ArgumentError: for no records, and for records that differ in columns or shapes.
+
+        >>> import numpy as np
+        >>> records = [{"cells": np.int32([[0, id]])} for id in (3, 4)]
+        >>> ToTensors().collate(records)["cells"].tolist()
+        [[[0, 3]], [[0, 4]]]
+        """
         return collate([self(record) for record in records])
 
     def _convert(self, columns: Record) -> Record:
@@ -184,6 +208,10 @@ def collate(batch: Sequence[Mapping[str, Any]]) -> Record:
     Raises:
         ArgumentError: for no records, and for records that differ in columns or shapes.
         MissingExtraError: if PyTorch is not installed.
+
+    >>> batch = collate([{"volume": "50", "z": 0}, {"volume": "50", "z": 1}])
+    >>> batch["volume"], batch["z"]
+    (['50', '50'], tensor([0, 1]))
     """
     if not batch or any(set(record) != set(batch[0]) for record in batch):
         found = [sorted(record) for record in batch]

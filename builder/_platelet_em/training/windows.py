@@ -32,7 +32,7 @@ def windows(
     source: Any,
     sampler: RandomWindows | GridWindows,
     *,
-    columns: Sequence[str] = (_IMAGE, *PUBLISHED.columns),
+    columns: Sequence[str] = ("image", "semantic", "cells", "organelles"),
 ) -> datasets.IterableDataset:
     """Windows of volumes, as a stream for training or prediction.
 
@@ -69,6 +69,7 @@ def windows(
             that do not fit the volumes. While iterating: if no random window has
             `min_foreground`; for slices of a volume that differ in shape.
 
+    >>> import datasets, numpy as np
     >>> from platelet_em import LazyLabels
     >>> labels = np.arange(36, dtype=np.int32).reshape(1, 6, 6)
     >>> row = {"volume": "50", "cells": LazyLabels.from_array(labels)}
