@@ -17,7 +17,7 @@ from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.stack import LazyStack
 from _platelet_em.hf.arrow_values import read_values
 
-CONFIGS = ("slices", "volumes", "preview")
+CONFIGS = ("slices", "volumes", "instances", "preview")
 LISTS = ("fixed", "view", "large view")
 
 
@@ -58,6 +58,9 @@ def load(folder, *, streaming=False):
 def assert_same(found, expected):
     assert found.keys() == expected.keys()
     for name, value in expected.items():
+        if isinstance(value, int) and isinstance(found[name], float):  # pandas, beside nulls
+            assert found[name] == value
+            continue
         assert type(found[name]) is type(value), name
         if isinstance(value, LazyLabels):
             assert found[name].equals(value)
@@ -79,7 +82,7 @@ def test_rows_are_the_same_map_style_and_streamed(repository, rewrite, config, t
         for row, other in zip(found, expected, strict=True):
             assert_same(row, other)
     kinds = {type(value) for row in expected for value in row.values()}
-    assert config == "preview" or LazyLabels in kinds
+    assert (LazyLabels in kinds) == (config in ("slices", "volumes"))
     assert config != "volumes" or LazyStack in kinds
 
 

@@ -30,7 +30,7 @@ from _platelet_em.hub.record import read_record
 from _platelet_em.rows.figure import draw_panels
 from _platelet_em.rows.make import CONFIGS
 from _platelet_em.rows.picture import SliceArrays
-from _platelet_em.rows.schema import json_features
+from _platelet_em.rows.schema import SCHEMA_VERSION, json_features
 
 FEATURES = {config.name: json_features(config.columns(PUBLISHED)) for config in CONFIGS}
 
@@ -48,7 +48,7 @@ def test_files(repository):
             *(f"slices/validation-{i:05}-of-00004.parquet" for i in range(4)),
             *(
                 f"{c}/{s}-00000-of-00001.parquet"
-                for c in ("volumes", "preview")
+                for c in ("volumes", "instances", "preview")
                 for s in ("train", "validation")
             ),
         ]
@@ -80,7 +80,12 @@ def test_tif_labels_are_the_same_up_to_a_change_of_ids(
 def test_card_agrees_with_parquet_metadata(repository):
     head = front_matter(repository)
     assert head["license"] == "other"
-    assert [c["config_name"] for c in head["configs"]] == ["slices", "volumes", "preview"]
+    assert [c["config_name"] for c in head["configs"]] == [
+        "slices",
+        "volumes",
+        "instances",
+        "preview",
+    ]
     for info in head["dataset_info"]:
         config = info["config_name"]
         from_card = datasets.Features._from_yaml_list(info["features"])
@@ -149,7 +154,7 @@ def test_row_groups_and_order(repository):
 def test_provenance(repository, archives):
     records = [read_record(path) for path in sorted(repository.rglob("*.parquet"))]
     assert all(record == records[0] for record in records)
-    assert records[0]["schema_version"] == 1
+    assert records[0]["schema_version"] == SCHEMA_VERSION
     assert records[0]["label_source"] == "json"
     assert records[0]["archive_md5"] in (repository / "README.md").read_text()
     assert read_record(archives / "images_and_labels_json.zip") is None

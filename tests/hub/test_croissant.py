@@ -210,7 +210,7 @@ def test_facts(document):
     assert document["license"]["name"] == "other"
     assert "cleared for public release" in document["license"]["description"]
     assert "10.1038/s41598-021-81590-0" in document["citeAs"]
-    assert document["version"] == "1.0.0"
+    assert document["version"] == "2.0.0"
     assert "synthetic" not in document["description"]
 
 

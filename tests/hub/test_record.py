@@ -21,6 +21,7 @@ from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub.build import build
 from _platelet_em.hub.integrity import read_build
 from _platelet_em.hub.record import check_readable, find_origin, origin_warning, read_record
+from _platelet_em.rows.schema import SCHEMA_VERSION
 
 DAMAGED = [
     b"", b"{", b"[1]", b"null", b'"1"', b"1", b"\xff\xfe", b"[" * 100_000, b"{}",
@@ -29,7 +30,7 @@ DAMAGED = [
     b'{"schema_version": 0}', b'{"schema_version": -1}', b'{"Schema_version": 1}',
     b'{"schema_version": ' + b"9" * 5_000 + b"}",
 ]  # fmt: skip
-NEWER = r"{}: is of schema 2, and .* knows schemas up to 1: upgrade it"
+NEWER = r"{}: is of schema 3, and .* knows schemas up to 2: upgrade it"
 
 
 def put_record(path, stored):
@@ -53,9 +54,9 @@ def copied(flat_repository, tmp_path):
 
 @pytest.fixture(params=["slices/train-00000-of-00008", "slices/train-00007-of-00008"])
 def newer(copied, request):
-    """A repository, one file of which is of schema 2; and that file's path."""
+    """A repository, one file of which is of a newer schema; and that file's path."""
     path = copied / f"{request.param}.parquet"
-    with_version(path, 2)
+    with_version(path, SCHEMA_VERSION + 1)
     return copied, path
 
 
@@ -190,7 +191,7 @@ def test_the_format_reads_fields_that_a_newer_schema_adds(
 ):
     """`datasets` drops the record, so columns are recognized by their fields."""
     table = pa.Table.from_pylist([{"z": 0, "cells": {**LABELS, "added": added}, "new": 7}])
-    record = {b"platelet_em": b'{"schema_version": 2}'}
+    record = {b"platelet_em": b'{"schema_version": 3}'}
     pq.write_table(table.replace_schema_metadata(record), tmp_path / "newer.parquet")
     loaded = datasets.load_dataset(
         "parquet",

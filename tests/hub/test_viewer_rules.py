@@ -31,7 +31,7 @@ from support.folders import front_matter
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.publisher.palettes import class_palette
 
-CONFIGS = ("slices", "volumes", "preview")
+CONFIGS = ("slices", "volumes", "instances", "preview")
 SPLITS = ("train", "validation")
 PLAIN = (datasets.Value, datasets.Image, datasets.ClassLabel, datasets.List)
 DEPTH = {spec.split: spec.shape[0] for spec in PUBLISHED.volumes}
@@ -155,7 +155,8 @@ def test_datasets_9_shards_for_eight_workers(built):
 def test_datasets_10_lists_are_spelled_for_3_and_5_and_empty_ones_are_lists(repository):
     for path in shards(repository):
         assert "List" not in types_in_parquet(path)
-        assert path.parent.name == "preview" or "Sequence" in types_in_parquet(path)
+        has_lists = path.parent.name in ("slices", "volumes")
+        assert ("Sequence" in types_in_parquet(path)) == has_lists
     head = yaml.safe_dump(front_matter(repository)["dataset_info"])
     assert "list:" in head
     assert "sequence" not in head
@@ -257,10 +258,12 @@ def test_viewer_2_pages_of_the_published_depth_stay_below_the_limit(full_size, c
 @each_config
 def test_viewer_2_statistics_count_instances_and_have_short_names(built, config):
     features = card_features(built, config)
-    numbers = {"n_cells", "n_organelles"} if config != "preview" else {"z"}
+    numbers = {"preview": {"z"}, "instances": {"id", "x_min"}}.get(
+        config, {"n_cells", "n_organelles"}
+    )
     assert {name for name in numbers if features[name] == datasets.Value("int32")} == numbers
     strings = [name for name, feature in features.items() if feature == datasets.Value("string")]
-    assert strings == ["volume"]
+    assert strings == (["volume", "kind", "class_name"] if config == "instances" else ["volume"])
     for split in SPLITS:
         rows = read(built, config, split)
         assert {type(row[name]) for row in rows for name in numbers} == {int}
@@ -292,10 +295,10 @@ def test_viewer_3_pages_of_volumes_and_previews_have_modes_that_are_shown(built)
             assert Image.open(io.BytesIO(preview["preview"]["bytes"])).mode == "RGB"
 
 
-def test_viewer_4_row_groups_have_ten_rows_an_index_and_no_dictionary(built):
+def test_viewer_4_row_groups_are_small_with_an_index_and_no_dictionary(built):
     for path in shards(built):
         for group, columns in row_groups(path):
-            assert group.num_rows <= 10
+            assert group.num_rows == 1 or group.total_byte_size < 22_000_000
             for column in columns:
                 assert column.compression == "ZSTD"
                 assert not column.has_dictionary_page

@@ -14,7 +14,8 @@ from _platelet_em.rows import schema
 from _platelet_em.rows.make import config_named
 
 COLUMNS_OF = {
-    name: config_named(name).columns(PUBLISHED) for name in ("slices", "volumes", "preview")
+    name: config_named(name).columns(PUBLISHED)
+    for name in ("slices", "volumes", "instances", "preview")
 }
 FEATURES = {name: schema.json_features(columns) for name, columns in COLUMNS_OF.items()}
 
@@ -27,13 +28,17 @@ def yaml_features(config):
     return schema.yaml_features(COLUMNS_OF[config])
 
 
-CONFIGS = ["slices", "volumes", "preview"]
+CONFIGS = ["slices", "volumes", "instances", "preview"]
 LABELS = ["shape", "id", "rle", "area", "bbox", "touches_border"]
 COLUMNS = {
     "slices": ["image", "semantic", "volume", "z", "n_cells", "n_organelles"],
     "volumes": [
         *("image", "semantic", "preview", "volume", "shape", "voxel_size_nm"),
         *("n_cells", "n_organelles"),
+    ],
+    "instances": [
+        *("volume", "kind", "id", "class_id", "class_name", "voxels", "purity", "cell"),
+        *("z_min", "z_max", "y_min", "y_max", "x_min", "x_max", "touches_border"),
     ],
     "preview": ["volume", "z", "preview"],
 }
@@ -58,7 +63,7 @@ def types_in(feature):
 
 
 def test_the_columns_of_the_design_in_its_order(config):
-    labels = [] if config == "preview" else ["cells", "organelles"]
+    labels = ["cells", "organelles"] if config in ("slices", "volumes") else []
     assert list(FEATURES[config]) == COLUMNS[config] + labels
     assert arrow_schema(config).names == COLUMNS[config] + labels
 
@@ -144,5 +149,4 @@ def test_parquet_metadata_spells_lists_sequence_and_holds_our_record(config):
     assert spelled == FEATURES[config]
     assert "List" not in types_in(spelled)
     assert json.loads(metadata["platelet_em"]) == {"schema_version": 2, "made_by": "a test"}
-    if config != "preview":
-        assert "Sequence" in types_in(spelled)
+    assert ("Sequence" in types_in(spelled)) == (config in ("slices", "volumes"))

@@ -54,7 +54,7 @@ def check_registration():
 
 
 def check_builder():
-    configs = ["slices", "volumes", "preview"]
+    configs = ["slices", "volumes", "instances", "preview"]
     assert datasets.get_dataset_config_names("platelet_em") == configs
     assert datasets.get_dataset_default_config_name("platelet_em") == "slices"
     assert datasets.get_dataset_split_names(*SLICES, **archives) == ["train", "validation"]

@@ -18,7 +18,7 @@ script = {"path": "platelet_em.py", "trust_remote_code": True}
 
 def check_names():
     names = datasets.get_dataset_config_names(**script)
-    assert names == ["slices", "volumes", "preview"], names
+    assert names == ["slices", "volumes", "instances", "preview"], names
     names = datasets.get_dataset_split_names(config_name="slices", **script, **archives)
     assert names == ["train", "validation"], names
     loaded = datasets.load_dataset(name="slices", **script, **archives)
