@@ -204,7 +204,10 @@ def _count_classes(labels: LazyLabels, runs: Runs, voxels: int) -> Int64s:
 def _check_images(section: Section, view: VerifiedVolume, image: Image, spec: DatasetSpec) -> None:
     """Whether the images are intact, and the classes in their place."""
     images = ImageCheck(
-        section, view.volume.name, view.files["images"], whole_range=spec.whole_range
+        section,
+        view.volume.name,
+        view.files["images"],
+        whole_range=spec.whole_range and not view.volume.may_be_signed,
     )
     placement = None
     if SEMANTIC in view.labels:
@@ -213,7 +216,7 @@ def _check_images(section: Section, view: VerifiedVolume, image: Image, spec: Da
             view.labels[SEMANTIC],
             view.volume.name,
             view.files[SEMANTIC],
-            bright_background=spec.bright_background,
+            bright_background=spec.bright_background and not view.volume.is_partly_labeled,
         )
     for z in slices_of(view, "images"):
         page = image(z)

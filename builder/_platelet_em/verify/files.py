@@ -1,13 +1,16 @@
 """The files of a built repository: what is wrong with them becomes findings of a report."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
+from _platelet_em.errors import PlateletEMError
 from _platelet_em.facts import DatasetSpec
 from _platelet_em.hub.integrity import Repository, inspect_repository
 from _platelet_em.hub.layout import repository_files
 from _platelet_em.hub.parquet import count_files
 from _platelet_em.hub.record import stored_configs
+from _platelet_em.hub.viewer import describe_narrow_columns
 from _platelet_em.verify.report import Section
 
 __all__ = ["REBUILD", "check_files"]
@@ -37,12 +40,21 @@ def check_files(section: Section, folder: Path, spec: DatasetSpec) -> Repository
                 **problem.place,
             )
     _remark_links(section, folder, spec)
+    with suppress(PlateletEMError):  # of damaged files, which are problems already
+        for text in describe_narrow_columns(folder, repository.spec):
+            section.remark("viewer", str(folder), text)
     if repository.record and not repository.has_current_pictures:
         section.remark(
             "picture",
             str(folder),
             "its pictures were drawn by another version of platelet-em, and are not compared",
         )
+    _list_figures(section, repository)
+    return repository
+
+
+def _list_figures(section: Section, repository: Repository) -> None:
+    """What a repository records, and its files and rows by configuration and split."""
     if repository.record:
         for key in _RECORDED:
             section.figure(key.replace("_", " "), repository.record.get(key, "not recorded"))
@@ -52,12 +64,11 @@ def check_files(section: Section, folder: Path, spec: DatasetSpec) -> Repository
             "sums", f"{repository.matching} of {total} files have theirs", repository.matching
         )
     for volume in repository.spec.volumes:
-        for config in stored_configs(folder):
+        for config in stored_configs(repository.folder):
             files = repository.files[config.name, volume.name]
             if volume.name in repository.shapes and files:
                 rows, count = count_files(files)[0], len(files)
                 section.figure(f"{config.name}, {volume.split}", f"{rows} rows in {count} files")
-    return repository
 
 
 def _remark_links(section: Section, folder: Path, spec: DatasetSpec) -> None:

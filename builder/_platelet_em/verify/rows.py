@@ -36,7 +36,7 @@ from _platelet_em.verify.row_values import (
 )
 from _platelet_em.verify.view import VerifiedVolume
 
-__all__ = ["check_previews", "read_slices", "read_volume_row"]
+__all__ = ["check_previews", "read_rows", "read_slices", "read_volume_row"]
 
 _Properties = tuple[Any, ...]
 """Values of the properties of an instance, in the order of `InstanceSpec.properties`."""
@@ -61,7 +61,7 @@ def read_slices(
     plane: tuple[int, ...] | None = None
     labels = _LabelCollector(volume, spec)
     count = images = 0
-    for reporter, values in _read_rows(
+    for reporter, values in read_rows(
         section, files, f"Volume {volume.name}: slices", has_z=is_whole
     ):
         count += 1
@@ -100,7 +100,7 @@ def read_volume_row(
     view = _new_view(repository, volumes.CONFIG, volume)
     files = repository.files[volumes.CONFIG.name, volume.name]
     count = 0
-    for reporter, values in _read_rows(
+    for reporter, values in read_rows(
         section, files, f"Volume {volume.name}: volumes", has_z=False
     ):
         count += 1
@@ -150,7 +150,7 @@ def check_previews(section: Section, repository: Repository, volume: VolumeSpec)
     """Check the rows of `preview` of a volume."""
     config = preview.CONFIG.name
     count = 0
-    for reporter, values in _read_rows(
+    for reporter, values in read_rows(
         section,
         repository.files[config, volume.name],
         f"Volume {volume.name}: preview",
@@ -264,7 +264,7 @@ def _measure_properties(
 # --- files ------------------------------------------------------------------------------------
 
 
-def _read_rows(
+def read_rows(
     section: Section, files: list[Path], description: str, *, has_z: bool
 ) -> Iterator[tuple[RowReporter, dict[str, Any]]]:
     """The rows of files, one row group at a time, as Arrow scalars by column.

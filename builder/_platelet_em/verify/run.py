@@ -11,10 +11,11 @@ from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, DatasetSpec, VolumeSpec
 from _platelet_em.files import user_path
 from _platelet_em.hub.integrity import Repository
 from _platelet_em.hub.layout import is_built
-from _platelet_em.publisher.archive import Source, file_md5, needed_files, open_source
+from _platelet_em.publisher.archive import Source, archive_files, file_md5, open_source
 from _platelet_em.verify.compare import compare_volumes
 from _platelet_em.verify.consistency import check_volume
 from _platelet_em.verify.files import check_files
+from _platelet_em.verify.objects import check_objects
 from _platelet_em.verify.report import Report, Section
 from _platelet_em.verify.rows import check_previews, read_slices, read_volume_row
 from _platelet_em.verify.view import VerifiedVolume, read_archive_volume
@@ -52,7 +53,7 @@ def verify(paths: Iterable[str | Path], spec: DatasetSpec = PUBLISHED) -> Report
     order = [archive.name for archive in spec.archives]
     sources.sort(key=lambda pair: order.index(pair[1]))
     for section, repository in zip(sections, repositories, strict=True):
-        _check_origin(section, repository, sources, spec)
+        _check_origin(section, repository, sources)
     for volume in spec.with_optional().volumes:
         with ExitStack() as opened:
             _verify_volume(report, volume, sources, repositories, spec, opened)
@@ -143,16 +144,20 @@ def _check_origin(
     section: Section,
     repository: Repository,
     sources: list[tuple[Source, str]],
-    spec: DatasetSpec,
 ) -> None:
     """Whether a repository was made from one of the archives that are checked with it.
 
     Its voxels decide whether it is right: the same files may be in another zip, or in a folder.
     """
-    recorded = repository.record.get("archive_md5")
+    record = repository.record
     for source, label_source in sources:
-        needed = needed_files(spec, label_source)
-        if label_source != repository.record.get("label_source") or not source.holds(needed):
+        recorded = record.get("archive_md5")
+        if label_source not in LABEL_SOURCES:
+            recorded = record.get("test_archive_md5")
+        elif label_source != record.get("label_source"):
+            continue
+        needed = archive_files(repository.spec, label_source)
+        if recorded is None or not needed or not source.holds(needed):
             continue
         try:
             found = source.identity(needed).md5
@@ -196,9 +201,11 @@ def _verify_volume(
         if volume.name not in {v.name for v in repository.spec.volumes}:
             continue
         section = report.section(repository.folder, f"volume {volume.name}, slices")
-        check(section, read_slices(section, repository, volume, spec))
-        title = f"volume {volume.name}, volumes and preview"
+        slices = read_slices(section, repository, volume, spec)
+        check(section, slices)
+        title = f"volume {volume.name}, volumes, instances and preview"
         section = report.section(repository.folder, title)
+        check_objects(section, repository, volume, slices, spec)
         view = read_volume_row(section, repository, volume, spec)
         check_previews(section, repository, volume)
         # Nothing is compared with it later on: all its images are in memory.

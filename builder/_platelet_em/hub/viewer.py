@@ -1,0 +1,58 @@
+"""What the viewer of the Hub cannot show of a repository, by its Parquet metadata."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from _platelet_em.facts import DatasetSpec
+from _platelet_em.hub.layout import data_files
+from _platelet_em.hub.parquet import DataFile, explain_damage, read_metadata
+from _platelet_em.hub.record import stored_configs
+from _platelet_em.hub.remote import HubPath
+from _platelet_em.rows.schema import arrow_schema
+
+__all__ = ["describe_narrow_columns"]
+
+
+def describe_narrow_columns(folder: Path | HubPath, spec: DatasetSpec) -> Iterator[str]:
+    """Splits whose statistics fail in the viewer, one sentence each.
+
+    Of an integer column whose values are two neighboring numbers, the viewer (its worker code of
+    2026-08) makes a histogram with one edge too few, and then the whole split has no statistics.
+
+    Args:
+        folder: A repository whose files can be read.
+        spec: The dataset, with the optional volumes that the repository has.
+    """
+    for config in stored_configs(folder):
+        columns = config.columns(spec)
+        names = [
+            field.name
+            for field in arrow_schema(columns)
+            if pa.types.is_integer(field.type) and columns[field.name].feature["_type"] == "Value"
+        ]
+        for volume in spec.volumes:
+            files = data_files(folder, config.name, volume.split)
+            for name, low, high in _ranges(files, names):
+                if high - low == 1:
+                    yield (
+                        f"{config.name}, {volume.split}: {name} is {low} or {high} in all rows: "
+                        "the viewer of the Hub shows no statistics of this split"
+                    )
+
+
+def _ranges(files: list[DataFile], names: list[str]) -> Iterator[tuple[str, int, int]]:
+    """Name, smallest and largest value of columns, by the statistics of row groups."""
+    found: dict[str, list[int]] = {name: [] for name in names}
+    for path in files:
+        with explain_damage(path):
+            metadata = read_metadata(path)
+        for group in map(metadata.row_group, range(metadata.num_row_groups)):
+            for column in map(group.column, range(group.num_columns)):
+                statistics = column.statistics
+                if column.path_in_schema in found and statistics and statistics.has_min_max:
+                    found[column.path_in_schema] += [statistics.min, statistics.max]
+    for name, values in found.items():
+        if values:
+            yield name, min(values), max(values)
