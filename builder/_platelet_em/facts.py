@@ -247,11 +247,13 @@ class DatasetSpec:
         return (SEMANTIC, *(instance.column for instance in self.instances))
 
     def with_optional(self) -> "DatasetSpec":
-        """The dataset with its optional volumes as well; of that, it is the same again."""
-        if not self.optional_volumes:
-            return self
-        volumes = (*self.volumes, *self.optional_volumes)
-        return replace(self, volumes=volumes, optional_volumes=())
+        """The dataset with its optional volumes among the others; of that, it is the same."""
+        return replace(self, volumes=(*self.without_optional().volumes, *self.optional_volumes))
+
+    def without_optional(self) -> "DatasetSpec":
+        """The dataset without its optional volumes."""
+        volumes = tuple(v for v in self.volumes if v not in self.optional_volumes)
+        return replace(self, volumes=volumes)
 
     @property
     def needed_archives(self) -> tuple[Archive, ...]:

@@ -51,6 +51,7 @@ from _platelet_em.hub.record import (
     find_origin,
     parquet_metadata,
     read_record,
+    stored_spec,
 )
 from _platelet_em.hub.strays import find_strays
 from _platelet_em.progress import progress_bar
@@ -122,17 +123,18 @@ def build(
             schema.
     """
     out = user_path(out)
-    _refuse_foreign(out, spec)
+    _refuse_foreign(out, stored_spec(out, spec))
     source = obtain(spec, label_source, data_dir, cache_dir)
     identity = source.identity(needed_files(spec, label_source))
     record = _make_record(source, label_source, identity, spec)
     with one_build_at_a_time(out):
         with _explain_write_errors(out):
             finish_exchange(out, spec)
-        _refuse_foreign(out, spec)
-        check_exchangeable(out, spec)
+        before = stored_spec(out, spec)
+        _refuse_foreign(out, before)
+        check_exchangeable(out, before)
         if not force:
-            _refuse_other_build(out, record, spec)
+            _refuse_other_build(out, record, before)
             _refuse_other_card(out)
         _build(out, source, identity, record, spec)
     return out

@@ -14,6 +14,7 @@ from _platelet_em.errors import OutputError
 from _platelet_em.facts import DatasetSpec
 from _platelet_em.files import move_all
 from _platelet_em.hub.layout import CARD, STAGING, metadata_files, repository_files
+from _platelet_em.hub.record import stored_spec
 from _platelet_em.rows.make import CONFIG_NAMES
 
 __all__ = ["check_exchangeable", "exchange", "finish_exchange", "folders_of"]
@@ -61,7 +62,7 @@ def exchange(out: Path, complete: Path, spec: DatasetSpec) -> None:
         OSError: if a file cannot be renamed; all files are then where they were.
     """
     new = out / STAGING / _NEW
-    names = [path.relative_to(complete) for path in repository_files(complete, spec)]
+    names = _names(complete, spec)
     _exchange(out, [(complete, new)], names, spec)
 
 
@@ -76,7 +77,7 @@ def finish_exchange(out: Path, spec: DatasetSpec) -> None:
     """
     new, aside, old = (out / STAGING / name for name in (_NEW, _ASIDE, _OLD))
     if new.is_dir():
-        _exchange(out, [], [path.relative_to(new) for path in repository_files(new, spec)], spec)
+        _exchange(out, [], _names(new, spec), spec)
     elif old.is_dir() and (out / CARD).is_file():
         shutil.rmtree(old)
     else:
@@ -84,9 +85,14 @@ def finish_exchange(out: Path, spec: DatasetSpec) -> None:
             _restore(out, folder, spec)
 
 
+def _names(folder: Path, spec: DatasetSpec) -> list[Path]:
+    """Paths of the files of a build in a folder of this module, of any volumes; the card first."""
+    return [path.relative_to(folder) for path in repository_files(folder, spec.with_optional())]
+
+
 def _restore(out: Path, folder: Path, spec: DatasetSpec) -> None:
     """Move the files of the old repository back."""
-    moves = [(path, out / path.relative_to(folder)) for path in repository_files(folder, spec)]
+    moves = [(folder / name, out / name) for name in _names(folder, spec)]
     for present, target in moves:
         if os.path.lexists(target):
             raise OutputError(f"{target}: would be replaced by {present}: move one of them away")
@@ -105,7 +111,7 @@ def _exchange(
     new, aside, old = (out / STAGING / name for name in (_NEW, _ASIDE, _OLD))
     if not old.is_dir():
         aside.mkdir(exist_ok=True)
-        present = repository_files(out, spec)
+        present = repository_files(out, stored_spec(out, spec))
         moves += [(path, aside / path.relative_to(out)) for path in present]
         moves.append((aside, old))
     move_all([*moves, *((new / name, out / name) for name in reversed(names))])

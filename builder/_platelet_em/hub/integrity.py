@@ -106,7 +106,7 @@ def read_build(folder: Path, spec: DatasetSpec, *, pictures: bool = True) -> Rec
     Raises:
         SchemaVersionError: for data files of a newer schema.
     """
-    for path in repository_files(folder, spec):
+    for path in repository_files(folder, spec.with_optional()):
         read_record(path)  # a newer schema raises, a damaged record is only a problem
     repository = inspect_repository(folder, spec, pictures=pictures)
     return None if repository.problems else repository.record

@@ -60,7 +60,7 @@ def is_data_file(name: str, spec: DatasetSpec) -> bool:
     """
     path = PurePosixPath(name)
     return str(path.parent) in CONFIG_NAMES and any(
-        path.match(f"{volume.split}{_NUMBERS}") for volume in spec.with_optional().volumes
+        path.match(f"{volume.split}{_NUMBERS}") for volume in spec.volumes
     )
 
 
@@ -75,8 +75,7 @@ def metadata_files(spec: DatasetSpec) -> list[str]:
 
 
 def repository_files(folder: Path, spec: DatasetSpec) -> list[Path]:
-    """The files of a built repository that exist in a folder, optional volumes included."""
-    spec = spec.with_optional()
+    """The files of a build of these volumes that exist in a folder; no others."""
     data = [
         path
         for config in CONFIG_NAMES
@@ -88,8 +87,8 @@ def repository_files(folder: Path, spec: DatasetSpec) -> list[Path]:
 
 
 def is_repository_file(name: str, spec: DatasetSpec) -> bool:
-    """Whether builds write a file of this path in a repository: see `repository_files`."""
-    return name in metadata_files(spec.with_optional()) or is_data_file(name, spec)
+    """Whether builds of these volumes write a file of this path in a repository."""
+    return name in metadata_files(spec) or is_data_file(name, spec)
 
 
 def is_built(path: Path) -> bool:

@@ -28,7 +28,7 @@ from _platelet_em.hub.build import build, one_build_at_a_time, plan_record
 from _platelet_em.hub.card import SYNTHETIC_MARK, is_edited, seal_card, unseal_card
 from _platelet_em.hub.integrity import inspect_repository, read_build
 from _platelet_em.hub.layout import CARD, is_repository_file, repository_files
-from _platelet_em.hub.record import SYNTHETIC, Record, origin_warning
+from _platelet_em.hub.record import SYNTHETIC, Record, origin_warning, stored_spec
 from _platelet_em.publisher.cache import download_folder
 from _platelet_em.rows.make import CONFIG_NAMES
 
@@ -168,7 +168,8 @@ def push(
         raise ArgumentError(f"tag: {tag!r} cannot be given to a pull request: tag it once merged")
     # The Hub is asked before the build, so that a wrong token or name is reported at once.
     name = MAIN if revision is None else revision
-    branch = HubBranch(repo_id, name, token, spec, may_be_anonymous=dry_run)
+    every = spec.with_optional()  # an earlier push may have had more volumes
+    branch = HubBranch(repo_id, name, token, every, may_be_anonymous=dry_run)
     state = before = branch.read_state(private=private)
     has_branch = branch.branch == MAIN if state is None else state.has_branch
     if create_pr and (state is None or not has_branch):
@@ -178,13 +179,13 @@ def push(
     with one_build_at_a_time(built) if os.access(built, os.W_OK) else nullcontext():
         if (record := read_build(built, spec, pictures=False)) is None:
             raise OutputError(f"{built}: has changed in the meantime: run the same command again")
-        additions = _list_additions(built, branch.repo_id, spec)
+        additions = _list_additions(built, branch.repo_id, stored_spec(built, spec))
         if state is not None:
             _refuse_lost_data(branch, state, record, built, overwrite_card=overwrite_card)
         elif not dry_run:
             branch.create_repository(private=private)
             state = branch.read_state(private=private)
-        changes = _compare(additions, {} if state is None else state.files, spec)
+        changes = _compare(additions, {} if state is None else state.files, every)
         _refuse_moved_tag(state, tag, changes)
         url, commit = branch.url, None
         if state is not None and not dry_run:
@@ -253,6 +254,7 @@ def _read_complete(folder: Path, spec: DatasetSpec) -> Record | None:
         OutputError: for a build that is incomplete or damaged: it is not built over, since
             nothing here knows the archives that it was made from.
     """
+    spec = stored_spec(folder, spec)
     files = repository_files(folder, spec)
     for path in files:
         if not os.access(path, os.R_OK):

@@ -151,31 +151,30 @@ def read_record(path: DataFile) -> Record | None:
 
 
 def stored_spec(folder: Path | HubPath, spec: DatasetSpec) -> DatasetSpec:
-    """The dataset with its optional volumes if a repository has files of them, or should have.
+    """The dataset with its optional volumes only if a repository was built with them.
 
-    Args:
-        folder: The repository.
-        spec: The dataset.
+    That is what its record says; where there is none, `spec` is given back.
     """
+    record = _first_record(folder)
+    if not record:
+        return spec
     names = {volume.name for volume in spec.optional_volumes}
-    for config in CONFIG_NAMES:
-        for volume in spec.optional_volumes:
-            if data_files(folder, config, volume.split):
-                return spec.with_optional()
-        for path in data_files(folder, config)[:1]:
-            recorded = (read_record(path) or {}).get(_VOLUMES_KEY)
-            if isinstance(recorded, str) and names & set(recorded.split()):
-                return spec.with_optional()
-    return spec
+    is_there = bool(names & {*str(record.get(_VOLUMES_KEY, "")).split()})
+    return spec.with_optional() if is_there else spec.without_optional()
 
 
 def stored_schema(folder: Path | HubPath) -> int:
     """The schema version of a repository; that of this code if none of its files has a record."""
+    version: int = _first_record(folder).get(_VERSION_KEY, SCHEMA_VERSION)
+    return version
+
+
+def _first_record(folder: Path | HubPath) -> Record:
+    """The record of the first file that has one; empty if none has."""
     for path in (path for name in CONFIG_NAMES for path in data_files(folder, name)):
         if record := read_record(path):
-            version: int = record[_VERSION_KEY]
-            return version
-    return SCHEMA_VERSION
+            return record
+    return {}
 
 
 def stored_configs(folder: Path | HubPath) -> list[Config]:

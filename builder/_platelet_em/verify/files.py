@@ -39,7 +39,7 @@ def check_files(section: Section, folder: Path, spec: DatasetSpec) -> Repository
                 remedy=_REMEDIES.get(problem.check, REBUILD),
                 **problem.place,
             )
-    _remark_links(section, folder, spec)
+    _remark_links(section, folder, repository.spec)
     with suppress(PlateletEMError):  # of damaged files, which are problems already
         for text in describe_narrow_columns(folder, repository.spec):
             section.remark("viewer", str(folder), text)
