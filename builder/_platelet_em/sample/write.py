@@ -62,11 +62,11 @@ def write_sample(
             below 0, or another number of colors.
         OutputError: if the folder cannot be written to, or, without `force`, contains archives.
     """
-    if depth < 1 or size < 1 or seed < 0:
-        raise ArgumentError(
-            "a sample needs a depth and a size of at least 1, and a seed of at least 0; got "
-            f"{depth}, {size} and {seed}"
-        )
+    for name, value, least in (("depth", depth, 1), ("size", size, 1), ("seed", seed, 0)):
+        if value < least:
+            raise ArgumentError(
+                f"{name} (on the command line, --{name}): expected at least {least}, got {value}"
+            )
     if colors not in (None, COLOR_MAP_ENTRIES):
         raise ArgumentError(
             f"colors: expected {COLOR_MAP_ENTRIES}, or None for a color per id; got {colors}"
