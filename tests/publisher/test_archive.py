@@ -249,7 +249,8 @@ def test_a_file_that_is_present_twice_is_refused(write, publication, tmp_path):
     files = {**publication.files("json"), "old/50-semantic.json": b"{}"}
     expected = (
         r"source: found 2 files 50-semantic\.json "
-        r"\(labels-semantic/50-semantic\.json, old/50-semantic\.json\): give the zip or the folder of one archive$"
+        r"\(labels-semantic/50-semantic\.json, old/50-semantic\.json\): give the zip or the "
+        "folder of one archive$"
     )
     with pytest.raises(ArchiveError, match=expected):
         find_source(write(tmp_path / "source", files), "json")
