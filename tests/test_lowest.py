@@ -22,6 +22,7 @@ BOUNDS = dict(
 TESTS = [
     "tests/arrays/test_runs.py",
     "tests/arrays/test_stack.py",
+    "tests/commands/test_hub_names.py",
     "tests/commands/test_info.py",
     "tests/commands/test_show.py",
     "tests/hub/test_read.py",

@@ -97,5 +97,5 @@ def test_help_says_how_to_switch_it_on(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     out = capsys.readouterr().out
-    assert "pip install\n'platelet-em[completion]'" in out
+    assert "pip\ninstall argcomplete" in out
     assert '  eval "$(register-python-argcomplete platelet-em)"\n' in out

@@ -24,17 +24,19 @@ __all__ = ["parse_arguments", "sample_options"]
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-_ARCHIVES = "a zip of the publisher, its extracted folder, or a folder with the zips"
+_PLACES = "a zip of the publisher, its extracted folder"
+_ARCHIVES = f"{_PLACES}, or a folder with the zips"
 
-_HUB = "a dataset on the Hub as USER/NAME or hf://datasets/USER/NAME[@REVISION]"
-_ANYWHERE = f"a built repository, {_ARCHIVES}, or {_HUB}; a path that exists is a path"
+_ANYWHERE = (
+    f"a built repository, {_PLACES}, a folder with the zips, or a dataset on the Hub (USER/NAME or "
+    "hf://datasets/USER/NAME[@REVISION]); a path that exists goes before a name on the Hub"
+)
 
 _EPILOG = """\
 platelet-em COMMAND --help shows options and examples.
 
-Completion of commands, options and files in bash, by argcomplete (pip install
-'platelet-em[completion]'); this line goes into ~/.bashrc, and for zsh, after compinit, into
-~/.zshrc:
+To complete commands, options, choices and files by Tab in bash or zsh, install argcomplete (pip
+install argcomplete), and add this line to ~/.bashrc, or to ~/.zshrc after compinit:
   eval "$(register-python-argcomplete platelet-em)\""""
 
 _INFO_DETAILS = """\
@@ -322,7 +324,7 @@ def _add_show(commands: _Commands) -> None:
         "show repo",
         "show archives --volume 24 --z 0 5 10-12 --out pictures",
         "show repo --z all --out pictures",
-        "show user/platelet-em --z 10             # reads only these rows from the Hub",
+        "show user/platelet-em --z 10             # fetches only what it needs from the Hub",
     )
     command.add_argument("source", nargs="?", help=_ANYWHERE)
     names = [volume.name for volume in PUBLISHED.volumes]
@@ -393,7 +395,7 @@ def _add_verify(commands: _Commands) -> None:
         "paths",
         metavar="PATH",
         nargs="+",
-        help=f"{_ANYWHERE}; it is downloaded into the cache of the Hub's client",
+        help=f"{_ANYWHERE}; such a dataset is downloaded first, into the cache of the Hub's client",
     )
     command.add_argument(
         "--verbose", action="store_true", help="print all figures, not only errors and remarks"
