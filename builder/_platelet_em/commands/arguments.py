@@ -395,7 +395,8 @@ def _add_verify(commands: _Commands) -> None:
         "paths",
         metavar="PATH",
         nargs="+",
-        help=f"{_ANYWHERE}; such a dataset is downloaded first, into the cache of the Hub's client",
+        help=f"{_ANYWHERE}; such a dataset is downloaded first, into the cache of the Hub's "
+        "client",
     )
     command.add_argument(
         "--verbose", action="store_true", help="print all figures, not only errors and remarks"
