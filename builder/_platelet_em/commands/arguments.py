@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from _platelet_em import __version__
+from _platelet_em.commands.help_texts import COMPLETION, INFO_DETAILS, VERIFY_DETAILS
 from _platelet_em.facts import (
     COLOR_MAP_ENTRIES,
     LABEL_FORMS,
@@ -28,43 +29,11 @@ _PLACES = "a zip of the publisher, its extracted folder"
 _ARCHIVES = f"{_PLACES}, or a folder with the zips"
 
 _ANYWHERE = (
-    f"a built repository, {_PLACES}, a folder with the zips, or a dataset on the Hub (USER/NAME or "
-    "hf://datasets/USER/NAME[@REVISION]); a path that exists goes before a name on the Hub"
+    f"a built repository, {_PLACES}, a folder with the zips, or a dataset on the Hub (USER/NAME "
+    "or hf://datasets/USER/NAME[@REVISION]); a path that exists goes before a name on the Hub"
 )
 
-_EPILOG = """\
-platelet-em COMMAND --help shows options and examples.
-
-To complete commands, options, choices and files by Tab in bash or zsh, install argcomplete (pip
-install argcomplete), and add this line to ~/.bashrc, or to ~/.zshrc after compinit:
-  eval "$(register-python-argcomplete platelet-em)\""""
-
-_INFO_DETAILS = """\
---json: {"format": 1, "content": "dataset", "archives" or "repository", ...}; of the dataset
-"name", "description", "homepage", "license_details", "classes": [name], "volumes": [{"name",
-"split", "shape"}], "configs": [{"name", "description"}], "archives": [{"label_source", "size",
-"md5", "urls", "cached": path or null}]; of archives "path", "archives": [{"path", "label_source",
-"is_zip", "md5", "published_md5", "volumes": [{"name", "shape", "published_shape"}]}]; of a
-repository "path", "commit" (on the Hub, else null), "warning", "record": what the build has
-recorded, "files": [{"config", "split", "rows", "files", "bytes"}]. Shapes are (z, y, x). Keys do
-not change; others may be added."""
-
 _SLICES = re.compile(r"all|\d{1,9}(-\d{1,9})?")
-
-_VERIFY_DETAILS = """\
-The report begins with a summary of at most ten lines. Errors and remarks follow, with --verbose
-all figures, too. It ends with what the files answer to the open questions about the published
-archives: these lines can be pasted into a report.
-
-Checking continues after an error. Of each check, the first five findings per file are listed, and
-the others are counted. The exit code is 1 if there are errors, each with its file, position,
-expected and found value, and remedy; it is 0 if there are only remarks: facts worth knowing.
-
---json: {"format": 1, "errors": N, "remarks": N, "questions": {question: [answer]}, "sections":
-[{"title", "figures": {name: value}, "findings": [{"level": "error" or "remark", "check", "file",
-"count", "first": [{"place": {"z", "y", "x", "id", "row", "column", ...}, "expected", "found",
-"remedy"}]}]}]}. z, y, x and row count from 0. Names of checks and figures do not change; keys may
-be added."""
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -80,7 +49,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(
         prog="platelet-em",
         description="The platelet-em electron-microscopy dataset for Hugging Face datasets.",
-        epilog=_EPILOG,
+        epilog=COMPLETION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
@@ -309,7 +278,7 @@ def _add_info(commands: _Commands) -> None:
         "info repo",
         "info user/platelet-em --json",
     )
-    command.description = f"{command.description}\n\n{_INFO_DETAILS}"
+    command.description = f"{command.description}\n\n{INFO_DETAILS}"
     command.add_argument(
         "path", nargs="?", help=f"{_ANYWHERE} (default: describe the dataset itself)"
     )
@@ -390,7 +359,7 @@ def _add_verify(commands: _Commands) -> None:
         "verify archives repo --json       # and voxel for voxel; the report as JSON",
         "verify user/platelet-em           # downloads it first",
     )
-    command.description = f"{command.description}\n\n{_VERIFY_DETAILS}"
+    command.description = f"{command.description}\n\n{VERIFY_DETAILS}"
     command.add_argument(
         "paths",
         metavar="PATH",
