@@ -156,7 +156,11 @@ def test_a_path_that_exists_wins(command, online, repository, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("user/nowhere", "hf://datasets/user/nowhere: the Hub answered 404, Repository not found"),
+        (
+            "user/nowhere",
+            "user/nowhere: no such file or folder here, and hf://datasets/user/nowhere: the Hub "
+            "answered 404, Repository not found",
+        ),
         (f"{ADDRESS}@gone", f"{ADDRESS}@gone: the Hub answered 404, Invalid rev id"),
         ("hf://models/a/b", "expected hf://datasets/USER/NAME"),
     ],
