@@ -199,7 +199,10 @@ def test_an_interruption_of_the_imports_ends_with_130():
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
-@pytest.mark.parametrize("error", ["MemoryError()", "ImportError('planted')", "SystemError('x')"])
+@pytest.mark.parametrize(
+    "error",
+    ["MemoryError()", "ImportError('planted' + '\\n' * 9 + 'x' * 999)", "SystemError('x')"],
+)
 def test_a_failure_of_the_imports_is_one_sentence(error):
     done = run_in_process(PROGRAMS / "interrupt_import.py", error)
     assert done.returncode == 1

@@ -159,8 +159,8 @@ def test_a_path_that_exists_wins(command, online, repository, tmp_path, capsys):
         (
             "user/nowhere",
             (
-                "user/nowhere: no such file or folder here, and hf://datasets/user/nowhere: the Hub "
-                "answered 404, Repository not found"
+                "user/nowhere: no such file or folder here, and hf://datasets/user/nowhere: "
+                "the Hub answered 404, Repository not found"
             ),
         ),
         (f"{ADDRESS}@gone", f"{ADDRESS}@gone: the Hub answered 404, Invalid rev id"),

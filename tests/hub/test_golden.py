@@ -10,7 +10,7 @@ from golden import make
 from support import publisher
 
 from _platelet_em.commands.cli import main
-from _platelet_em.commands.info import describe
+from _platelet_em.commands.info import describe, inspect
 from _platelet_em.hub.build import build
 from _platelet_em.hub.record import check_readable, read_record
 from _platelet_em.rows.schema import SCHEMA_VERSION
@@ -127,7 +127,7 @@ def test_the_format_reads_it(golden, config, split, streaming, cache):
 
 
 def test_info_and_show_read_it(golden, tmp_path, capsys):
-    lines = "\n".join(describe(golden.repository))
+    lines = "\n".join(describe(inspect(golden.repository)))
     assert "label source: json" in lines
     for split, name in SPLITS.items():
         assert f"slices, {split}: {len(golden.array(name, 'images'))} rows" in lines

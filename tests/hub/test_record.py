@@ -15,7 +15,7 @@ from support.folders import contents
 
 import platelet_em
 from _platelet_em.commands.cli import main
-from _platelet_em.commands.info import describe
+from _platelet_em.commands.info import describe, inspect
 from _platelet_em.commands.show import show
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub.build import build
@@ -62,7 +62,7 @@ def newer(copied, request):
 def test_info_refuses_a_newer_repository(newer, capsys):
     folder, path = newer
     with pytest.raises(platelet_em.SchemaVersionError, match=NEWER.format(path)):
-        list(describe(folder))
+        inspect(folder)
     assert main(["info", str(folder)]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -113,7 +113,7 @@ def test_a_damaged_record_is_an_error_for_readers(stored, copied):
     assert read_record(path) is None
     message = f"{path}: metadata 'platelet_em': expected a JSON object whose 'schema_version' is a"
     with pytest.raises(platelet_em.SchemaVersionError, match=message) as caught:
-        list(describe(copied))
+        inspect(copied)
     assert len(str(caught.value)) < len(str(path)) + 300
     with pytest.raises(platelet_em.SchemaVersionError, match=message):
         list(show(copied, copied, volume="50", slices=[0]))
@@ -259,7 +259,7 @@ def test_a_build_of_other_archives_says_so_everywhere(
     assert record["origin"] == expected[label_source]
     warning = origin_warning(record, PUBLISHED)
     assert warning in capsys.readouterr().out.splitlines()
-    assert f"  {warning}" in list(describe(out))
+    assert f"  {warning}" in list(describe(inspect(out)))
     card = (out / "README.md").read_text()
     assert card.split("\n# platelet-em\n")[1].startswith(f"\n**{warning}.**\n")
 
@@ -272,7 +272,7 @@ def test_a_build_of_the_published_archive_warns_of_nothing(flat_archives, tmp_pa
     spec = dataclasses.replace(PUBLISHED, archives=archives)
     out = build(tmp_path / "repo", data_dir=archive, spec=spec)
     assert read_build(out, spec)["origin"] == "publisher"
-    assert not [line for line in describe(out, spec) if "WARNING" in line]
+    assert not [line for line in describe(inspect(out, spec)) if "WARNING" in line]
     card = (out / "README.md").read_text()
     assert "WARNING" not in card
     assert f"MD5 `{md5}` (published: `{md5}`)" in card
