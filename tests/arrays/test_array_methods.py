@@ -95,6 +95,8 @@ SKIMAGE = {
 }
 
 
+# That of scikit-image itself with NumPy 2.5.
+@pytest.mark.filterwarnings("ignore:Setting the shape on a NumPy array:DeprecationWarning")
 @pytest.mark.parametrize("call", SKIMAGE)
 def test_scikit_image_takes_labels_as_they_are(call):
     lazy, dense = PAIRS["labels"]

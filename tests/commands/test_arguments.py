@@ -48,7 +48,6 @@ def test_the_default_label_source_of_push_is_that_of_the_folder(capsys):
     [
         (["build", "repo", "--sample", "--data-dir", "x"], "leave out --data-dir"),
         (["build", "repo", "--depth", "3", "--seed", "1"], "--depth, --seed: only for the"),
-        (["show", "repo", "--volume", "51"], "invalid choice: '51'"),
         (["show", "repo", "--z", "1.5"], "--z: expected slices such as 0, 0-5 or all, got '1.5'"),
         (["show", "repo", "--z", "5-0"], "--z: expected slices such as 0, 0-5 or all, got '5-0'"),
         (["show", "repo", "--z", "0-99999999"], "got '0-99999999'"),

@@ -85,7 +85,7 @@ def test_debug_shows_where_an_error_comes_from(tmp_path):
         ["build", "out", "--data-dir", "nowhere"],
         ["push", "user/name", "--data-dir", "nowhere"],
         ["info", "nowhere"],
-        ["show", "nowhere", "--volume", "24", "--label-source", "tif", "--z", "99"],
+        ["show", "nowhere", "--volume", "99", "--label-source", "tif", "--z", "99"],
         ["convert", "nowhere", "x.tif", "--kind", "instance"],
         ["convert", "nowhere", "nowhere"],
         ["verify", ".", "nowhere"],

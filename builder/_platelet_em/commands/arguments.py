@@ -297,9 +297,14 @@ def _add_show(commands: _Commands) -> None:
     )
     command.add_argument("source", nargs="?", help=_ANYWHERE)
     names = [volume.name for volume in PUBLISHED.volumes]
-    command.add_argument(
-        "--volume", choices=names, default=names[0], help=f"volume (default: {names[0]})"
+    # Without `choices`, which are checked before anything is said about the source.
+    volume: Any = command.add_argument(
+        "--volume",
+        metavar=f"{{{','.join(names)}}}",
+        default=names[0],
+        help=f"volume (default: {names[0]})",
     )
+    volume.completer = lambda **_: names  # what argcomplete asks for
     command.add_argument(
         "--z",
         nargs="+",
