@@ -37,7 +37,7 @@ def check_objects(
         return
     expected = _list_objects(view, spec)
     count = 0
-    stage = f"Volume {volume.name}: objects"
+    stage = f"Checking volume {volume.name}: objects"
     for reporter, values in read_rows(section, files, stage, has_z=False):
         if count < len(expected):
             compare_values(reporter, values, expected[count])
