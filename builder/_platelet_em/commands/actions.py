@@ -53,7 +53,7 @@ def _archives(options: argparse.Namespace) -> Iterator[Path | None]:
         yield options.data_dir
         return
     with tempfile.TemporaryDirectory(prefix="platelet-em-") as folder:
-        write_sample(folder, **sample_options(options))
+        write_sample(folder, with_test=options.with_test, **sample_options(options))
         yield Path(folder)
 
 
@@ -64,6 +64,7 @@ def _build(options: argparse.Namespace, write: Write) -> None:
             data_dir=data_dir,
             label_source=options.label_source,
             cache_dir=options.cache_dir,
+            with_test=options.with_test,
             force=options.force,
         )
     record = next(filter(None, map(read_record, data_files(out, CONFIG_NAMES[0]))))
@@ -87,13 +88,19 @@ def _push(options: argparse.Namespace, write: Write) -> None:
             data_dir=data_dir,
             label_source=options.label_source,
             cache_dir=options.cache_dir,
+            with_test=options.with_test,
         )
     for line in done.describe():
         write(line)
 
 
 def _sample(options: argparse.Namespace, write: Write) -> None:
-    for path in write_sample(options.folder, force=options.force, **sample_options(options)):
+    for path in write_sample(
+        options.folder,
+        with_test=options.with_test,
+        force=options.force,
+        **sample_options(options),
+    ):
         write(path)
 
 

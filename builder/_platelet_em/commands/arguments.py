@@ -192,8 +192,17 @@ def _add_archive_options(
     command.add_argument(
         "--sample", action="store_true", help="use the synthetic sample instead of archives"
     )
+    _add_with_test(
+        command,
+        "add the split test, the paper's third volume, which has classes and no instances; its "
+        "archive is looked for in DATA_DIR, or else downloaded",
+    )
     _add_label_source(command, label_source)
     _add_sample_options(command)
+
+
+def _add_with_test(command: argparse.ArgumentParser, purpose: str) -> None:
+    command.add_argument("--with-test", action="store_true", help=purpose)
 
 
 def _add_build(commands: _Commands) -> None:
@@ -266,6 +275,9 @@ def _add_sample(commands: _Commands) -> None:
     )
     command.add_argument("folder", type=Path, help="folder for the archives")
     _add_force(command, "replace archives that are there, when the new ones are complete")
+    _add_with_test(
+        command, "write a third archive, in the layout of the paper's, with the volume test"
+    )
     _add_sample_options(command)
 
 
@@ -297,7 +309,7 @@ def _add_show(commands: _Commands) -> None:
         "show user/platelet-em --z 10             # fetches only what it needs from the Hub",
     )
     command.add_argument("source", nargs="?", help=_ANYWHERE)
-    names = [volume.name for volume in PUBLISHED.volumes]
+    names = [volume.name for volume in PUBLISHED.with_optional().volumes]
     # Without `choices`, which are checked before anything is said about the source.
     volume: Any = command.add_argument(
         "--volume",

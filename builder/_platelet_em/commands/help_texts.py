@@ -16,8 +16,8 @@ INFO_DETAILS = """\
 "md5", "urls", "cached": path or null}]; of archives "path", "archives": [{"path", "label_source",
 "is_zip", "md5", "published_md5", "volumes": [{"name", "shape", "published_shape"}]}]; of a
 repository "path", "commit" (on the Hub, else null), "warning", "record": what the build has
-recorded, "files": [{"config", "split", "rows", "files", "bytes"}]. Shapes are (z, y, x). Keys do
-not change; others may be added."""
+recorded, "files": [{"config", "split", "rows", "files", "bytes"}], "viewer": [what the viewer of
+the Hub cannot show]. Shapes are (z, y, x). Keys do not change; others may be added."""
 
 VERIFY_DETAILS = """\
 The report begins with a summary of at most ten lines. Errors and remarks follow, with --verbose

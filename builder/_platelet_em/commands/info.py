@@ -8,9 +8,16 @@ from _platelet_em.errors import MissingMemberError, PlateletEMError, quote
 from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, DatasetSpec
 from _platelet_em.hub.layout import data_files, has_data
 from _platelet_em.hub.parquet import count_files
-from _platelet_em.hub.record import check_readable, origin_warning, read_record
+from _platelet_em.hub.record import (
+    check_readable,
+    origin_warning,
+    read_record,
+    stored_configs,
+    stored_spec,
+)
 from _platelet_em.hub.remote import HubPath
-from _platelet_em.publisher.archive import find_source, needed_files
+from _platelet_em.hub.viewer import describe_narrow_columns
+from _platelet_em.publisher.archive import archive_files, find_source
 from _platelet_em.publisher.cache import archive_urls, download_folder
 from _platelet_em.publisher.connection import show_url
 from _platelet_em.publisher.volume import open_images
@@ -63,7 +70,7 @@ def describe(found: dict[str, Any]) -> Iterator[str]:
 
 def _inspect_dataset(spec: DatasetSpec) -> dict[str, Any]:
     archives = []
-    for archive in spec.needed_archives:
+    for archive in spec.with_optional().needed_archives:
         cached = download_folder() / archive.file_name
         archives.append(
             {
@@ -83,7 +90,7 @@ def _inspect_dataset(spec: DatasetSpec) -> dict[str, Any]:
         "classes": list(spec.class_names),
         "volumes": [
             {"name": volume.name, "split": volume.split, "shape": list(volume.shape)}
-            for volume in spec.volumes
+            for volume in spec.with_optional().volumes
         ],
         "configs": [{"name": c.name, "description": c.description} for c in CONFIGS],
         "archives": archives,
@@ -103,7 +110,9 @@ def _describe_dataset(found: dict[str, Any]) -> Iterator[str]:
     for archive in found["archives"]:
         cached = archive["cached"]
         state = f"cached at {cached}" if cached else "not downloaded"
-        yield f"Archive with {archive['label_source']} labels: {archive['size']}, {state}"
+        name = archive["label_source"]
+        title = f"Archive with {name} labels" if name in LABEL_SOURCES else f"The {name}'s archive"
+        yield f"{title}: {archive['size']}, {state}"
         for url in archive["urls"]:
             yield f"  {url}"
         yield f"  MD5 {archive['md5'] or 'not published'}"
@@ -114,14 +123,15 @@ def _describe_dataset(found: dict[str, Any]) -> Iterator[str]:
 
 def _inspect_archives(path: Path, spec: DatasetSpec) -> dict[str, Any]:
     archives, reasons = [], []
-    for label_source in LABEL_SOURCES:
+    spec = spec.with_optional()
+    for label_source in (archive.name for archive in spec.archives):
         try:
             source = find_source(path, label_source, spec)
         except PlateletEMError as error:
             reasons.append(str(error))
             continue
         volumes = []
-        for volume in spec.volumes:
+        for volume in (v for v in spec.volumes if label_source in v.archives):
             with open_images(source, volume) as images:
                 shapes = {"shape": list(images.shape), "published_shape": list(volume.shape)}
             volumes.append({"name": volume.name, **shapes})
@@ -130,7 +140,7 @@ def _inspect_archives(path: Path, spec: DatasetSpec) -> dict[str, Any]:
                 "path": str(source.path),
                 "label_source": label_source,
                 "is_zip": source.is_zip,
-                "md5": source.identity(needed_files(spec, label_source)).md5,
+                "md5": source.identity(archive_files(spec, label_source)).md5,
                 "published_md5": spec.archive(label_source).md5,
                 "volumes": volumes,
             }
@@ -164,9 +174,10 @@ def _inspect_repository(folder: Path | HubPath, spec: DatasetSpec) -> dict[str, 
     paths = [path for name in CONFIG_NAMES for path in data_files(folder, name)]
     check_readable(paths)
     record = read_record(paths[0]) or {}
+    spec = stored_spec(folder, spec)
     files = []
-    for config in CONFIGS:
-        for volume in spec.volumes:
+    for config in stored_configs(folder):
+        for volume in filter(config.covers, spec.volumes):
             shards = data_files(folder, config.name, volume.split)
             rows, stored = count_files(shards)
             counts = {"rows": rows, "files": len(shards), "bytes": stored}
@@ -178,6 +189,7 @@ def _inspect_repository(folder: Path | HubPath, spec: DatasetSpec) -> dict[str, 
         "warning": origin_warning(record, spec) if record else "",
         "record": record,
         "files": files,
+        "viewer": list(describe_narrow_columns(folder, spec)),
     }
 
 
@@ -194,3 +206,5 @@ def _describe_repository(found: dict[str, Any]) -> Iterator[str]:
             f"  {part['config']}, {part['split']}: {part['rows']} rows in {part['files']} files, "
             f"{size}"
         )
+    for text in found["viewer"]:
+        yield f"  {text}"

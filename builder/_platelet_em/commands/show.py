@@ -85,6 +85,7 @@ def _open(
     names = [each.name for each in spec.volumes]
     if volume not in names:
         raise ArgumentError(f"--volume: expected one of {', '.join(names)}, got {quote(volume)}")
+    spec = spec.with_optional()
     volume_spec = spec.volume(volume)
     if files := data_files(source, SLICES.name, volume_spec.split):
         found = (read_record(files[0]) or {}).get("label_source", label_source)
@@ -100,6 +101,7 @@ def _open(
             f"{source}: expected a built repository with volume {volume}, found none"
         )
     label_source = label_source or LABEL_SOURCES[0]
-    archives = find_source(source, label_source, spec)
+    archive = label_source if label_source in volume_spec.archives else volume_spec.archives[0]
+    archives = find_source(source, archive, spec)
     view = opened.enter_context(ArchiveVolume(archives, volume_spec, label_source, spec))
     return view, {z: z for z in range(view.shape[0])}

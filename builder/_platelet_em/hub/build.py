@@ -97,6 +97,7 @@ def build(
     data_dir: str | Path | None = None,
     label_source: str = "json",
     cache_dir: str | Path | None = None,
+    with_test: bool = False,
     force: bool = False,
     spec: DatasetSpec = PUBLISHED,
 ) -> Path:
@@ -109,6 +110,8 @@ def build(
             downloads the archive.
         label_source: "json" or "tif".
         cache_dir: Where the download is kept; None is the cache of `datasets`.
+        with_test: Whether to add the split "test", whose archive is looked for in `data_dir`, or
+            else downloaded.
         force: Whether to replace a build from other archives, or with other labels, or a README.md
             that no build has written or that was edited since.
         spec: The dataset.
@@ -123,6 +126,7 @@ def build(
             schema.
     """
     out = user_path(out)
+    spec = spec.with_optional() if with_test else spec
     _refuse_foreign(out, stored_spec(out, spec))
     source = obtain(spec, label_source, data_dir, cache_dir)
     identity = source.identity(needed_files(spec, label_source))

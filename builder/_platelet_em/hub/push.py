@@ -128,6 +128,7 @@ def push(
     data_dir: str | Path | None = None,
     label_source: str | None = None,
     cache_dir: str | Path | None = None,
+    with_test: bool = False,
     spec: DatasetSpec = PUBLISHED,
 ) -> PushResult:
     """Upload a built repository to the Hub, after building it if necessary.
@@ -151,6 +152,7 @@ def push(
         data_dir: As for `build`; a complete build in `folder` must have been made from it.
         label_source: "json" or "tif"; None is that of a complete build, else "json".
         cache_dir: The cache for downloads, and for builds without `folder`.
+        with_test: Whether a build that is made has the split "test".
         spec: The dataset.
 
     Raises:
@@ -168,6 +170,7 @@ def push(
         raise ArgumentError(f"--tag {tag}: a pull request has no tag: tag it once merged")
     # The Hub is asked before the build, so that a wrong token or name is reported at once.
     name = MAIN if revision is None else revision
+    spec = spec.with_optional() if with_test else spec
     every = spec.with_optional()  # an earlier push may have had more volumes
     branch = HubBranch(repo_id, name, token, every, may_be_anonymous=dry_run)
     state = before = branch.read_state(private=private)

@@ -29,6 +29,9 @@ __all__ = ["write_sample"]
 _SPEC = PUBLISHED
 """The dataset that the sample stands for: the scene draws its classes and kinds of instances."""
 
+_OTHER_DONOR = 1_000_003
+"""Added to the seed of the third volume, whose scene is none of the others."""
+
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time of every member, so that the same scene gives the same bytes."""
 
@@ -40,9 +43,10 @@ def write_sample(
     size: int = 512,
     seed: int = 0,
     colors: int | None = None,
+    with_test: bool = False,
     force: bool = False,
 ) -> list[Path]:
-    """Write the two archives of a synthetic dataset, which can be given as `data_dir`.
+    """Write the archives of a synthetic dataset, which can be given as `data_dir`.
 
     Args:
         folder: Where the archives go.
@@ -52,6 +56,8 @@ def write_sample(
         colors: 256 writes the ids of the RGBA archive through a color map of 256 entries, as the
             publisher's writer does: ids share colors, and from 257 ids on some are background.
             None gives each id a color of its own.
+        with_test: Whether to write a third archive, in the layout of the paper's, with the volume
+            `test`: one of its cells is labeled, its images are int16, and it has no instances.
         force: Whether to replace archives that are there, when the new ones are complete.
 
     Returns:
@@ -82,7 +88,8 @@ def write_sample(
             f"{MAX_VOXELS} voxels, since larger files are not read; got depth {depth}, size {size}"
         )
     folder = user_path(folder)
-    targets = [folder / archive.file_name for archive in _SPEC.needed_archives]
+    spec = _SPEC.with_optional() if with_test else _SPEC
+    targets = [folder / archive.file_name for archive in spec.needed_archives]
     if not force:
         for target in targets:
             refuse_existing(target)
@@ -95,7 +102,7 @@ def write_sample(
                     zipfile.ZIP_DEFLATED,
                 )
             )
-            for archive, target in zip(_SPEC.needed_archives, targets, strict=True)
+            for archive, target in zip(spec.needed_archives, targets, strict=True)
         }
         for archive in zips.values():
             archive.comment = SAMPLE_COMMENT.encode()
@@ -104,6 +111,9 @@ def write_sample(
             slices = max(depth * volume.shape[0] // first.shape[0], 1)
             scene = Scene((slices, size, size), seed * len(_SPEC.volumes) + index)
             _write_volume(zips, volume, scene, is_mapped=colors is not None)
+        for volume in spec.optional_volumes if with_test else ():
+            scene = Scene((depth, size, size), seed + _OTHER_DONOR)
+            _write_partly_labeled(zips[volume.archives[0]], volume, scene)
     return targets
 
 
@@ -115,8 +125,8 @@ def _write_volume(
         pages = _draw_pages(scene, slices, volume.name)
         write_pages(images, pages, compression=None, description=SAMPLE_COMMENT)
         labels = {column: join_slices(found) for column, found in slices.items()}
-        for label_source, archive in zips.items():
-            paths = volume.members(label_source)
+        for label_source in volume.archives:
+            archive, paths = zips[label_source], volume.members(label_source)
             # Deflate saves 1 % of the images, and takes half of the time of a sample.
             _add_member(archive, paths[volume.images], images, zipfile.ZIP_STORED)
             for column, found in labels.items():
@@ -132,6 +142,25 @@ def _write_volume(
                     else:
                         write_tif(file, found, form="rgba", palette=None, name=name)
                     _add_member(archive, paths[name], file)
+
+
+def _write_partly_labeled(archive: zipfile.ZipFile, volume: VolumeSpec, scene: Scene) -> None:
+    """Write a volume in which one cell is labeled, with the indices of its classes."""
+    slices: dict[str, list[LazyLabels]] = {column: [] for column in (SEMANTIC, "cells")}
+    paths = volume.members(volume.archives[0])
+    with tempfile.TemporaryFile() as images, tempfile.TemporaryFile() as file:
+        # As of another microscope: signed values, on a gray scale of their own.
+        pages = ((page // 4).astype(np.int16) for page in _draw_pages(scene, slices, volume.name))
+        write_pages(images, pages, compression=None, description=SAMPLE_COMMENT)
+        classes, cells = (
+            np.stack([np.asarray(page) for page in found]) for found in slices.values()
+        )
+        largest = np.bincount(cells[cells > 0]).argmax() if cells.any() else 0
+        labels = LazyLabels.from_array(np.where(cells == largest, classes, 0).astype(np.int32))
+        name = volume.labels(SEMANTIC, volume.archives[0])
+        write_tif(file, labels, form="index", palette=None, name=name)
+        _add_member(archive, paths[volume.images], images, zipfile.ZIP_STORED)
+        _add_member(archive, paths[name], file)
 
 
 def _write_mapped(file: IO[bytes], labels: LazyLabels, name: str) -> None:
