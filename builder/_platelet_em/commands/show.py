@@ -8,7 +8,7 @@ from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.errors import ArgumentError, MissingMemberError, quote
 from _platelet_em.facts import LABEL_SOURCES, PICTURE_PALETTES, PUBLISHED, DatasetSpec
 from _platelet_em.files import new_file, user_path
-from _platelet_em.hub.layout import data_files
+from _platelet_em.hub.layout import data_files, has_data
 from _platelet_em.hub.read import open_volume
 from _platelet_em.hub.record import read_record
 from _platelet_em.hub.remote import HubPath
@@ -82,10 +82,10 @@ def _open(
 
     `opened` closes the volume.
     """
+    spec = spec.with_optional()
     names = [each.name for each in spec.volumes]
     if volume not in names:
         raise ArgumentError(f"--volume: expected one of {', '.join(names)}, got {quote(volume)}")
-    spec = spec.with_optional()
     volume_spec = spec.volume(volume)
     if files := data_files(source, SLICES.name, volume_spec.split):
         found = (read_record(files[0]) or {}).get("label_source", label_source)
@@ -96,7 +96,7 @@ def _open(
             )
         stored = open_volume(source, volume_spec, partial=True, first_z=first_z)
         return stored, {z: i for i, z in enumerate(stored.zs or ())}
-    if isinstance(source, HubPath):
+    if isinstance(source, HubPath) or has_data(source):
         raise MissingMemberError(
             f"{source}: expected a built repository with volume {volume}, found none"
         )
