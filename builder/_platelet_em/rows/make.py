@@ -1,7 +1,9 @@
 """The rows of a volume in each configuration."""
 
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from _platelet_em.arrays.volume_view import VolumeView
@@ -46,5 +48,14 @@ def make_table(config: Config, rows: list[Row], spec: DatasetSpec) -> pa.Table:
     The row dictionaries are emptied meanwhile, so that pages are in memory only once.
     """
     schema = arrow_schema(config.columns(spec))
-    columns = [pa.array([row.pop(field.name) for row in rows], field.type) for field in schema]
+    columns = [_to_array([row.pop(field.name) for row in rows], field.type) for field in schema]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _to_array(values: list[Any], arrow_type: pa.DataType) -> pa.Array:
+    """A column; a value that is an Arrow array already is not copied."""
+    if not (values and isinstance(values[0], pa.Array)):
+        return pa.array(values, arrow_type)
+    items = values[0] if len(values) == 1 else pa.concat_arrays(values)
+    offsets = np.cumsum([0, *map(len, values)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), items).cast(arrow_type)

@@ -1,5 +1,10 @@
 """Pages of a volume as the encoded images of rows, each with a file name."""
 
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+
 from _platelet_em.arrays.page import encode_page
 from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.facts import DatasetSpec
@@ -7,7 +12,7 @@ from _platelet_em.publisher.palettes import class_palette
 from _platelet_em.rows.config import Row
 from _platelet_em.rows.picture import draw_preview, read_slice, to_png
 
-__all__ = ["image_page", "label_values", "preview_page", "semantic_page"]
+__all__ = ["image_page", "label_values", "preview_page", "semantic_page", "stack_pages"]
 
 
 def image_page(volume: VolumeView, z: int) -> Row:
@@ -26,6 +31,27 @@ def preview_page(volume: VolumeView, z: int, spec: DatasetSpec) -> Row:
     """A small RGB picture of slice z and its labels as PNG."""
     picture = draw_preview(read_slice(volume, z), spec)
     return {"bytes": to_png(picture), "path": f"{volume.name}-preview-{z:03}.png"}
+
+
+def stack_pages(pages: Iterable[Row], count: int) -> pa.StructArray:
+    """Encoded images as an Arrow array of structs, with one page in memory besides it.
+
+    Args:
+        pages: Encoded images of one size in bytes, as the functions above give them.
+        count: Their number.
+    """
+    data, paths = np.empty(0, np.uint8), []
+    for index, page in enumerate(pages):
+        content = np.frombuffer(page["bytes"], np.uint8)
+        if index == 0:
+            data = np.empty((count, len(content)), np.uint8)
+        data[index] = content
+        paths.append(page["path"])
+    offsets = np.arange(count + 1, dtype=np.int32) * data.shape[-1]
+    contents = pa.Array.from_buffers(
+        pa.binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+    )
+    return pa.StructArray.from_arrays([contents, pa.array(paths, pa.string())], ["bytes", "path"])
 
 
 def label_values(volume: VolumeView, spec: DatasetSpec, z: int | None = None) -> Row:

@@ -5,7 +5,13 @@ import math
 from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.facts import DatasetSpec
 from _platelet_em.rows.config import Config, Row
-from _platelet_em.rows.pages import image_page, label_values, preview_page, semantic_page
+from _platelet_em.rows.pages import (
+    image_page,
+    label_values,
+    preview_page,
+    semantic_page,
+    stack_pages,
+)
 from _platelet_em.rows.schema import IMAGE, Column, Columns, label_columns, list_of, value
 
 __all__ = ["CONFIG", "MAX_ROW_BYTES"]
@@ -39,8 +45,8 @@ def _columns(spec: DatasetSpec) -> Columns:
 def _make_rows(volume: VolumeView, index: int, spec: DatasetSpec) -> list[Row]:  # noqa: ARG001  # always 0
     depth = volume.shape[0]
     row: Row = {
-        "image": [image_page(volume, z) for z in range(depth)],
-        "semantic": [semantic_page(volume, z, spec) for z in range(depth)],
+        "image": stack_pages((image_page(volume, z) for z in range(depth)), depth),
+        "semantic": stack_pages((semantic_page(volume, z, spec) for z in range(depth)), depth),
         "preview": preview_page(volume, depth // 2, spec),
         "volume": volume.name,
         "shape": list(volume.shape),
