@@ -241,6 +241,10 @@ class DatasetSpec:
         """Names of the semantic classes, by index."""
         return tuple(c.name for c in self.classes)
 
+    def class_name(self, index: int) -> str:
+        """The name of a class; damaged labels have indices without one, such as "class 200"."""
+        return self.class_names[index] if index < len(self.classes) else f"class {index}"
+
     @property
     def columns(self) -> tuple[str, ...]:
         """All label columns: the semantic classes, then each kind of instances."""

@@ -36,7 +36,7 @@ def test_sample_then_build_then_info(tmp_path, capsys):
     # A build of the sample is the same as a build of archives with the sample.
     assert run("build", tmp_path / "direct", "--sample", *size) == 0
     files = [path.relative_to(tmp_path / "repo") for path in tmp_path.glob("repo/**/*.parquet")]
-    assert len(files) == 7
+    assert len(files) == 9
     for file in files:
         assert (tmp_path / "repo" / file).read_bytes() == (tmp_path / "direct" / file).read_bytes()
 

@@ -60,7 +60,9 @@ def test_all_slices_are_shown(source, tmp_path):
 
 
 def test_an_unknown_volume_is_refused(source, tmp_path):
-    with pytest.raises(platelet_em.ArgumentError, match=r"^--volume: .* one of 50, 24, got '99'$"):
+    with pytest.raises(
+        platelet_em.ArgumentError, match=r"^--volume: .* one of 50, 24, test, got '99'$"
+    ):
         list(show(source, tmp_path, volume="99", slices=[0]))
 
 

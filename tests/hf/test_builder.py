@@ -108,8 +108,8 @@ def test_unknown_names_are_errors(load):
         load("pixels")
     with pytest.raises(platelet_em.PlateletEMError, match=r"expected one of \('json', 'tif'\)"):
         load(label_source="png")
-    with pytest.raises(ValueError, match="test"):
-        load(split="test")
+    with pytest.raises(ValueError, match="tests"):
+        load(split="tests")
     with pytest.raises(NotImplementedError, match="num_proc"):
         load(streaming=True, num_proc=2)
 

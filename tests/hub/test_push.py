@@ -103,7 +103,7 @@ def built_files(hub, at="main"):
         found["README.md"] = text.replace(NAME.encode(), b"<user>/platelet-em")
         digest = hashlib.sha256(text).hexdigest()
         pushed = f"<!-- Pushed to {NAME} by platelet-em, SHA-256 {digest} -->"
-        assert seal == pushed.encode() or b"schema 2" in text, "edited by a test"
+        assert seal == pushed.encode() or b"schema 3" in text, "edited by a test"
     return found
 
 
@@ -168,7 +168,7 @@ def test_another_build_replaces_files_in_one_commit(both, flat_repository, other
     hub, run = both
     assert run(NAME, flat_repository).code == 0
     on_hub = hub.repositories[NAME]
-    names = ("LICENSE", "notes/a.parquet", "slices/test-00000-of-00001.parquet")
+    names = ("LICENSE", "notes/a.parquet", "slices/other-00000-of-00001.parquet")
     of_owner = {name: File(b"mine", lfs=True) for name in names}
     on_hub.commit("main", "files of the owner", {**on_hub.files, **of_owner})
     commits = len(on_hub.commits)
@@ -349,11 +349,11 @@ def test_a_folder_of_a_newer_schema_is_refused(lfs, flat_repository, tmp_path):
     path = folder / "slices" / "train-00003-of-00008.parquet"
     table = pq.read_table(path)
     record = json.loads(table.schema.metadata[b"platelet_em"])
-    newer = {**table.schema.metadata, b"platelet_em": json.dumps({**record, "schema_version": 2})}
+    newer = {**table.schema.metadata, b"platelet_em": json.dumps({**record, "schema_version": 3})}
     pq.write_table(table.replace_schema_metadata(newer), path)
     done = run(NAME, folder)
     assert done.code == 1
-    assert "train-00003-of-00008.parquet: is of schema 2, and this version" in done.error
+    assert "train-00003-of-00008.parquet: is of schema 3, and this version" in done.error
     assert NAME not in hub.repositories
 
 
@@ -609,13 +609,13 @@ def test_files_of_a_newer_schema_are_not_replaced(lfs, flat_repository, other):
     hub, run = lfs
     assert run(NAME, flat_repository).code == 0
     files = dict(hub.repositories[NAME].files)
-    card = files["README.md"].content.replace(b"(schema 1)", b"(schema 2)")
+    card = files["README.md"].content.replace(b"(schema 2)", b"(schema 3)")
     hub.repositories[NAME].commit("main", "newer", {**files, "README.md": File(card, False)})
     before = built_files(hub)
     done = run(NAME, other)
     assert done.code == 1
     assert (
-        "contains files of schema 2, and this version of platelet-em writes schema 1" in done.err
+        "contains files of schema 3, and this version of platelet-em writes schema 2" in done.err
     )
     assert built_files(hub) == before
 

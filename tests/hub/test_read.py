@@ -128,6 +128,6 @@ def test_rows_in_another_order_are_an_error(copied):
 
 
 def test_a_newer_schema_is_an_error(copied):
-    verified.change_metadata(copied / SHARD, schema_version=2)
-    with pytest.raises(platelet_em.SchemaVersionError, match=f"{SHARD}: is of schema 2"):
+    verified.change_metadata(copied / SHARD, schema_version=3)
+    with pytest.raises(platelet_em.SchemaVersionError, match=f"{SHARD}: is of schema 3"):
         open_volume(copied, TRAIN)

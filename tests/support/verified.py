@@ -14,6 +14,7 @@ from PIL import Image
 from _platelet_em.commands.cli import main
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub.integrity import inspect_repository
+from _platelet_em.verify.objects import check_objects
 from _platelet_em.verify.report import Report
 from _platelet_em.verify.rows import check_previews, read_slices, read_volume_row
 from support import publisher
@@ -149,6 +150,7 @@ def check_rows(folder, name="50"):
     repository = inspect_repository(folder, PUBLISHED, pictures=False)
     view = read_slices(report.section("slices"), repository, volume, PUBLISHED)
     read_volume_row(report.section("volumes"), repository, volume, PUBLISHED)
+    check_objects(report.section("instances"), repository, volume, view, PUBLISHED)
     check_previews(report.section("preview"), repository, volume)
     return view, json.loads(report.to_json())
 

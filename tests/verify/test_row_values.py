@@ -112,6 +112,8 @@ def spoil(value):
         return None
     if isinstance(value, bool):
         return not value
+    if value is None:
+        return 1
     return f"{value} 1" if isinstance(value, str) else value + 1
 
 

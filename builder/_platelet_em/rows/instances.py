@@ -76,7 +76,7 @@ def describe_objects(
         "kind": [instance.name] * count,
         "id": labels.ids.tolist(),
         "class_id": classes,
-        "class_name": [spec.class_names[index] for index in classes],
+        "class_name": [spec.class_name(index) for index in classes],
         "voxels": labels.areas.tolist(),
         "purity": properties["purity"].tolist() if "purity" in properties else [None] * count,
     }

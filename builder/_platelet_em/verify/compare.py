@@ -12,7 +12,7 @@ from _platelet_em.facts import LABEL_SOURCES, SEMANTIC, DatasetSpec
 from _platelet_em.publisher.color_map import mapped_colors
 from _platelet_em.publisher.organelles import SharedVoxels
 from _platelet_em.verify.report import JSON_AND_TIF, LOST_IDS, Section
-from _platelet_em.verify.view import MAX_CLASSES, VerifiedVolume, name_class, noun_of, slices_of
+from _platelet_em.verify.view import MAX_CLASSES, VerifiedVolume, noun_of, slices_of
 
 __all__ = ["compare_volumes"]
 
@@ -132,7 +132,7 @@ def _compare_classes(
     images = table.argmax(axis=1)[present]
     moved = present[images != present]
     if set(images) == set(present) and total == table[moved].sum():
-        names = ", ".join(f"{i} ({name_class(i, spec)})" for i in moved)
+        names = ", ".join(f"{i} ({spec.class_name(i)})" for i in moved)
         section.error(
             "palette",
             other.files[SEMANTIC],

@@ -16,7 +16,7 @@ from _platelet_em.verify.continuity import check_continuity
 from _platelet_em.verify.images import ImageCheck
 from _platelet_em.verify.placement import PlacementCheck
 from _platelet_em.verify.report import VERSION, Section
-from _platelet_em.verify.view import MAX_CLASSES, VerifiedVolume, name_class, noun_of, slices_of
+from _platelet_em.verify.view import MAX_CLASSES, VerifiedVolume, noun_of, slices_of
 
 __all__ = ["check_volume"]
 
@@ -184,7 +184,7 @@ def _compare_versions(
                 "classes",
                 file,
                 expected=f"the voxels of each class of {name}: {known}",
-                found=f"those of the classes {', '.join(name_class(i, spec) for i in moved)} "
+                found=f"those of the classes {', '.join(spec.class_name(i) for i in moved)} "
                 f"exchanged: {counts}",
                 remedy="the classes are mixed up: use the JSON labels",
             )
@@ -325,7 +325,7 @@ def _check_purity(
         section.figure(f"outside of {parent.column}", f"{outside} {instance.column}", outside)
     if len(mixed):
         worst = mixed[np.argsort(purity[mixed], kind="stable")]
-        names = [name_class(int(properties["class_id"][i]), spec) for i in worst]
+        names = [spec.class_name(int(properties["class_id"][i])) for i in worst]
         examples = [
             f"{labels.ids[i]} ({purity[i]:.1%} {name})"
             for i, name in zip(worst, names, strict=True)

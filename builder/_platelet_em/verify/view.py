@@ -23,7 +23,6 @@ from _platelet_em.verify.report import BYTES, LOST_IDS, PALETTE, Section
 __all__ = [
     "MAX_CLASSES",
     "VerifiedVolume",
-    "name_class",
     "noun_of",
     "read_archive_volume",
     "slices_of",
@@ -65,11 +64,6 @@ class VerifiedVolume:
 def noun_of(column: str, spec: DatasetSpec) -> str:
     """What checks and figures call a column: "semantic", "cell", "organelle"."""
     return column if column == SEMANTIC else spec.instance(column).name
-
-
-def name_class(index: int, spec: DatasetSpec) -> str:
-    """The name of a class; a damaged mask has classes without one."""
-    return spec.class_names[index] if index < len(spec.classes) else f"class {index}"
 
 
 def slices_of(view: VerifiedVolume, subject: str) -> Iterable[int]:
