@@ -7,7 +7,6 @@ import pytest
 from support import publisher, verified
 
 from _platelet_em.facts import PUBLISHED, SemanticClass
-from _platelet_em.verify.view import name_class
 
 JET_WITH_4_AND_6_SWAPPED = [publisher.JET[i] for i in (0, 1, 2, 3, 6, 5, 4)]
 SHARD = "slices/train-00001-of-00008.parquet"
@@ -133,4 +132,4 @@ def test_a_repository_of_json_labels_is_compared_with_the_tif_archive(
 def test_a_class_without_a_name_can_be_named(index, name):
     names = ["background", "cell", "a", "b", "c", "d", "other"]
     classes = tuple(SemanticClass(name=each, colors=()) for each in names)
-    assert name_class(index, replace(PUBLISHED, classes=classes)) == name
+    assert replace(PUBLISHED, classes=classes).class_name(index) == name

@@ -50,6 +50,19 @@ def check_preview(ds, truth, volume):
         assert 3 in (picture.shape[0], picture.shape[2])  # channels come first under "torch"
 
 
+def check_objects(ds, truth, volume):
+    """Check the rows of a split of `instances`: their kinds, ids and sizes."""
+    check_features(ds.features)
+    expected = []
+    for kind in ("cell", "organelle"):
+        ids, counts = np.unique(truth[f"{volume}_{kind}"], return_counts=True)
+        pairs = zip(ids.tolist(), counts.tolist(), strict=True)
+        expected += [(kind, label, count) for label, count in pairs if label]
+    found = [(row["kind"], int(row["id"]), int(row["voxels"])) for row in ds]
+    assert found == expected
+    assert {row["volume"] for row in ds} == {volume}
+
+
 def check(row, truth):
     """Check the images and labels of a row."""
     for column, kind in (("image", "images"), ("semantic", "semantic")):

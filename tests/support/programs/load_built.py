@@ -6,14 +6,18 @@ Arguments: the voxels, the repository (a folder, or its name on the Hub), format
 import sys
 
 import datasets
-from check_rows import SPLITS, check_preview, check_split, check_volume, read_truth
+from check_rows import SPLITS, check_objects, check_preview, check_split, check_volume, read_truth
 
-CHECKS = {"slices": check_split, "volumes": check_volume, "preview": check_preview}
+CHECKS = {
+    "slices": check_split,
+    "volumes": check_volume,
+    "instances": check_objects,
+    "preview": check_preview,
+}
 
 truth, name = read_truth(sys.argv[1]), sys.argv[2]
 formats = [None, *sys.argv[3:]]
-names = ["slices", "volumes", "instances", "preview"]
-assert datasets.get_dataset_config_names(name) == names
+assert datasets.get_dataset_config_names(name) == list(CHECKS)
 assert datasets.get_dataset_split_names(name, "slices") == ["train", "validation"]
 for config, check_rows in CHECKS.items():
     for streaming in (False, True):
