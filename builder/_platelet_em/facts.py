@@ -198,7 +198,9 @@ class DatasetSpec:
         first_author: First author of the paper.
         published: Year of the paper.
         license: The Hub's identifier of the license.
+        license_name: What the Hub calls the license, if `license` is "other".
         license_details: What the publisher says about the license.
+        page: Address of the publisher's page of the dataset.
         voxel_size_nm: Approximate size of a voxel in nm, (z, y, x).
         classes: The semantic classes by index, background first.
         palettes: Names of the palettes in use for RGB label files; the first is that of the
@@ -222,7 +224,9 @@ class DatasetSpec:
     first_author: str
     published: str
     license: str
+    license_name: str
     license_details: str
+    page: str
     voxel_size_nm: tuple[float, float, float]
     classes: tuple[SemanticClass, ...]
     palettes: tuple[str, ...]
@@ -372,7 +376,10 @@ PUBLISHED = DatasetSpec(
     published="2021",
     license="other",
     # The publisher names no license; the page says this, and that NIBIB reviewed it [page].
+    license_name="cleared-for-public-release",
     license_details="cleared for public release",
+    # The page is the file platelet-description.md of this repository [page].
+    page="https://github.com/bio3d-vision/bio3d-vision.github.io",
     voxel_size_nm=(40.0, 10.0, 10.0),
     # Palette A is that of older files and of the published pictures [code, png]; palette B is
     # matplotlib's jet(index / 6), which the publisher's JSON-to-RGBA writer produces [code]. In

@@ -45,7 +45,9 @@ LEAF = DatasetSpec(
     first_author="Nobody",
     published="2020",
     license="cc0-1.0",
+    license_name="",
     license_details="public domain",
+    page="https://example.org",
     voxel_size_nm=(50.0, 4.5, 4.5),
     classes=tuple(
         SemanticClass(name=name, colors=(color,))

@@ -10,7 +10,7 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from _platelet_em.facts import DatasetSpec
 from _platelet_em.hub.layout import data_files
 from _platelet_em.hub.parquet import count_files, explain_damage, read_metadata
-from _platelet_em.hub.record import stored_configs
+from _platelet_em.hub.record import stored_configs, stored_schema
 from _platelet_em.rows.make import CONFIGS
 from _platelet_em.rows.schema import yaml_features
 
@@ -46,14 +46,37 @@ def describe_front_matter(folder: Path, spec: DatasetSpec) -> dict[str, Any]:
     ]
     return {
         "pretty_name": spec.name,
-        "license": spec.license,
-        # The Hub's field for the words of a license.
-        "license_details": spec.license_details,
+        **_describe_license(folder, spec),
         "task_categories": ["image-segmentation"],
-        "tags": ["biology", "medical", "electron-microscopy", "SBF-SEM", "platelets", "3D"],
+        "task_ids": [
+            "instance-segmentation",
+            "semantic-segmentation",
+            "panoptic-segmentation",
+        ],
+        "source_datasets": ["original"],
+        "tags": [
+            "biology",
+            "medical",
+            "electron-microscopy",
+            "sbf-sem",
+            "platelets",
+            "3d",
+            "image",
+        ],
         "size_categories": ["n<1K"],
         "configs": configs,
         "dataset_info": _describe_configs(folder, spec),
+    }
+
+
+def _describe_license(folder: Path, spec: DatasetSpec) -> dict[str, str]:
+    """The fields of the license, as cards of the repository's schema have them."""
+    if stored_schema(folder) < 2:
+        return {"license": spec.license, "license_details": spec.license_details}
+    return {
+        "license": spec.license,
+        "license_name": spec.license_name,
+        "license_link": spec.page,
     }
 
 

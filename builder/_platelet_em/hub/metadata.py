@@ -22,7 +22,7 @@ from _platelet_em.limits import MAX_METADATA
 
 __all__ = ["check_card", "check_croissant", "compare"]
 
-_READ = ("license", "license_details", "size_categories", "configs", "dataset_info")
+_READ = ("size_categories", "configs", "dataset_info")
 """Fields of the card's YAML that decide what is read, or state a fact; others may be edited."""
 
 _PROSE = ("description", "citeAs")
@@ -65,9 +65,9 @@ def check_card(folder: Path, record: Record, spec: DatasetSpec) -> Iterator[Prob
     else:
         names = [
             *_READ,
-            *(n for n in map(str, head) if n.startswith("license") and n not in _READ),
+            *(n for n in dict.fromkeys([*expected, *map(str, head)]) if n.startswith("license")),
         ]
-        known = {name: expected[name] for name in _READ}
+        known = {name: expected[name] for name in names if name in expected}
         given = {name: head[name] for name in names if name in head}
         yield from _report("card", path, compare(known, given, ""))
     lines = [line.strip() for line in text.splitlines()]
