@@ -40,6 +40,8 @@ def test_the_queries_of_three_libraries_agree_with_the_archive(
             continue
         names = {}
         exec(compile(code, "queries.md", "exec"), names)
+        if "large" not in names:  # the table of objects
+            continue
         found = names["large"]
         library = next(name for name in ("pandas", "polars", "duckdb") if name in code)
         answers[library] = sorted(zip(found["id"].to_list(), found["area"].to_list(), strict=True))
