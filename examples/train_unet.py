@@ -80,14 +80,19 @@ MIN_VOXELS = 30
 
 
 def load_volumes(arguments, scratch):
-    """Both volumes, as a DatasetDict in the format "platelet_em": real ones, or a new sample."""
+    """The volumes, as a DatasetDict in the format "platelet_em": real ones, or a new sample."""
     if arguments.repo:
         return datasets.load_dataset(arguments.repo, "volumes").with_format(platelet_em.FORMAT)
     if arguments.download or arguments.data_dir:
-        return platelet_em.load_dataset("volumes", data_dir=arguments.data_dir)
+        return platelet_em.load_dataset(
+            "volumes", data_dir=arguments.data_dir, with_test=arguments.with_test
+        )
     depth, size, seed = arguments.sample
-    platelet_em.write_sample(scratch, depth=depth, size=size, seed=seed)
-    return platelet_em.load_dataset("volumes", data_dir=scratch, cache_dir=f"{scratch}/cache")
+    with_test = arguments.with_test
+    platelet_em.write_sample(scratch, depth=depth, size=size, seed=seed, with_test=with_test)
+    return platelet_em.load_dataset(
+        "volumes", data_dir=scratch, cache_dir=f"{scratch}/cache", with_test=with_test
+    )
 
 
 def training_batches(volumes, tensors, steps, seed):
@@ -211,6 +216,13 @@ def mean_ious(ious):
         "mean IoU": float(np.mean(list(ious.values()))),
         "organelle mean IoU": float(np.mean(organelles)) if organelles else float("nan"),
     }
+
+
+def labeled_ious(truth, prediction):
+    """{class: IoU} of voxels of classes above 0: in volume test, class 0 may mean "not labeled"."""
+    is_labeled = truth > 0
+    ious = class_ious(truth[is_labeled], prediction[is_labeled])
+    return {index: iou for index, iou in ious.items() if index > 0}
 
 
 def panoptic_quality(truth, prediction):
@@ -341,8 +353,9 @@ def run(arguments, scratch):
     model = UNet(CONTEXT, len(platelet_em.CLASS_NAMES)).to(memory_format=torch.channels_last)
 
     def segment(split):
-        """Truth and prediction, of at most as many slices as `validation` has."""
-        semantic = volumes[split][0]["semantic"][: truth["semantic"].shape[0]]
+        """Truth and prediction; of `train`, of at most as many slices as `validation` has."""
+        depth = truth["semantic"].shape[0] if split == "train" else None
+        semantic = volumes[split][0]["semantic"][:depth]
         return semantic, predict(model, volumes[split], tensors, semantic.shape)
 
     def check(split):
@@ -353,12 +366,17 @@ def run(arguments, scratch):
     figures, found = evaluate(truth, segment("validation")[1])
     checks[steps] = {key: figures[key] for key in ("mean IoU", "organelle mean IoU")}
     train_means = check("train")
-    for title, values in (("validation", figures), ("train", train_means)):
+    tables = {"validation": figures, "train": train_means}
+    if "test" in volumes:
+        tables["test, labeled voxels"] = mean_ious(labeled_ious(*segment("test")))
+    for title, values in tables.items():
         print(f"\n{'on ' + title:<32}  U-Net")
         for name, value in values.items():
             print(f"{name:<32} {f'{value:.3f}' if np.isfinite(value) else 'absent':>6}")
 
     record = {"figures": figures, "train": train_means, "losses": losses, "checks": checks}
+    if "test" in volumes:
+        record["test"] = tables["test, labeled voxels"]
     (arguments.out / "metrics.json").write_text(json.dumps(record, indent=1) + "\n")
     torch.save(model.state_dict(), arguments.out / "unet.pt")
     draw_curve(arguments.out / "learning_curve.png", losses, checks, train_means)
@@ -391,6 +409,11 @@ examples:
     source.add_argument("--download", action="store_true", help="use the publisher's archive")
     source.add_argument("--data-dir", metavar="ARCHIVES", help="zip, or folder with the zips")
     source.add_argument("--repo", help="output of platelet-em build: a folder, or a Hub id")
+    parser.add_argument(
+        "--with-test",
+        action="store_true",
+        help="evaluate on the paper's third volume, too; of --repo, it is there or not",
+    )
     parser.add_argument("--steps", type=parse_count, help="default: 400 on the sample, else 3000")
     parser.add_argument("--out", type=Path, default=Path("unet"), help="folder for the results")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same loss")

@@ -47,5 +47,6 @@ def paper(seed=0, shape=(6, 21, 30), dtype=np.int16):
     semantic = np.zeros(shape, np.uint8)
     semantic[1:5, 4:18, 5:25] = 1
     for index in range(2, 7):
-        semantic[2:4, 5 + index : 7 + index, 3 * index : 3 * index + 2] = index
+        for z in (2, 3):  # no two slices are alike
+            semantic[z, 5 + index : 7 + index, 3 * index + z - 2 : 3 * index + 2] = index
     return Paper(images, semantic)

@@ -234,3 +234,16 @@ def test_the_network_keeps_the_shape_of_a_window(example):
 
     shares = example.UNet(3, 7)(torch.zeros(2, 3, 32, 48))
     assert shares.shape == (2, 7, 32, 48)
+
+
+def test_only_labeled_voxels_of_the_test_volume_count(example):
+    truth = np.array([0, 0, 1, 1, 2, 2])
+    prediction = np.array([2, 1, 1, 0, 2, 2])
+    assert example.labeled_ious(truth, prediction) == {1: 0.5, 2: 1.0}
+
+
+def test_the_test_volume_is_evaluated_on_request(main, trained, tmp_path):
+    main(*SMALLEST, "--with-test", "--out", tmp_path / "out")
+    found = read_metrics(tmp_path / "out")
+    assert set(found["test"]) == {"mean IoU", "organelle mean IoU"}
+    assert "test" not in read_metrics(trained[1])

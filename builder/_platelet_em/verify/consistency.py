@@ -210,13 +210,14 @@ def _check_images(section: Section, view: VerifiedVolume, image: Image, spec: Da
         whole_range=spec.whole_range and not view.volume.may_be_signed,
     )
     placement = None
-    if SEMANTIC in view.labels:
+    # Where class 0 includes cells, it says nothing of the image.
+    if SEMANTIC in view.labels and not view.volume.is_partly_labeled:
         placement = PlacementCheck(
             section,
             view.labels[SEMANTIC],
             view.volume.name,
             view.files[SEMANTIC],
-            bright_background=spec.bright_background and not view.volume.is_partly_labeled,
+            bright_background=spec.bright_background,
         )
     for z in slices_of(view, "images"):
         page = image(z)
