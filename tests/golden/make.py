@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from support import publisher
+from support import paper, publisher
 
 from _platelet_em.hub.build import build
 from _platelet_em.rows.schema import SCHEMA_VERSION
@@ -69,6 +69,14 @@ def organelle_properties(volume):
     return properties
 
 
+def third():
+    """The paper's volume: int16 images in steps, as above, and semantic labels of one cell."""
+    made = paper.paper(shape=(4, 19, 26))
+    steps = np.arange(made.images.size).reshape(made.images.shape) // 13 % 6
+    made.images[:] = np.array([-32768, -1, 0, 1, 4_000, 32_767])[steps]
+    return made
+
+
 def make(folder):
     """Write the golden files of the present schema into a folder of their own.
 
@@ -80,11 +88,14 @@ def make(folder):
     made = scene()
     with tempfile.TemporaryDirectory() as archives:
         made.zip(Path(archives) / "images_and_labels_json.zip", "json")
-        built = build(Path(archives) / "repository", data_dir=archives)
+        test = third()
+        test.zip(Path(archives) / paper.NAME)
+        built = build(Path(archives) / "repository", data_dir=archives, with_test=True)
         # The card's pictures are large, and nothing reads them.
         no_pictures = shutil.ignore_patterns("pictures")
         shutil.copytree(built, target / "repository", ignore=no_pictures)
     arrays = {f"{n}_{kind}": getattr(v, kind) for n, v in made.volumes.items() for kind in KINDS}
+    arrays |= {"test_images": test.as_uint16, "test_semantic": test.semantic}
     np.savez_compressed(target / "truth.npz", **arrays)
     properties = {name: organelle_properties(v) for name, v in made.volumes.items()}
     (target / "properties.json").write_text(json.dumps(properties, indent=1) + "\n", "utf-8")

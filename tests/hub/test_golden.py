@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from golden import make
-from support import publisher
+from support import paper, publisher
 
 from _platelet_em.commands.cli import main
 from _platelet_em.commands.info import describe, inspect
@@ -126,6 +126,38 @@ def test_the_format_reads_it(golden, config, split, streaming, cache):
         assert {"class_id", "purity", "cell"} <= set(organelles.properties)
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_volumes_without_instances_have_nulls(golden, streaming, cache):
+    if "test_images" not in golden.arrays:
+        pytest.skip("schema 1 has two volumes")
+    rows = load(golden, "slices", "test", streaming, cache)
+    for row in [*rows, *rows.with_format("platelet_em")]:
+        z = row["z"]
+        assert np.array_equal(np.asarray(row["image"]), golden.array("test", "images", z))
+        assert np.array_equal(np.asarray(row["semantic"]), golden.array("test", "semantic", z))
+        assert (row["cells"], row["organelles"], row["n_cells"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("split", SPLITS)
+def test_plain_datasets_reads_objects(golden, split, streaming, cache):
+    if not (golden.repository / "instances").is_dir():
+        pytest.skip("schema 1 has no table of objects")
+    rows = list(load(golden, "instances", split, streaming, cache))
+    name = SPLITS[split]
+    for kind in ("cell", "organelle"):
+        ids, counts = np.unique(golden.array(name, kind), return_counts=True)
+        expected = [pair for pair in zip(ids.tolist(), counts.tolist(), strict=True) if pair[0]]
+        assert [(r["id"], r["voxels"]) for r in rows if r["kind"] == kind] == expected
+    for row in rows:
+        if row["kind"] == "organelle":
+            known = golden.properties[name][str(row["id"])]
+            assert {key: row[key] for key in ("class_id", "cell")} == {
+                key: known[key] for key in ("class_id", "cell")
+            }
+            assert row["purity"] == np.float32(known["purity"])
+
+
 def test_info_and_show_read_it(golden, tmp_path, capsys):
     lines = "\n".join(describe(inspect(golden.repository)))
     assert "label source: json" in lines
@@ -164,7 +196,7 @@ def test_golden_files_are_never_overwritten(tmp_path):
 def test_golden_files_are_small():
     for folder in FOLDERS:
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        assert size < 400_000
+        assert size < 600_000  # three splits and a table of objects, since schema 2
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +207,9 @@ def built_now(tmp_path_factory):
     made = publisher.Publication({name: publisher.Volume(*of) for name, of in arrays.items()})
     folder = tmp_path_factory.mktemp("golden")
     made.zip(folder / "images_and_labels_json.zip", "json")
-    return build(folder / "repository", data_dir=folder)
+    signed = (golden.array("test", "images").astype(int) - 32768).astype(np.int16)
+    paper.Paper(signed, golden.array("test", "semantic")).zip(folder / paper.NAME)
+    return build(folder / "repository", data_dir=folder, with_test=True)
 
 
 def describe_schema(path):
