@@ -219,7 +219,7 @@ def mean_ious(ious):
 
 
 def labeled_ious(truth, prediction):
-    """{class: IoU} of voxels of classes above 0: in volume test, class 0 may mean "not labeled"."""
+    """{class: IoU} of voxels with a class above 0: in volume test, 0 may mean "not labeled"."""
     is_labeled = truth > 0
     ious = class_ious(truth[is_labeled], prediction[is_labeled])
     return {index: iou for index, iou in ious.items() if index > 0}
