@@ -6,12 +6,13 @@ assumed to be large.
 
 import io
 import json
+import re
 
 import datasets
 from PIL import Image
 
 ANSWER_BYTES = 10_000_000
-"""Largest answer of the viewer."""
+"""Largest answer that a worker stores: first rows and statistics; pages of rows have no limit."""
 
 PAGE_ROWS = 100
 """Rows of a page, of which nothing is truncated."""
@@ -95,6 +96,33 @@ def first_rows(rows, features, config, split):
                 item["row"][name] = text.encode()[:_CELL_BYTES].decode(errors="ignore")
                 item["truncated_cells"].append(name)
     return answer
+
+
+def has_statistics(rows, features):
+    """Whether a split has statistics: one column that fails takes all others with it."""
+    if len(rows) < 2:  # the standard deviation of one value is none
+        return False
+    for name, feature in features.items():
+        if isinstance(feature, datasets.Value) and feature.dtype.startswith("int"):
+            values = [row[name] for row in rows if row[name] is not None]
+            # Two neighboring values have edges [low, high], and one bar for two.
+            if values and max(values) - min(values) == 1:
+                return False
+    return True
+
+
+def search(rows, features, text):
+    """Positions of the rows that contain a word; digits are no words, structs become text."""
+    wanted = re.findall(r"[a-z]+", text.lower())
+    found = []
+    for index, row in enumerate(rows):
+        words = set()
+        for name, feature in features.items():
+            if isinstance(feature, dict) or feature == datasets.Value("string"):
+                words |= set(re.findall(r"[a-z]+", str(row[name]).lower()))
+        if any(word in words for word in wanted):
+            found.append(index)
+    return found
 
 
 def _header(features, config, split):
