@@ -10,8 +10,10 @@ import pandas as pd
 import polars as pl
 import pytest
 import yaml
-from support import verified
+from support import verified, versions
+from support.clients import WITHOUT_TORCH
 from support.paper import NAME, paper
+from support.programs import PROGRAMS
 
 import platelet_em
 from _platelet_em.commands.cli import main
@@ -62,6 +64,11 @@ def test_plain_datasets_gives_its_voxels_and_nulls(built, truth, tmp_path, strea
     np.testing.assert_array_equal(np.stack([*map(np.asarray, volume["image"])]), truth.as_uint16)
     objects = datasets.load_dataset(str(built), "instances", **options)
     assert list(objects) == ["train", "validation"]
+
+
+def test_old_and_new_datasets_load_it(built, three, newest_or_oldest, tmp_path):
+    program = PROGRAMS / "load_three_volumes.py"
+    versions.run(newest_or_oldest, program, built, three, cwd=tmp_path, **WITHOUT_TORCH)
 
 
 def test_other_readers_give_nulls(built, truth):
