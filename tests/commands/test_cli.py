@@ -136,6 +136,17 @@ def test_a_repository_has_a_name_in_unicode(archives, tmp_path, capsys):
     assert "bad\\udcff': expected a folder whose name is valid Unicode" in err
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names of any bytes")
+@pytest.mark.parametrize("command", ["info", "show", "verify"])
+def test_a_repository_of_another_name_is_an_error(command, repository, tmp_path, capsys):
+    path = tmp_path / os.fsdecode(b"bad\xff")
+    path.symlink_to(repository)
+    assert run(command, path) == 1
+    err = capsys.readouterr().err
+    assert "bad\\udcff" in err
+    assert "expected a name in valid Unicode: rename it, or set a UTF-8 locale" in err
+
+
 @pytest.mark.parametrize("command", ["build", "sample", "info", "show", "verify"])
 def test_a_home_that_does_not_exist_is_an_error(command, capsys):
     assert run(command, "~nobody-has-this-name/x") == 1
