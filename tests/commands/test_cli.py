@@ -113,6 +113,14 @@ def test_an_unexpected_error_is_named(command, monkeypatch, capsys):
         run(*arguments, "--debug")
 
 
+def test_quiet_hides_remarks_of_this_command_only(tmp_path, caplog):
+    options = ["--sample", "--depth", 2, "--size", 1]
+    assert run("build", tmp_path / "a", *options, "--quiet") == 0
+    assert caplog.messages == []
+    assert run("build", tmp_path / "b", *options) == 0
+    assert "no voxel has a label" in caplog.text
+
+
 def test_an_interruption_ends_with_130(monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
