@@ -17,7 +17,7 @@ FAST_TESTS := pytest pytest-xdist hypothesis scikit-image imagecodecs 'dask[arra
 # Other Pythons for make test-long, as far as they are installed.
 PYTHONS ?= python3.10 python3.12 python3.13
 
-.PHONY: demo test test-long test-pythons bench fuzz lint types docs dist install install-oldest clean
+.PHONY: demo test test-long test-pythons test-napari bench fuzz lint types docs dist install install-oldest clean
 
 ## demo: build the synthetic sample, load it with plain datasets, show it
 demo: $(VENV)/runtime.stamp install
@@ -36,8 +36,17 @@ test: $(VENV)/test.stamp install install-oldest lint types docs
 	$(BIN)/pytest -n auto -m "not long"
 
 ## test-long: all tests, with more repetitions and larger inputs; about an hour
-test-long: $(VENV)/test.stamp install install-oldest fuzz test-pythons dist
+test-long: $(VENV)/test.stamp install install-oldest fuzz test-pythons test-napari dist
 	$(BIN)/pytest -n auto
+
+# Lazy arrays in napari, where a virtual screen (xvfb) is installed; its own plugins warn.
+test-napari:
+	if xvfb-run --help > /dev/null; then \
+	  $(PYTHON) -m venv $(VENV)/napari && \
+	  $(VENV)/napari/bin/python -m pip install --quiet --disable-pip-version-check \
+	    . 'napari[pyqt6]>=0.6' $(FAST_TESTS) && \
+	  xvfb-run -a $(VENV)/napari/bin/python -m pytest -W ignore tests/arrays/test_napari.py; \
+	fi
 
 # The demo, and tests that need no PyTorch, on other Pythons.
 test-pythons:

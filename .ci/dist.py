@@ -35,6 +35,8 @@ def main(folder: Path) -> None:
         run([sys.executable, "-m", "twine", "check", "--strict", sdist, wheel])
         check_installed(wheel, Path(temporary, "environment"))
     print(f"{sdist.name} and {wheel.name} are complete")
+    if (ROOT / ".git").exists() and (changed := run(["git", "-C", ROOT, "status", "--short"])):
+        print(f"They have what is not committed: do not upload them\n{changed}", end="")
 
 
 def check_sdist(sdist: Path, wheel: Path, build: list[object], temporary: Path) -> None:

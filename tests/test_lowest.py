@@ -1,11 +1,14 @@
 """The lowest versions of all dependencies together, in an environment that the Makefile makes."""
 
+import json
 import os
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+from support import markdown
+from support.programs import PROGRAMS
 
 ROOT = Path(__file__).parents[1]
 BOUNDS = dict(
@@ -38,10 +41,10 @@ def run(oldest):
     paths = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, paths))}
 
-    def call(*arguments):
+    def call(*arguments, cwd=ROOT):
         command = [oldest, *map(str, arguments)]
         done = subprocess.run(
-            command, check=False, capture_output=True, text=True, env=environment, cwd=ROOT
+            command, check=False, capture_output=True, text=True, env=environment, cwd=cwd
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -63,6 +66,18 @@ def test_the_demo_runs(run, tmp_path):
     printed = run(ROOT / "examples" / "demo.py", tmp_path / "repo")
     assert "train: 6 rows of 64 x 64 pixels" in printed
     assert "slice z = 5 of volume 50" in printed
+
+
+def test_the_readme_prints_what_it_says(run, tmp_path):
+    run("-m", "_platelet_em", "build", tmp_path / "demo" / "repo", "--sample")
+    blocks = markdown.blocks((ROOT / "README.md").read_text("utf-8"))
+    code = [block for language, block in blocks if language == "python" and "torch" not in block]
+    expected = [block for language, block in blocks if language == "output"]
+    assert len(code) == len(expected) - 1  # all but the last, which needs PyTorch
+    (tmp_path / "blocks.json").write_text(json.dumps(code))
+    program = PROGRAMS / "run_blocks.py"
+    printed = run(program, tmp_path / "blocks.json", cwd=tmp_path)
+    assert json.loads(printed) == expected[:-1]
 
 
 @pytest.mark.parametrize("file", TESTS)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -98,4 +97,8 @@ def test_it_cites_the_paper_as_the_package_does():
     from _platelet_em.facts import PUBLISHED
 
     assert PUBLISHED.citation in TEXT
-    assert f"`{sys.version_info.major}." not in TEXT
+
+
+def test_it_links_to_every_page():
+    pages = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")} - {"docs/index.md"}
+    assert not pages - set(re.findall(r"\]\(([^)]+)\)", TEXT))

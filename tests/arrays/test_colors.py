@@ -1,5 +1,7 @@
 """Colors of ids: neighbors differ, to color-blind readers too, and few colors are enough."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -75,6 +77,16 @@ def test_with_more_neighbors_than_colors_each_still_has_one():
     labels = np.repeat(np.arange(1, 41, dtype=np.int32), 5)[None].repeat(5, axis=0)
     labels[2] = 41  # touches all of them
     assert (color_ids(labels) > 0).any(axis=-1).all()
+
+
+def test_of_very_many_ids_each_has_the_color_of_its_own_choice():
+    # noise, of which a search for neighbors would take minutes
+    ids = np.arange(400 * 400, dtype=np.int64).reshape(400, 400) * 3
+    started = time.process_time()
+    picture = color_ids(ids)
+    assert time.process_time() - started < 2
+    assert picture[0, 0].tolist() == [0, 0, 0]
+    assert (picture.reshape(-1, 3)[1:] == ID_COLORS[ids.ravel()[1:] % 8]).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64, np.uint32])

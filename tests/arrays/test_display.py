@@ -124,6 +124,27 @@ def test_damaged_properties_are_left_out_of_the_text():
     assert repr(lazy) == "LazyLabels(shape=(3,), 1 instance)"
 
 
+@pytest.mark.parametrize("classes", [["<b>"], [None], [2.5]], ids=repr)
+def test_classes_that_are_no_indices_are_left_out_of_the_text(classes):
+    lazy = LazyLabels((3,), [4], ["1 2"], {"class_id": classes})
+    assert repr(lazy) == "LazyLabels(shape=(3,), 1 instance)"
+    assert "1 instance" in Outline(lazy._repr_html_()).text
+
+
+@pytest.mark.parametrize(
+    ("lazy", "message"),
+    [
+        (LazyLabels((4, 4), [7], ["1 <b>"]), "id 7: expected digits and blanks, got '<'"),
+        (LazyLabels((4, 4), [7], ["9 9"]), "id 7: run 1 is 9 9"),
+        (LazyStack([encode_page(np.zeros((4, 5), np.uint16)), b"no picture"]), "page 1: "),
+    ],
+)
+def test_a_notebook_shows_what_is_wrong_with_a_damaged_slice(lazy, message):
+    text = lazy._repr_html_()
+    assert message in Outline(text).text
+    assert "<img" not in text
+
+
 def test_rows_know_the_names_of_classes(repository, archives):
     rows = datasets.load_dataset(str(repository), "slices", split="train")
     made = platelet_em.load_dataset("slices", data_dir=archives, split="train", streaming=True)

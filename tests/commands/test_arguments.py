@@ -49,8 +49,10 @@ def test_the_default_label_source_of_push_is_that_of_the_folder(capsys):
         (["build", "repo", "--sample", "--data-dir", "x"], "leave out --data-dir"),
         (["build", "repo", "--depth", "3", "--seed", "1"], "--depth, --seed: only for the"),
         (["show", "repo", "--z", "1.5"], "--z: expected slices such as 0, 0-5 or all, got '1.5'"),
-        (["show", "repo", "--z", "5-0"], "--z: expected slices such as 0, 0-5 or all, got '5-0'"),
-        (["show", "repo", "--z", "0-99999999"], "got '0-99999999'"),
+        (["show", "repo", "--z", "5-0"], "--z: expected a range of 1 to 16384 slices, got '5-0'"),
+        (["show", "repo", "--z", "0-99999999"], "of 1 to 16384 slices, got '0-99999999'"),
+        (["show", "repo", "--z", "all", "x"], "such as 0, 0-5 or all, got 'x'"),
+        (["show", "repo", "--z", "all", "3-2"], "got '3-2'"),
         (["show", "--z", "0"], "show: expected a SOURCE"),
         (["show"], "show: expected a SOURCE"),
         (["verify"], "the following arguments are required: PATH"),
@@ -99,6 +101,8 @@ def test_common_options_stand_before_or_after_the_command(option, before):
         (["--z", "0", "2-3", "repo"], [0, 2, 3]),
         (["--z", "all", "repo"], None),
         (["repo", "--z", "1", "all"], None),
+        (["repo", "--z", "2-4", "3", "0", "3-5"], [2, 3, 4, 0, 5]),
+        (["--z", "5", "--z", "6", "repo"], [5, 6]),
     ],
 )
 def test_the_slices_and_the_source_of_show(words, slices):

@@ -113,6 +113,14 @@ def test_an_unexpected_error_is_named(command, monkeypatch, capsys):
         run(*arguments, "--debug")
 
 
+def test_quiet_hides_remarks_of_this_command_only(tmp_path, caplog):
+    options = ["--sample", "--depth", 2, "--size", 1]
+    assert run("build", tmp_path / "a", *options, "--quiet") == 0
+    assert caplog.messages == []
+    assert run("build", tmp_path / "b", *options) == 0
+    assert "no voxel has a label" in caplog.text
+
+
 def test_an_interruption_ends_with_130(monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -134,6 +142,17 @@ def test_a_repository_has_a_name_in_unicode(archives, tmp_path, capsys):
     assert run("build", tmp_path / os.fsdecode(b"bad\xff"), "--data-dir", archives) == 1
     err = capsys.readouterr().err
     assert "bad\\udcff': expected a folder whose name is valid Unicode" in err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names of any bytes")
+@pytest.mark.parametrize("command", ["info", "show", "verify"])
+def test_a_repository_of_another_name_is_an_error(command, repository, tmp_path, capsys):
+    path = tmp_path / os.fsdecode(b"bad\xff")
+    path.symlink_to(repository)
+    assert run(command, path) == 1
+    err = capsys.readouterr().err
+    assert "bad\\udcff" in err
+    assert "expected a name in valid Unicode: rename it, or set a UTF-8 locale" in err
 
 
 @pytest.mark.parametrize("command", ["build", "sample", "info", "show", "verify"])

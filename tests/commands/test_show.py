@@ -6,7 +6,9 @@ import pytest
 from PIL import Image
 
 import platelet_em
+from _platelet_em.commands.cli import main
 from _platelet_em.commands.show import show
+from _platelet_em.facts import PUBLISHED
 
 
 @pytest.fixture(params=["archives", "repository"])
@@ -70,3 +72,25 @@ def test_labels_that_a_repository_does_not_have_are_refused(repository, tmp_path
     assert list(show(repository, tmp_path, volume="24", slices=[0], label_source="json"))
     with pytest.raises(platelet_em.ArgumentError, match="contains 'json' labels, expected tif"):
         list(show(repository, tmp_path, volume="24", slices=[0], label_source="tif"))
+
+
+def test_the_palette_of_the_command_is_drawn(repository, tmp_path):
+    colors = {}
+    for palette in ("accessible", "publisher"):
+        arguments = [
+            "show",
+            repository,
+            "--z",
+            2,
+            "--palette",
+            palette,
+            "--out",
+            tmp_path / palette,
+        ]
+        assert main(list(map(str, arguments))) == 0
+        (picture,) = (tmp_path / palette).iterdir()
+        with Image.open(picture) as image:
+            colors[palette] = {color for _, color in image.getcolors(2**24)}
+    cell = PUBLISHED.classes[1]
+    assert cell.accessible in colors["accessible"] - colors["publisher"]
+    assert cell.colors[0] in colors["publisher"] - colors["accessible"]

@@ -233,6 +233,21 @@ def test_without_instances_the_legend_has_no_contours(words):
     assert not [text for text in words if "contour:" in text]
 
 
+def test_contours_of_the_legend_are_those_of_the_panel():
+    slice_ = make_slice((100, 100))
+    slice_[1][slice_[3] > 0] = 4
+    counts = np.bincount(slice_[1].ravel(), minlength=7).tolist()
+    found = figures._contour_entries(arrays_of(*slice_), counts, PUBLISHED, PALETTE, 3)
+    assert [(entry.color, entry.outline) for entry in found] == [
+        (CLASS_COLORS[1], 6),
+        (CLASS_COLORS[4], 3),
+    ]
+    panel = render_panels(arrays_of(*slice_), PUBLISHED, (600, 600), PALETTE)[1]
+    across = panel[200]  # a line of pixels through the cell and the organelle
+    thick, thin = ((across == entry.color).all(axis=-1).sum() for entry in found)
+    assert (thick, thin) == (2 * 4, 2 * 2)  # two sides each
+
+
 def test_the_publishers_colors_are_drawn_on_request():
     image, semantic, cells, organelles = make_slice((60, 60))
     figure = draw_panels(image, semantic, cells, organelles, width=60, palette="publisher")

@@ -6,6 +6,7 @@ Only the slice in the picture is decoded, and of it only the pixels that are dra
 import base64
 import html
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from _platelet_em.arrays.colors import color_ids
-from _platelet_em.errors import LabelFormatError
+from _platelet_em.errors import LabelFormatError, PlateletEMError
 
 __all__ = ["describe_instances", "draw_gray", "draw_ids", "to_html"]
 
@@ -41,8 +42,8 @@ def describe_instances(labels: Any) -> str:
         classes = labels.properties.get(_CLASS)
     except LabelFormatError:  # of damaged properties, which are read here
         classes = None
-    if classes is None or not count:
-        return text
+    if classes is None or classes.dtype.kind not in "iu" or not count:
+        return text  # no classes, or something else under this name
     found, counts = np.unique(classes, return_counts=True)
     names = [
         labels.class_names[index] if 0 <= index < len(labels.class_names) else f"class {index}"
@@ -79,14 +80,23 @@ def draw_gray(array: Any) -> NDArray[np.uint8] | None:
     return gray
 
 
-def to_html(array: Any, facts: dict[str, str], picture: NDArray[np.uint8] | None) -> str:
+def to_html(
+    array: Any, facts: dict[str, str], draw: Callable[[Any], NDArray[np.uint8] | None]
+) -> str:
     """A table of facts about a lazy array, with a picture beside it.
+
+    Of a damaged slice, the table has what is wrong with it, and there is no picture.
 
     Args:
         array: The array.
         facts: Name and value of further facts.
-        picture: uint8 (y, x) or (y, x, 3), or None.
+        draw: Makes the picture, uint8 (y, x) or (y, x, 3), or None.
     """
+    picture = None
+    try:
+        picture = draw(array)
+    except PlateletEMError as error:
+        facts = {**facts, "error": str(error)}
     dense = _format_bytes(array.size * array.dtype.itemsize)
     rows = {
         "shape": str(array.shape),

@@ -270,7 +270,7 @@ class LazyLabels(LazyArray):
 
     def _repr_html_(self) -> str:
         facts = {"instances": display.describe_instances(self)}
-        return display.to_html(self, facts, display.draw_ids(self))
+        return display.to_html(self, facts, display.draw_ids)
 
     def __contains__(self, value: Any) -> bool:
         if not np.isscalar(value):

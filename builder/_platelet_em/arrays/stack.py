@@ -82,7 +82,7 @@ class LazyStack(LazyArray):
         return f"LazyStack(shape={self.shape}, dtype={self.dtype}, {self.nbytes} bytes encoded)"
 
     def _repr_html_(self) -> str:
-        return display.to_html(self, {}, display.draw_gray(self))
+        return display.to_html(self, {}, display.draw_gray)
 
     def __reduce__(self) -> Any:
         pages = [p if isinstance(p, np.ndarray) else bytes(p) for p in self._pages]

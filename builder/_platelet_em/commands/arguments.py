@@ -101,22 +101,23 @@ def _add_common(parser: argparse.ArgumentParser, default: object) -> None:
 
 def _parse_show(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Read the slices of `show`; a path after them is the source: `show --z 0 repo`."""
-    *others, last = options.z
-    if options.source is None and not _SLICES.fullmatch(last):
-        options.z, options.source = others, last
+    words: list[str] = options.z or ["0"]
+    if options.source is None and not _SLICES.fullmatch(words[-1]):
+        options.source = words.pop()
     if options.source is None:
         parser.error(f"show: expected a SOURCE: {_ANYWHERE}")
-    slices: list[int] = []
-    for text in options.z:
-        first, _, last = text.partition("-")
-        last = last or first
-        if text == "all":
-            options.z = None
-            return
-        if not _SLICES.fullmatch(text) or not 0 <= int(last) - int(first) < MAX_PAGES:
+    slices: dict[int, None] = {}  # each once, in the order in which they are named
+    for text in words:
+        if not _SLICES.fullmatch(text):
             parser.error(f"--z: expected slices such as 0, 0-5 or all, got {text!r}")
-        slices += range(int(first), int(last) + 1)
-    options.z = slices
+        if text == "all":
+            continue
+        first, _, last = text.partition("-")
+        count = int(last or first) - int(first) + 1
+        if not 0 < count <= MAX_PAGES:
+            parser.error(f"--z: expected a range of 1 to {MAX_PAGES} slices, got {text!r}")
+        slices |= dict.fromkeys(range(int(first), int(first) + count))
+    options.z = None if "all" in words else [*slices]
 
 
 def sample_options(options: argparse.Namespace) -> dict[str, Any]:
@@ -321,7 +322,7 @@ def _add_show(commands: _Commands) -> None:
     command.add_argument(
         "--z",
         nargs="+",
-        default=["0"],
+        action="extend",
         metavar="Z",
         help="slices, counted from 0, ranges of them such as 0-5, or all (default: 0)",
     )

@@ -51,9 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if options.debug:
             raise
-        is_expected = isinstance(error, (PlateletEMError, OSError))
-        kind = "" if is_expected else f"unexpected {type(error).__name__}, see --debug: "
-        _print_error(f"platelet-em: {kind}{error}")
+        _print_error(f"platelet-em: {_describe_error(error)}")
         return 1
     finally:
         logging.disable(disabled)
@@ -110,6 +108,18 @@ def _check_exists(path: Path) -> None:
         raise MissingMemberError(f"{path}: no such file or folder") from error
     except OSError:
         return  # reading it will say what is wrong with it
+
+
+def _describe_error(error: Exception) -> str:
+    """One sentence about an error that ended a command."""
+    if isinstance(error, UnicodeEncodeError):  # Arrow opens no file of such a name
+        return (
+            f"{error.object!r}: expected a name in valid Unicode: rename it, or set a UTF-8 "
+            "locale, such as LC_ALL=C.UTF-8"
+        )
+    if isinstance(error, (PlateletEMError, OSError)):
+        return str(error)
+    return f"unexpected {type(error).__name__}, see --debug: {error}"
 
 
 def _describe_shortage(error: MemoryError) -> str:

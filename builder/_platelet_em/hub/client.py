@@ -27,7 +27,6 @@ _REMEDIES = {
 }
 _CAUSES = {
     HFValidationError: "give it as USER/NAME",
-    LocalTokenNotFoundError: f"there is no token: {_LOG_IN}",
     PermissionError: "set HF_HOME to a folder that can be written",
 }
 
@@ -69,6 +68,8 @@ def _explain(error: BaseException) -> str:
         if isinstance(link, HfHubHTTPError) and link.response is not None:
             status, reason = link.response.status_code, _one_line(link.server_message or link)
             return f"the Hub answered {status}, {reason}: {_REMEDIES.get(status, _TRY_AGAIN)}"
+        if isinstance(link, LocalTokenNotFoundError):  # its own text has four sentences
+            return f"there is no token: {_LOG_IN}"
         for kind, remedy in _CAUSES.items():
             if isinstance(link, kind):
                 return f"{_one_line(link)}: {remedy}"
