@@ -5,6 +5,9 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # The environment with the oldest supported datasets; tests/support/versions.py looks for it there.
 OLDEST := $(VENV)/datasets-3.6/bin/python -m pip --quiet --disable-pip-version-check
 
+# Tests of a file stay in one process as far as possible, which makes its fixtures once.
+PYTEST := $(BIN)/pytest -n auto --dist worksteal
+
 # Other Pythons for make test-long, as far as they are installed.
 PYTHONS ?= python3.10 python3.12 python3.13
 
@@ -16,13 +19,16 @@ demo: $(VENV)/runtime.stamp install
 	$(BIN)/platelet-em show demo/repo --z 5 --out demo
 	$(BIN)/python -I examples/demo.py demo/repo
 
-## test: everything that CI runs
-test: $(VENV)/test.stamp install install-oldest lint types docs
-	$(BIN)/pytest -n auto -m "not long"
+## test: everything that CI runs; independent steps run two at a time
+test:
+	$(MAKE) -j2 $(VENV)/test.stamp $(VENV)/datasets-3.6.stamp
+	$(MAKE) -j2 install install-oldest
+	$(MAKE) -j2 -O lint types docs
+	$(PYTEST) -m "not long"
 
 ## test-long: all tests, with more repetitions and larger inputs; about an hour
 test-long: $(VENV)/test.stamp install install-oldest fuzz test-pythons dist
-	$(BIN)/pytest -n auto
+	$(PYTEST)
 
 # Tests that need no PyTorch, on other Pythons.
 test-pythons:
@@ -75,10 +81,11 @@ $(VENV)/runtime.stamp: pyproject.toml
 	$(PIP) install .
 	touch $@
 
+# For make test: with docs, in one installation, and with what the commands need.
 $(VENV)/test.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install '.[test]'
-	touch $@
+	$(PIP) install '.[test,docs]'
+	touch $@ $(VENV)/runtime.stamp $(VENV)/docs.stamp
 
 $(VENV)/datasets-3.6.stamp: pyproject.toml
 	test -x $(VENV)/datasets-3.6/bin/python || $(PYTHON) -m venv $(VENV)/datasets-3.6
