@@ -28,6 +28,9 @@ settings.register_profile(
 )
 settings.load_profile("tests")
 
+# Newer Arrow does not need the 5 s that datasets waits after each pass of a shuffled stream.
+datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0
+
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -75,6 +78,12 @@ def archives(publication, tmp_path_factory):
     publication.zip(folder / "images_and_labels_json.zip", "json")
     publication.zip(folder / "images_and_labels_rgba.zip", "tif")
     return folder
+
+
+@pytest.fixture
+def impatient_torch(monkeypatch):
+    """Torch ends workers that have failed at once: it would wait 5 s for them."""
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.1)
 
 
 @pytest.fixture

@@ -92,9 +92,8 @@ def test_between_two_epochs_of_a_stream(exchangeable, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_in_a_worker(exchangeable, method, monkeypatch):
-    # Torch waits so long for a worker that has failed, before it ends it.
-    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.1)
+@pytest.mark.usefixtures("impatient_torch")
+def test_in_a_worker(exchangeable, method):
     path, exchange = exchangeable
     stream = platelet_em.load_dataset(data_dir=path, streaming=True, split="train")
     loader = torch.utils.data.DataLoader(
