@@ -1,5 +1,6 @@
 """Fixtures: small archives and their repositories, without network or shared caches."""
 
+import functools
 import os
 import shutil
 import socket
@@ -21,6 +22,7 @@ from support.faulty_http import no_settings, server, waits  # noqa: F401  # fixt
 from support.programs.check_rows import KINDS
 
 import platelet_em
+from _platelet_em.hub import integrity
 from _platelet_em.hub.build import build
 
 settings.register_profile(
@@ -150,6 +152,18 @@ def tidy_archives(tmp_path_factory):
 def tidy_repository(tidy_archives):
     """The repository of them."""
     return build(tidy_archives.parent / "repo", data_dir=tidy_archives)
+
+
+@pytest.fixture
+def inspected_once(monkeypatch):
+    """`read_build` and `verify` share one inspection of a folder that does not change."""
+    inspect = functools.cache(integrity.inspect_repository)
+
+    def inspect_once(folder, spec, *, pictures=True):
+        return inspect(folder, spec, pictures=pictures)
+
+    monkeypatch.setattr("_platelet_em.hub.integrity.inspect_repository", inspect_once)
+    monkeypatch.setattr("_platelet_em.verify.files.inspect_repository", inspect_once)
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,7 @@ FILES = [SHARD, "README.md", "croissant.json", PICTURE, "preview/train-00000-of-
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.usefixtures("inspected_once")
 def test_what_is_no_regular_file_is_named(kind, name, tidy_repository, tmp_path, capsys):
     folder = shutil.copytree(tidy_repository, tmp_path / "repo")
     (folder / name).unlink()
@@ -164,6 +165,7 @@ def picture(kind):
 
 
 @pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.usefixtures("inspected_once")
 def test_a_picture_that_is_not_decoded_is_one_finding(kind, tidy_repository, tmp_path, capsys):
     folder = shutil.copytree(tidy_repository, tmp_path / "repo")
     (folder / PICTURE).write_bytes(picture(kind))
