@@ -23,7 +23,7 @@ demo: $(VENV)/runtime.stamp install
 test:
 	$(MAKE) -j2 $(VENV)/test.stamp $(VENV)/datasets-3.6.stamp
 	$(MAKE) -j2 install install-oldest
-	$(MAKE) -j2 -O lint types docs
+	$(MAKE) -j2 lint types docs
 	$(PYTEST) -m "not long"
 
 ## test-long: all tests, with more repetitions and larger inputs; about an hour
