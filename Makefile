@@ -14,6 +14,9 @@ LOWEST := $(shell sed -n '/^dependencies = \[/,/^\]/s/^ *"\(.*\)>=\(.*\)",/\1==\
 FAST_TESTS := pytest pytest-xdist hypothesis scikit-image imagecodecs 'dask[array]' matplotlib \
   markdown-it-py trustme argcomplete
 
+# Tests of a file stay in one process as far as possible, which makes its fixtures once.
+PYTEST := $(BIN)/pytest -n auto --dist worksteal
+
 # Other Pythons for make test-long, as far as they are installed.
 PYTHONS ?= python3.10 python3.12 python3.13
 
@@ -31,13 +34,16 @@ demo: $(VENV)/runtime.stamp install
 	@echo "  $(BIN)/platelet-em info demo/repo"
 	@echo "  $(BIN)/platelet-em --help"
 
-## test: everything that CI runs
-test: $(VENV)/test.stamp install install-oldest lint types docs
-	$(BIN)/pytest -n auto -m "not long"
+## test: everything that CI runs; independent steps run two at a time
+test:
+	$(MAKE) -j2 $(VENV)/test.stamp $(VENV)/lowest.stamp
+	$(MAKE) -j2 install install-oldest
+	$(MAKE) -j2 lint types docs
+	$(PYTEST) -m "not long"
 
 ## test-long: all tests, with more repetitions and larger inputs; about an hour
 test-long: $(VENV)/test.stamp install install-oldest fuzz test-pythons test-napari dist
-	$(BIN)/pytest -n auto
+	$(PYTEST)
 
 # Lazy arrays in napari, where a virtual screen (xvfb) is installed; its own plugins warn.
 test-napari:
@@ -101,10 +107,11 @@ $(VENV)/runtime.stamp: pyproject.toml
 	$(PIP) install .
 	touch $@
 
+# For make test: with docs, in one installation, and with what the commands need.
 $(VENV)/test.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install '.[test]'
-	touch $@
+	$(PIP) install '.[test,docs]'
+	touch $@ $(VENV)/runtime.stamp $(VENV)/docs.stamp
 
 $(VENV)/lowest.stamp: pyproject.toml
 	test -x $(VENV)/lowest/bin/python || $(LOWEST_PYTHON) -m venv $(VENV)/lowest

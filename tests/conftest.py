@@ -1,5 +1,6 @@
 """Fixtures: small archives and their repositories, without network or shared caches."""
 
+import functools
 import os
 import shutil
 import socket
@@ -21,12 +22,16 @@ from support.faulty_http import no_settings, server, waits  # noqa: F401  # fixt
 from support.programs.check_rows import KINDS
 
 import platelet_em
+from _platelet_em.hub import integrity
 from _platelet_em.hub.build import build
 
 settings.register_profile(
     "tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("tests")
+
+# Newer Arrow does not need the 5 s that datasets waits after each pass of a shuffled stream.
+datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -75,6 +80,12 @@ def archives(publication, tmp_path_factory):
     publication.zip(folder / "images_and_labels_json.zip", "json")
     publication.zip(folder / "images_and_labels_rgba.zip", "tif")
     return folder
+
+
+@pytest.fixture
+def impatient_torch(monkeypatch):
+    """Torch ends workers that have failed at once: it would wait 5 s for them."""
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.1)
 
 
 @pytest.fixture
@@ -141,6 +152,18 @@ def tidy_archives(tmp_path_factory):
 def tidy_repository(tidy_archives):
     """The repository of them."""
     return build(tidy_archives.parent / "repo", data_dir=tidy_archives)
+
+
+@pytest.fixture
+def inspected_once(monkeypatch):
+    """`read_build` and `verify` share one inspection of a folder that does not change."""
+    inspect = functools.cache(integrity.inspect_repository)
+
+    def inspect_once(folder, spec, *, pictures=True):
+        return inspect(folder, spec, pictures=pictures)
+
+    monkeypatch.setattr("_platelet_em.hub.integrity.inspect_repository", inspect_once)
+    monkeypatch.setattr("_platelet_em.verify.files.inspect_repository", inspect_once)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import socket
 import struct
 import zlib
 from contextlib import suppress
+from functools import cache
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -52,6 +53,7 @@ FILES = [SHARD, "README.md", "croissant.json", PICTURE, "preview/train-00000-of-
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.usefixtures("inspected_once")
 def test_what_is_no_regular_file_is_named(kind, name, tidy_repository, tmp_path, capsys):
     folder = shutil.copytree(tidy_repository, tmp_path / "repo")
     (folder / name).unlink()
@@ -132,6 +134,11 @@ def png(width, height, data=b""):
     )
 
 
+@cache
+def large_png():
+    return png(9000, 9000, bytes(27001 * 9000))
+
+
 def saved(file_format):
     out = io.BytesIO()
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(out, file_format)
@@ -145,17 +152,23 @@ PICTURES = {
     "PDF": saved("PDF"),
     "30000 x 30000": png(30_000, 30_000),
     "2**31 x 1": png(2**31 - 1, 1),
-    "9000 x 9000 of zeros": png(9000, 9000, bytes(27001 * 9000)),
+    "9000 x 9000 of zeros": large_png,  # takes long to make
     "truncated": png(9, 9, bytes(20)),
     "empty": b"",
     "text": b"no picture",
 }
 
 
+def picture(kind):
+    content = PICTURES[kind]
+    return content() if callable(content) else content
+
+
 @pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.usefixtures("inspected_once")
 def test_a_picture_that_is_not_decoded_is_one_finding(kind, tidy_repository, tmp_path, capsys):
     folder = shutil.copytree(tidy_repository, tmp_path / "repo")
-    (folder / PICTURE).write_bytes(PICTURES[kind])
+    (folder / PICTURE).write_bytes(picture(kind))
     code, report = verified.run(capsys, folder)
     errors = [(check, file) for check, file, *_ in verified.findings(report, "error")]
     assert (code, errors) == (1, [("files", str(folder / PICTURE))])
@@ -168,7 +181,7 @@ def test_a_picture_that_is_not_decoded_is_one_finding(kind, tidy_repository, tmp
 def test_a_picture_in_a_row_is_an_error_of_its_row(kind, column, tidy_repository, tmp_path):
     folder = shutil.copytree(tidy_repository, tmp_path / "repo")
     path = folder / (SHARD if column != "preview" else "preview/train-00000-of-00001.parquet")
-    cell = {"bytes": PICTURES[kind], "path": "a.png"}
+    cell = {"bytes": picture(kind), "path": "a.png"}
     verified.change_rows(path, 0, lambda row: row.update({column: cell}))
     _, report = verified.check_rows(folder)
     found = [(file, p["column"]) for _, file, p, _ in verified.findings(report, "error")]

@@ -92,6 +92,7 @@ def test_between_two_epochs_of_a_stream(exchangeable, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.usefixtures("impatient_torch")
 def test_in_a_worker(exchangeable, method):
     path, exchange = exchangeable
     stream = platelet_em.load_dataset(data_dir=path, streaming=True, split="train")
@@ -99,8 +100,10 @@ def test_in_a_worker(exchangeable, method):
         stream, batch_size=None, num_workers=1, multiprocessing_context=method
     )
     exchange()
+    rows = iter(loader)
     with pytest.raises((ArchiveError, RuntimeError), match=CHANGED):
-        list(loader)
+        list(rows)
+    rows._shutdown_workers()  # now, and not when the iterator is collected
 
 
 def test_the_same_content_in_another_file_is_read(publication, tmp_path):

@@ -409,19 +409,29 @@ def edit(hub, old, new):
     return file.content
 
 
+EDITS = {
+    "text": (b"\n## License\n", b"\nSee our \x1b[31mpreprint.\n\n## License\n"),
+    "YAML": (b"\npretty_name: platelet-em\n", b"\npretty_name: My platelets\n"),
+    "seal": (b"<!-- Pushed to user/platelet-em by platelet-em, ", b"<!-- by me "),
+}
+
+
 @pytest.mark.parametrize(
-    ("old", "new"),
+    ("name", "same"),
     [
-        (b"\n## License\n", b"\nSee our \x1b[31mpreprint.\n\n## License\n"),
-        (b"\npretty_name: platelet-em\n", b"\npretty_name: My platelets\n"),
-        (b"<!-- Pushed to user/platelet-em by platelet-em, ", b"<!-- by me "),
+        ("text", True),
+        ("YAML", False),
+        ("seal", True),
+        ("seal", False),
+        pytest.param("text", False, marks=pytest.mark.long),
+        pytest.param("YAML", True, marks=pytest.mark.long),
     ],
 )
-@pytest.mark.parametrize("same", [True, False])
 def test_an_edited_card_is_replaced_only_when_asked(
-    same, old, new, lfs, flat_repository, other, tmp_path
+    name, same, lfs, flat_repository, other, tmp_path
 ):
     hub, run = lfs
+    old, new = EDITS[name]
     assert run(NAME, flat_repository).code == 0
     edited, commits = edit(hub, old, new), len(hub.repositories[NAME].commits)
     pushed = flat_repository if same else other

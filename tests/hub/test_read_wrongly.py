@@ -289,6 +289,7 @@ def right(flat_repository, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", DAMAGES)
+@pytest.mark.usefixtures("inspected_once")
 def test_what_is_read_wrongly_is_found_and_refused(name, flat_repository, right, tmp_path, capsys):
     damage, check, file, texts, behavior = DAMAGES[name]
     folder = shutil.copytree(flat_repository, tmp_path / "repo")

@@ -197,6 +197,7 @@ def test_values_of_augment_that_numpy_cannot_read_are_named(column, value):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.usefixtures("impatient_torch")
 def test_tensors_instead_of_their_collate_are_an_error_that_says_so(repository, workers):
     rows = datasets.load_dataset(str(repository), "slices", split="train")
     loader = DataLoader(
@@ -205,5 +206,8 @@ def test_tensors_instead_of_their_collate_are_an_error_that_says_so(repository, 
         collate_fn=platelet_em.ToTensors(),
         num_workers=workers,
     )
+    batches = iter(loader)
     with pytest.raises(platelet_em.ArgumentError, match=r"collate_fn=tensors\.collate"):
-        next(iter(loader))
+        next(batches)
+    if workers:
+        batches._shutdown_workers()  # now, and not when the iterator is collected

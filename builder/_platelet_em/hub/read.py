@@ -52,12 +52,11 @@ def open_volume(
     for path in files:
         with explain_damage(path), open_parquet(path) as file:
             names = file.schema_arrow.names
-        if missing := [name for name in ("z", *columns) if name not in names]:
-            raise ArchiveError(
-                f"{path}: expected the column {missing[0]!r}, got only {quote(names)}: build it "
-                "again"
-            )
-        with explain_damage(path), open_parquet(path) as file:
+            if missing := [name for name in ("z", *columns) if name not in names]:
+                raise ArchiveError(
+                    f"{path}: expected the column {missing[0]!r}, got only {quote(names)}: build "
+                    "it again"
+                )
             zs += read_column(file, "z").to_pylist()
     if not zs:
         raise MissingMemberError(

@@ -80,9 +80,9 @@ CHANGES = {
 def resume():
     """For each change and each of WHEN: both, the change, all rows, and rows of resumed streams.
 
-    Each of these reads three rows, from the state of the one before: inside and between shards.
+    Each of these reads five rows, from the state of the one before: inside and between shards.
     """
-    return _resume(after=3)
+    return _resume(after=5)
 
 
 def resume_at_each_row():
