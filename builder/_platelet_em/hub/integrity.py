@@ -24,7 +24,13 @@ from _platelet_em.hub.layout import (
     shard_name,
 )
 from _platelet_em.hub.metadata import check_card, check_croissant, compare
-from _platelet_em.hub.parquet import explain_damage, open_parquet, read_metadata, read_schema
+from _platelet_em.hub.parquet import (
+    explain_damage,
+    open_parquet,
+    read_group,
+    read_metadata,
+    read_schema,
+)
 from _platelet_em.hub.pictures import check_card_pictures, check_previews
 from _platelet_em.hub.problem import Problem
 from _platelet_em.hub.record import (
@@ -223,24 +229,24 @@ def _read_shape(repository: Repository, volume: VolumeSpec) -> Shape | None:
         return None
     try:
         with explain_damage(files[0]), open_parquet(files[0]) as file:
-            encoded = next(file.iter_batches(1, columns=["image"])).column(0)[0]["bytes"].as_py()
+            encoded = read_group(file, 0, ["image"])["image"][0]["bytes"].as_py()
         height, width = decode_page(encoded).shape
         return sum(read_metadata(path).num_rows for path in files), height, width
-    except (PlateletEMError, ValueError, TypeError, StopIteration, pa.ArrowException):
+    except (PlateletEMError, ValueError, TypeError, LookupError, pa.ArrowException):
         return None
 
 
-def _check_names(repository: Repository, config_: Config, volume: VolumeSpec) -> Iterator[Problem]:
+def _check_names(repository: Repository, config: Config, volume: VolumeSpec) -> Iterator[Problem]:
     """Whether the names of the shards are those of one build."""
-    folder, config = repository.folder, config_.name
-    files = data_files(folder, config, volume.split)
+    folder = repository.folder
+    files = data_files(folder, config.name, volume.split)
     shape = repository.shapes.get(volume.name)
-    if not config_.covers(volume) or (shape and not config_.count_parts(shape)):
+    if not config.covers(volume) or (shape and not config.count_parts(shape)):
         for path in files:
             yield Problem(
                 check="shards",
                 file=str(path),
-                expected=f"no rows of volume {volume.name}, which has none in {config}",
+                expected=f"no rows of volume {volume.name}, which has none in {config.name}",
                 found="a file",
             )
         return
@@ -248,14 +254,14 @@ def _check_names(repository: Repository, config_: Config, volume: VolumeSpec) ->
     if len(counts) > 1 or not (text := min(counts)).isdecimal():
         yield Problem(
             check="shards",
-            file=str(folder / config),
+            file=str(folder / config.name),
             expected="shards of one build",
             found=f"{volume.split} in {', '.join(sorted(counts))} files",
         )
         return
-    found = [f"{config}/{path.name}" for path in files]
+    found = [f"{config.name}/{path.name}" for path in files]
     count = int(text)
-    wanted = dict.fromkeys(shard_name(config, volume.split, i, count) for i in range(count))
+    wanted = dict.fromkeys(shard_name(config.name, volume.split, i, count) for i in range(count))
     for name in found:
         if name not in wanted:
             yield Problem(
@@ -271,7 +277,7 @@ def _check_names(repository: Repository, config_: Config, volume: VolumeSpec) ->
     if len(missing) > _LISTED:
         yield Problem(
             check="shards",
-            file=str(folder / config),
+            file=str(folder / config.name),
             expected=f"{count} shards of {volume.split}, as their names state",
             found=str(len(files)),
         )
