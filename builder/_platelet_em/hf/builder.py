@@ -34,7 +34,7 @@ class PlateletEMConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
     """Configuration of the builder.
 
     Attributes:
-        name: "slices", "volumes" or "preview".
+        name: "slices", "volumes", "instances" or "preview".
         label_source: "json" (true ids) or "tif" (colors, ids by first appearance).
         data_dir: A zip of the publisher, an extracted folder, or a folder with the zips; None
             downloads the archive.
@@ -77,7 +77,7 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
 
     Args:
         cache_dir: Where prepared datasets and downloads go; the default is that of `datasets`.
-        config_name: "slices" (default), "volumes" or "preview".
+        config_name: "slices" (default), "volumes", "instances" or "preview".
         label_source: "json" or "tif".
         data_dir: A zip of the publisher, an extracted folder, or a folder with the zips; None
             downloads the archive when it is needed. For "tif", which has no published checksum,

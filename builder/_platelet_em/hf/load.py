@@ -42,8 +42,8 @@ def load_dataset(
     Keywords and return types are those of `datasets.load_dataset`.
 
     Args:
-        name: "slices", one row per slice; "volumes", one row per volume; "preview", small
-            pictures.
+        name: "slices", one row per slice; "volumes", one row per volume; "instances", one row per
+            cell or organelle, without masks; "preview", small pictures.
         split: "train" (volume 50), "validation" (volume 24), "test" (the paper's third volume),
             an expression such as "train[:10]", or None for a dictionary of the splits.
         label_source: "json", the true ids, or "tif", the RGBA labels.
