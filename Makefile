@@ -2,8 +2,17 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
-# The environment with the oldest supported datasets; tests/support/versions.py looks for it there.
-OLDEST := $(VENV)/datasets-3.6/bin/python -m pip --quiet --disable-pip-version-check
+# The environment with each dependency in its lowest version, by the lower bounds in pyproject.toml,
+# and so with the oldest supported datasets; tests/support/versions.py looks for it there.
+OLDEST := $(VENV)/lowest/bin/python -m pip --quiet --disable-pip-version-check
+# These versions have wheels for Python 3.10 and 3.11.
+LOWEST_PYTHON := $(firstword $(foreach python,python3.11 python3.10 $(PYTHON),\
+  $(shell $(python) --version > /dev/null 2>&1 && echo $(python))))
+LOWEST := $(shell sed -n '/^dependencies = \[/,/^\]/s/^ *"\(.*\)>=\(.*\)",/\1==\2/p' pyproject.toml)
+
+# What the tests need that run in other environments.
+FAST_TESTS := pytest pytest-xdist hypothesis scikit-image imagecodecs 'dask[array]' matplotlib \
+  markdown-it-py trustme argcomplete
 
 # Tests of a file stay in one process as far as possible, which makes its fixtures once.
 PYTEST := $(BIN)/pytest -n auto --dist worksteal
@@ -16,12 +25,18 @@ PYTHONS ?= python3.10 python3.12 python3.13
 ## demo: build the synthetic sample, load it with plain datasets, show it
 demo: $(VENV)/runtime.stamp install
 	$(BIN)/platelet-em build demo/repo --sample --force
-	$(BIN)/platelet-em show demo/repo --z 5 --out demo
 	$(BIN)/python -I examples/demo.py demo/repo
+	@echo
+	@echo "A picture of this slice, with its labels:"
+	@$(BIN)/platelet-em show demo/repo --z 5 --out demo
+	@echo "Go on with README.md, or with:"
+	@echo "  $(BIN)/platelet-em show demo/repo --z all --out demo"
+	@echo "  $(BIN)/platelet-em info demo/repo"
+	@echo "  $(BIN)/platelet-em --help"
 
 ## test: everything that CI runs; independent steps run two at a time
 test:
-	$(MAKE) -j2 $(VENV)/test.stamp $(VENV)/datasets-3.6.stamp
+	$(MAKE) -j2 $(VENV)/test.stamp $(VENV)/lowest.stamp
 	$(MAKE) -j2 install install-oldest
 	$(MAKE) -j2 lint types docs
 	$(PYTEST) -m "not long"
@@ -30,13 +45,15 @@ test:
 test-long: $(VENV)/test.stamp install install-oldest fuzz test-pythons dist
 	$(PYTEST)
 
-# Tests that need no PyTorch, on other Pythons.
+# The demo, and tests that need no PyTorch, on other Pythons.
 test-pythons:
 	for python in $(PYTHONS); do \
 	  if $$python --version > /dev/null 2>&1; then \
 	    $$python -m venv $(VENV)/$$python && \
 	    $(VENV)/$$python/bin/python -m pip install --quiet --disable-pip-version-check \
-	      . pytest pytest-xdist hypothesis scikit-image imagecodecs 'dask[array]' matplotlib && \
+	      . $(FAST_TESTS) && \
+	    $(VENV)/$$python/bin/platelet-em build $(VENV)/$$python/demo --sample --force && \
+	    $(VENV)/$$python/bin/python -I examples/demo.py $(VENV)/$$python/demo && \
 	    $(VENV)/$$python/bin/pytest -n auto -m "not long" \
 	      --deselect tests/arrays/test_labels.py::test_workers_send_strings_and_not_voxels \
 	      tests/arrays tests/publisher tests/rows tests/verify tests/commands || exit 1; \
@@ -73,7 +90,7 @@ types: $(VENV)/test.stamp
 install: $(VENV)/runtime.stamp
 	$(PIP) install --no-deps --force-reinstall .
 
-install-oldest: $(VENV)/datasets-3.6.stamp
+install-oldest: $(VENV)/lowest.stamp
 	$(OLDEST) install --no-deps --force-reinstall .
 
 $(VENV)/runtime.stamp: pyproject.toml
@@ -87,9 +104,9 @@ $(VENV)/test.stamp: pyproject.toml
 	$(PIP) install '.[test,docs]'
 	touch $@ $(VENV)/runtime.stamp $(VENV)/docs.stamp
 
-$(VENV)/datasets-3.6.stamp: pyproject.toml
-	test -x $(VENV)/datasets-3.6/bin/python || $(PYTHON) -m venv $(VENV)/datasets-3.6
-	$(OLDEST) install . datasets==3.6.0
+$(VENV)/lowest.stamp: pyproject.toml
+	test -x $(VENV)/lowest/bin/python || $(LOWEST_PYTHON) -m venv $(VENV)/lowest
+	$(OLDEST) install . $(LOWEST) $(FAST_TESTS)
 	touch $@
 
 $(VENV)/docs.stamp: pyproject.toml

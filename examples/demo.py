@@ -19,7 +19,9 @@ def main(repository: str) -> None:
             width, height = dataset[0]["image"].size
             print(f"  {split}: {dataset.num_rows} rows of {height} x {width} pixels")
         row = slices["train"][5]
-        names = slices["train"].features["organelles"]["class_id"].feature.names
+        class_id = slices["train"].features["organelles"]["class_id"]
+        # A list in datasets 3, a feature of its own in later versions.
+        names = (class_id[0] if isinstance(class_id, list) else class_id.feature).names
     organelles = row["organelles"]
     print(f"\nslice z = {row['z']} of volume {row['volume']}: {row['n_cells']} cells, ", end="")
     print(f"{row['n_organelles']} organelles, the largest of which are")

@@ -1,9 +1,16 @@
 """Arguments: the help of each command, and options that are refused."""
 
+import re
+
 import pytest
 
 from _platelet_em.commands.arguments import parse_arguments
 from _platelet_em.commands.cli import main
+
+NUMBER_OF_VALUES = {
+    "build": 7, "push": 10, "sample": 4, "info": 0, "show": 5, "convert": 3, "verify": 0
+}  # fmt: skip
+"""Options of each command that take a value."""
 
 COMMANDS = ("build", "push", "sample", "info", "show", "convert", "verify")
 
@@ -41,7 +48,6 @@ def test_the_default_label_source_of_push_is_that_of_the_folder(capsys):
     [
         (["build", "repo", "--sample", "--data-dir", "x"], "leave out --data-dir"),
         (["build", "repo", "--depth", "3", "--seed", "1"], "--depth, --seed: only for the"),
-        (["show", "repo", "--volume", "51"], "invalid choice: '51'"),
         (["show", "repo", "--z", "1.5"], "--z: expected slices such as 0, 0-5 or all, got '1.5'"),
         (["show", "repo", "--z", "5-0"], "--z: expected slices such as 0, 0-5 or all, got '5-0'"),
         (["show", "repo", "--z", "0-99999999"], "got '0-99999999'"),
@@ -54,6 +60,18 @@ def test_arguments_that_are_not_accepted_end_with_2(arguments, message, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(arguments)
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_option_with_a_value_has_its_default_in_the_help(command, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    text = capsys.readouterr().out.partition("\nexamples:")[0]
+    options = re.split(r"\n  (?=-)", text)[1:]
+    with_value = [o for o in options if re.match(r"--[\w-]+ [A-Z{]", o)]
+    assert len(with_value) == NUMBER_OF_VALUES[command]
+    for option in with_value:
+        assert "(default: " in " ".join(option.split()), option
 
 
 def test_without_a_command_the_help_is_printed(capsys):

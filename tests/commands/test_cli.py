@@ -79,6 +79,27 @@ def test_debug_shows_where_an_error_comes_from(tmp_path):
         run("build", tmp_path / "repo", "--data-dir", tmp_path / "nowhere", "--debug")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["build", "out", "--data-dir", "nowhere"],
+        ["push", "user/name", "--data-dir", "nowhere"],
+        ["info", "nowhere"],
+        ["show", "nowhere", "--volume", "99", "--label-source", "tif", "--z", "99"],
+        ["convert", "nowhere", "x.tif", "--kind", "instance"],
+        ["convert", "nowhere", "nowhere"],
+        ["verify", ".", "nowhere"],
+    ],
+)
+def test_a_missing_file_is_said_first(arguments, monkeypatch, tmp_path, capsys):
+    # Before any import that takes long, and before any other complaint.
+    monkeypatch.setitem(sys.modules, "_platelet_em.commands.actions", None)
+    monkeypatch.chdir(tmp_path)
+    assert run(*arguments) == 1
+    assert capsys.readouterr().err == "platelet-em: nowhere: no such file or folder\n"
+    assert [*tmp_path.iterdir()] == []
+
+
 @pytest.mark.parametrize("command", ["describe", "verify"])
 def test_an_unexpected_error_is_named(command, monkeypatch, capsys):
     def fail(*_):
@@ -103,7 +124,8 @@ def test_an_interruption_ends_with_130(monkeypatch, capsys):
 
 def test_a_sample_without_slices_is_refused(tmp_path, capsys):
     assert run("sample", tmp_path / "archives", "--depth", 0) == 1
-    assert "got 0, 512 and 0" in capsys.readouterr().err
+    message = "depth (on the command line, --depth): expected at least 1, got 0"
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "archives").exists()
 
 
@@ -177,7 +199,10 @@ def test_an_interruption_of_the_imports_ends_with_130():
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
-@pytest.mark.parametrize("error", ["MemoryError()", "ImportError('planted')", "SystemError('x')"])
+@pytest.mark.parametrize(
+    "error",
+    ["MemoryError()", "ImportError('planted' + '\\n' * 9 + 'x' * 999)", "SystemError('x')"],
+)
 def test_a_failure_of_the_imports_is_one_sentence(error):
     done = run_in_process(PROGRAMS / "interrupt_import.py", error)
     assert done.returncode == 1

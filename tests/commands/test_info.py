@@ -1,8 +1,12 @@
 """`platelet-em info`: what it describes."""
 
+import json
+import re
+
 import pytest
 
 import platelet_em
+from _platelet_em.commands.cli import main
 from _platelet_em.commands.info import describe, inspect
 
 
@@ -42,3 +46,75 @@ def test_an_extracted_folder(publication, tmp_path):
     first, second, *_ = describe(inspect(folder))
     assert first == f"{folder}: images and json labels"
     assert second.endswith(" (not checked: none is published of them)")
+
+
+# --- JSON -------------------------------------------------------------------------------------
+
+
+def as_json(capsys, *arguments):
+    assert main(["info", *map(str, arguments), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def keys_of(found):
+    """All keys of a JSON value, except those of records, which older builds have written."""
+    if isinstance(found, list):
+        return set().union(*map(keys_of, found))
+    if isinstance(found, dict):
+        inner = [keys_of(value) for key, value in found.items() if key != "record"]
+        return {*found}.union(*inner)
+    return set()
+
+
+def test_the_dataset_as_json(capsys):
+    found = as_json(capsys)
+    assert list(found) == [
+        "format", "content", "name", "description", "homepage", "license_details", "classes",
+        "volumes", "configs", "archives",
+    ]  # fmt: skip
+    assert (found["format"], found["content"], found["name"]) == (1, "dataset", "platelet-em")
+    assert found["classes"] == list(platelet_em.CLASS_NAMES)
+    assert found["volumes"][1] == {"name": "24", "split": "validation", "shape": [24, 800, 800]}
+    assert found["archives"][0]["md5"] == "23891d451dffb8709c4cf719c1a389d4"
+    assert found["archives"][1]["md5"] is None
+    assert found["archives"][0]["cached"] is None
+
+
+def test_archives_as_json(archives, capsys):
+    found = as_json(capsys, archives)
+    assert (found["format"], found["content"], found["path"]) == (1, "archives", str(archives))
+    first, second = found["archives"]
+    assert (first["label_source"], second["label_source"]) == ("json", "tif")
+    assert first["path"] == str(archives / "images_and_labels_json.zip")
+    assert first["is_zip"] is True
+    assert first["volumes"][0] == {
+        "name": "50", "shape": [9, 23, 31], "published_shape": [50, 800, 800]
+    }  # fmt: skip
+
+
+def test_a_repository_as_json(repository, capsys):
+    found = as_json(capsys, repository)
+    assert (found["format"], found["content"], found["path"]) == (1, "repository", str(repository))
+    assert found["commit"] is None
+    assert found["warning"].startswith("WARNING: not built from the published archive")
+    assert found["record"]["label_source"] == "json"
+    size = sum(path.stat().st_size for path in repository.glob("slices/train-*"))
+    assert found["files"][0] == {
+        "config": "slices", "split": "train", "rows": 9, "files": 8, "bytes": size
+    }  # fmt: skip
+
+
+def test_the_help_lists_the_keys_of_the_json(archives, repository, capsys):
+    found = [as_json(capsys), as_json(capsys, archives), as_json(capsys, repository)]
+    with pytest.raises(SystemExit, match="0"):
+        main(["info", "--help"])
+    listed = set(re.findall(r'"(\w+)"', capsys.readouterr().out))
+    assert keys_of(found) | {"dataset", "archives", "repository"} == listed
+
+
+def test_a_mirror_is_shown_without_its_secrets(monkeypatch, capsys):
+    monkeypatch.setenv("PLATELET_EM_MIRRORS", "https://me:hunter2@a.example/x?token=hunter2")
+    assert main(["info"]) == 0
+    out = capsys.readouterr().out
+    assert "https://***@a.example/x/images_and_labels_json.zip?token=***" in out
+    assert "hunter2" not in out + json.dumps(as_json(capsys))

@@ -59,6 +59,11 @@ def test_all_slices_are_shown(source, tmp_path):
     assert [path.name for path in paths] == [f"platelet-em-24-z00{z}.png" for z in range(4)]
 
 
+def test_an_unknown_volume_is_refused(source, tmp_path):
+    with pytest.raises(platelet_em.ArgumentError, match=r"^--volume: .* one of 50, 24, got '99'$"):
+        list(show(source, tmp_path, volume="99", slices=[0]))
+
+
 def test_labels_that_a_repository_does_not_have_are_refused(repository, tmp_path):
     assert list(show(repository, tmp_path, volume="24", slices=[0], label_source="json"))
     with pytest.raises(platelet_em.ArgumentError, match="contains 'json' labels, expected tif"):

@@ -504,7 +504,7 @@ def test_message_and_tag(lfs, flat_repository, other):
     assert "revision='v1'" in done.out
     requests = len(hub.requests)
     done = run(NAME, other, "--tag", "v1")
-    assert "tag: v1 exists at another commit: choose another name" in done.error
+    assert "--tag v1: exists at another commit: choose another name" in done.error
     assert writes(hub, requests) == []
     assert run(NAME, flat_repository, "--tag", "v1").code == 0, "the tag of this very commit"
     assert f"{NAME}: would be tagged v2" in run(NAME, other, "--tag", "v2", "--dry-run").out
@@ -535,7 +535,7 @@ def test_a_pull_request_needs_a_branch_and_has_no_tag(lfs, flat_repository):
     done = run(NAME, flat_repository, "--create-pr", "--revision", "rgba")
     assert "has no branch rgba, which a pull request needs" in done.error
     done = run(NAME, flat_repository, "--create-pr", "--tag", "v1")
-    assert "tag: 'v1' cannot be given to a pull request" in done.error
+    assert "--tag v1: a pull request has no tag" in done.error
     assert len(hub.repositories[NAME].commits) == 2
 
 

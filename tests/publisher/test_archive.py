@@ -216,7 +216,8 @@ def test_a_missing_file_is_named(missing, write, publication, tmp_path):
     files = {n: c for n, c in publication.files("json").items() if not n.endswith(missing)}
     path = write(tmp_path / "source", files)
     with pytest.raises(
-        MissingMemberError, match=rf"source: expected a file {missing}, found 24-.*as data_dir$"
+        MissingMemberError,
+        match=rf"source: expected a file {missing}, found 24-.*extracted folder$",
     ):
         find_source(path, "json")
 
@@ -238,7 +239,7 @@ def test_a_file_added_by_macos_does_not_replace_a_missing_file(publication, tmp_
 
 def test_an_empty_folder_holds_nothing(tmp_path):
     with pytest.raises(
-        MissingMemberError, match=r"expected a file 50-images\.tif, found nothing: .*data_dir"
+        MissingMemberError, match=r"expected a file 50-images\.tif, found nothing: .*folder$"
     ):
         find_source(tmp_path, "json")
 
@@ -248,7 +249,8 @@ def test_a_file_that_is_present_twice_is_refused(write, publication, tmp_path):
     files = {**publication.files("json"), "old/50-semantic.json": b"{}"}
     expected = (
         r"source: found 2 files 50-semantic\.json "
-        r"\(labels-semantic/50-semantic\.json, old/50-semantic\.json\): give .*data_dir"
+        r"\(labels-semantic/50-semantic\.json, old/50-semantic\.json\): give the zip or the "
+        "folder of one archive$"
     )
     with pytest.raises(ArchiveError, match=expected):
         find_source(write(tmp_path / "source", files), "json")
@@ -268,7 +270,7 @@ def test_two_zips_that_match_are_refused(publication, tmp_path):
         publication.zip(tmp_path / name, "tif")
     publication.zip(tmp_path / "c.zip", "json")
     with pytest.raises(
-        ArchiveError, match=r"2 zips hold tif labels \(a\.zip, b\.zip\): give one .*data_dir"
+        ArchiveError, match=r"2 zips hold tif labels \(a\.zip, b\.zip\): give one of them$"
     ):
         find_source(tmp_path, "tif")
 

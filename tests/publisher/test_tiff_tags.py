@@ -13,6 +13,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from packaging.version import Version
 from PIL import Image
 from skimage import io as skimage_io
 from support import tiff_writer
@@ -186,6 +187,8 @@ def test_a_file_means_what_its_tags_say_to_both_doors(name):
     np.testing.assert_array_equal(decode_page(data), expected[0])
     if name.startswith("tags"):
         return
+    if "bits" in name and Version(imagecodecs.__version__) < Version("2026"):
+        pytest.skip("the newest imagecodecs for Python 3.10 reads no 1-bit TIFs")
     # Where tags say nothing beyond samples, libtiff reads the same.
     planar = "planar" in name
     for z, page in enumerate(pages):

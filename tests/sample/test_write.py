@@ -173,10 +173,16 @@ def test_another_seed_is_another_scene_and_so_is_the_other_volume(tmp_path):
     assert len(images) == 6
 
 
-@pytest.mark.parametrize(("depth", "size", "seed"), [(0, 8, 0), (-1, 8, 0), (8, 0, 0), (8, 8, -1)])
-def test_a_sample_without_voxels_is_refused(depth, size, seed, tmp_path):
-    with pytest.raises(ArgumentError, match=rf"at least 0; got {depth}, {size} and {seed}$"):
-        write_sample(tmp_path / "new", depth=depth, size=size, seed=seed)
+@pytest.mark.parametrize(
+    ("name", "value", "least"),
+    [("depth", 0, 1), ("depth", -1, 1), ("size", 0, 1), ("seed", -1, 0)],
+)
+def test_a_sample_without_voxels_is_refused(name, value, least, tmp_path):
+    message = (
+        rf"^{name} \(on the command line, --{name}\): expected at least {least}, got {value}$"
+    )
+    with pytest.raises(ArgumentError, match=message):
+        write_sample(tmp_path / "new", **{"depth": 8, "size": 8, "seed": 0, name: value})
     assert list(tmp_path.iterdir()) == []
 
 

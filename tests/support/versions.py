@@ -1,4 +1,7 @@
-"""The newest and the oldest supported version of `datasets`, and programs run with either."""
+"""The newest and the oldest supported version of `datasets`, and programs run with either.
+
+The environment with the oldest one has all dependencies in their lowest versions.
+"""
 
 import os
 import subprocess
@@ -18,7 +21,7 @@ VARIABLE = "PLATELET_EM_DATASETS_3_6"
 
 def oldest():
     """The interpreter of an environment with `datasets` 3.6, which `make test` creates."""
-    python = Path(os.environ.get(VARIABLE) or Path(sys.prefix, "datasets-3.6", "bin", "python"))
+    python = Path(os.environ.get(VARIABLE) or Path(sys.prefix, "lowest", "bin", "python"))
     found = "nothing"
     if python.is_file():
         command = [python, PROGRAMS / "print_version.py"]

@@ -1,5 +1,6 @@
 """Verification as a whole: clean data of any form pass, and what is given is described."""
 
+import json
 import os
 import shutil
 import zipfile
@@ -10,6 +11,7 @@ from support import verified
 import platelet_em
 from _platelet_em.commands.cli import main
 from _platelet_em.hub.build import build
+from _platelet_em.verify.run import verify
 
 
 def test_clean_data_of_any_form_pass(tidy_archives, tidy_repository, tmp_path, capsys):
@@ -72,12 +74,14 @@ def test_paths_without_files_of_the_dataset_are_errors(tmp_path, capsys):
     circle.symlink_to(circle)
     for path, text in (
         (tmp_path, "neither"),
-        (tmp_path / "gone.zip", "found nothing there"),
         (circle, "symbolic links"),
     ):
         code, report = verified.run(capsys, path)
         assert code == 1
         assert verified.has_finding(report, "error", "archive", path.name, text)
+    # The command says so before it runs.
+    report = json.loads(verify([tmp_path / "gone.zip"]).to_json())
+    assert verified.has_finding(report, "error", "archive", "gone.zip", "found nothing there")
 
 
 def test_a_repository_of_another_archive_is_a_remark(tidy_repository, tmp_path, capsys):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from _platelet_em import __version__
+from _platelet_em.commands.help_texts import COMPLETION, INFO_DETAILS, VERIFY_DETAILS
 from _platelet_em.facts import (
     COLOR_MAP_ENTRIES,
     LABEL_FORMS,
@@ -25,45 +26,15 @@ __all__ = ["parse_arguments", "sample_options"]
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-_ARCHIVES = "a zip of the publisher, its extracted folder, or a folder with the zips"
+_PLACES = "a zip of the publisher, its extracted folder"
+_ARCHIVES = f"{_PLACES}, or a folder with the zips"
 
-_HUB = "a dataset on the Hub as USER/NAME or hf://datasets/USER/NAME[@REVISION]"
-_ANYWHERE = f"a built repository, {_ARCHIVES}, or {_HUB}; a path that exists is a path"
-
-_EPILOG = """\
-platelet-em COMMAND --help shows options and examples.
-
-Completion of commands, options and files in bash, by argcomplete (pip install
-'platelet-em[completion]'); this line goes into ~/.bashrc, and for zsh, after compinit, into
-~/.zshrc:
-  eval "$(register-python-argcomplete platelet-em)\""""
-
-_INFO_DETAILS = """\
---json: {"format": 1, "content": "dataset", "archives" or "repository", ...}; of the dataset
-"name", "description", "homepage", "license_details", "classes": [name], "volumes": [{"name",
-"split", "shape"}], "configs": [{"name", "description"}], "archives": [{"label_source", "size",
-"md5", "urls", "cached": path or null}]; of archives "path", "archives": [{"path", "label_source",
-"is_zip", "md5", "published_md5", "volumes": [{"name", "shape", "published_shape"}]}]; of a
-repository "path", "commit" (on the Hub, else null), "warning", "record": what the build has
-recorded, "files": [{"config", "split", "rows", "files", "bytes"}]. Shapes are (z, y, x). Keys do
-not change; others may be added."""
+_ANYWHERE = (
+    f"a built repository, {_PLACES}, a folder with the zips, or a dataset on the Hub (USER/NAME "
+    "or hf://datasets/USER/NAME[@REVISION]); a path that exists goes before a name on the Hub"
+)
 
 _SLICES = re.compile(r"all|\d{1,9}(-\d{1,9})?")
-
-_VERIFY_DETAILS = """\
-The report begins with a summary of at most ten lines. Errors and remarks follow, with --verbose
-all figures, too. It ends with what the files answer to the open questions about the published
-archives: these lines can be pasted into a report.
-
-Checking continues after an error. Of each check, the first five findings per file are listed, and
-the others are counted. The exit code is 1 if there are errors, each with its file, position,
-expected and found value, and remedy; it is 0 if there are only remarks: facts worth knowing.
-
---json: {"format": 1, "errors": N, "remarks": N, "questions": {question: [answer]}, "sections":
-[{"title", "figures": {name: value}, "findings": [{"level": "error" or "remark", "check", "file",
-"count", "first": [{"place": {"z", "y", "x", "id", "row", "column", ...}, "expected", "found",
-"remedy"}]}]}]}. z, y, x and row count from 0. Names of checks and figures do not change; keys may
-be added."""
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -79,7 +50,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(
         prog="platelet-em",
         description="The platelet-em electron-microscopy dataset for Hugging Face datasets.",
-        epilog=_EPILOG,
+        epilog=COMPLETION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
@@ -308,7 +279,7 @@ def _add_info(commands: _Commands) -> None:
         "info repo",
         "info user/platelet-em --json",
     )
-    command.description = f"{command.description}\n\n{_INFO_DETAILS}"
+    command.description = f"{command.description}\n\n{INFO_DETAILS}"
     command.add_argument(
         "path", nargs="?", help=f"{_ANYWHERE} (default: describe the dataset itself)"
     )
@@ -323,13 +294,18 @@ def _add_show(commands: _Commands) -> None:
         "show repo",
         "show archives --volume 24 --z 0 5 10-12 --out pictures",
         "show repo --z all --out pictures",
-        "show user/platelet-em --z 10             # reads only these rows from the Hub",
+        "show user/platelet-em --z 10             # fetches only what it needs from the Hub",
     )
     command.add_argument("source", nargs="?", help=_ANYWHERE)
     names = [volume.name for volume in PUBLISHED.volumes]
-    command.add_argument(
-        "--volume", choices=names, default=names[0], help=f"volume (default: {names[0]})"
+    # Without `choices`, which are checked before anything is said about the source.
+    volume: Any = command.add_argument(
+        "--volume",
+        metavar=f"{{{','.join(names)}}}",
+        default=names[0],
+        help=f"volume (default: {names[0]})",
     )
+    volume.completer = lambda **_: names  # what argcomplete asks for
     command.add_argument(
         "--z",
         nargs="+",
@@ -396,12 +372,13 @@ def _add_verify(commands: _Commands) -> None:
         "verify archives repo --json       # and voxel for voxel; the report as JSON",
         "verify user/platelet-em           # downloads it first",
     )
-    command.description = f"{command.description}\n\n{_VERIFY_DETAILS}"
+    command.description = f"{command.description}\n\n{VERIFY_DETAILS}"
     command.add_argument(
         "paths",
         metavar="PATH",
         nargs="+",
-        help=f"{_ANYWHERE}; it is downloaded into the cache of the Hub's client",
+        help=f"{_ANYWHERE}; such a dataset is downloaded first, into the cache of the Hub's "
+        "client",
     )
     command.add_argument(
         "--verbose", action="store_true", help="print all figures, not only errors and remarks"

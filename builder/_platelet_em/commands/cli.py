@@ -70,7 +70,8 @@ def _run(options: argparse.Namespace) -> int:
     except Exception as error:  # too little memory shows in many ways
         if options.debug:
             raise
-        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        text = " ".join(str(error).split())[:200]  # those of NumPy have pages
+        reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
         _print_error(
             f"platelet-em: cannot be started ({reason}): this process has too little memory, or "
             "the installation is damaged, see --debug"

@@ -47,7 +47,7 @@ def show(
         The path of each picture, once it is written.
 
     Raises:
-        ArgumentError: for labels that a repository was not built from.
+        ArgumentError: for an unknown volume, and labels that a repository was not built from.
         MissingMemberError: for a slice, or files, that do not exist.
         SchemaVersionError: for a repository of a newer schema.
     """
@@ -82,6 +82,9 @@ def _open(
 
     `opened` closes the volume.
     """
+    names = [each.name for each in spec.volumes]
+    if volume not in names:
+        raise ArgumentError(f"--volume: expected one of {', '.join(names)}, got {quote(volume)}")
     volume_spec = spec.volume(volume)
     if files := data_files(source, SLICES.name, volume_spec.split):
         found = (read_record(files[0]) or {}).get("label_source", label_source)

@@ -93,7 +93,7 @@ class HubBranch:
         self.repo_id, self.branch = repo_id, branch
         if not branch or ".." in branch or branch.startswith(("/", "refs/")):
             raise ArgumentError(
-                f"revision: expected the name of a branch, such as main, got {branch!r}"
+                f"--revision: expected the name of a branch, such as main, got {branch!r}"
             )
         if not may_be_anonymous or "/" not in repo_id:
             with client_errors(self.repo_id):

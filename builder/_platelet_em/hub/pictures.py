@@ -59,7 +59,7 @@ def check_previews(folder: Path, spec: DatasetSpec) -> Iterator[Problem]:
                 draw_preview(read_slice(view, z), spec)
                 for z in progress_bar(
                     range(view.shape[0]),
-                    stage=f"Drawing volume {volume.name}",
+                    stage=f"Checking previews of volume {volume.name}",
                     unit="slice",
                     leave=False,
                 )

@@ -165,7 +165,7 @@ def push(
     if label_source not in (None, *LABEL_SOURCES):
         raise ArgumentError(f"label_source: expected one of {LABEL_SOURCES}, got {label_source!r}")
     if create_pr and tag is not None:
-        raise ArgumentError(f"tag: {tag!r} cannot be given to a pull request: tag it once merged")
+        raise ArgumentError(f"--tag {tag}: a pull request has no tag: tag it once merged")
     # The Hub is asked before the build, so that a wrong token or name is reported at once.
     name = MAIN if revision is None else revision
     branch = HubBranch(repo_id, name, token, spec, may_be_anonymous=dry_run)
@@ -226,7 +226,7 @@ def _ensure_built(
     if record is not None and label_source not in (None, record["label_source"]):
         raise ArgumentError(
             f"{folder}: contains {record['label_source']} labels, expected {label_source}: name "
-            "another folder, or leave out the label source"
+            "another folder, or leave out --label-source"
         )
     label_source = label_source or (record or {}).get("label_source", LABEL_SOURCES[0])
     if folder is None or (record is not None and data_dir is not None):
@@ -316,7 +316,7 @@ def _refuse_moved_tag(state: BranchState | None, tag: str | None, changes: list[
     """Refuse a tag that exists, before anything is uploaded; one of this very commit is kept."""
     target = None if state is None or tag is None else state.tags.get(tag)
     if state is not None and target is not None and (changes or target != state.commit):
-        raise ArgumentError(f"tag: {tag} exists at another commit: choose another name")
+        raise ArgumentError(f"--tag {tag}: exists at another commit: choose another name")
 
 
 def _compare(

@@ -164,7 +164,14 @@ def open_location(text: str | Path) -> Path | HubPath:
         MissingMemberError: for a path that does not exist.
     """
     found = find_location(text)
-    return _open_repository(found) if isinstance(found, HubName) else found
+    if not isinstance(found, HubName):
+        return found
+    try:
+        return _open_repository(found)
+    except HubError as error:
+        if str(text) == found.repo_id:  # it may have been meant as a path
+            raise HubError(f"{text}: no such file or folder here, and {error}") from error
+        raise
 
 
 def _open_repository(name: HubName) -> HubPath:

@@ -126,7 +126,7 @@ class Source:
             raise ArchiveError(
                 f"{self.path}: found {len(found)} files {name} "
                 f"({', '.join(map(_printable, found[:3]))}): give "
-                "the zip or the folder of one archive as data_dir"
+                "the zip or the folder of one archive"
             )
         return found[0]
 
@@ -143,7 +143,7 @@ class Source:
                 f"links to folders are not followed ({_printable(links[0])}): copy or move what "
                 "they lead to, or link its files"
             )
-        return "fetch the archive again, or give its zip or its extracted folder as data_dir"
+        return "fetch the archive again, or give its zip or its extracted folder"
 
     def open(self, name: str) -> IO[bytes]:
         """Open the file of that base name for reading; it can seek.
@@ -419,6 +419,6 @@ def _find_zip(folder: Source, needed: list[str], label_source: str, spec: Datase
         names = ", ".join(zip_.path.name for zip_ in matching)
         raise ArchiveError(
             f"{folder.path}: {len(matching)} zips hold {label_source} labels ({names}): give one "
-            "of them as data_dir"
+            "of them"
         )
     return matching[0] if matching else folder

@@ -149,21 +149,21 @@ def write_tif(
     if palette is None:
         _refuse_lost_ids(labels, form, name)
     if form == "index":
-        write_pages(out, _draw_pages(labels, labels.ids.astype(np.uint16)))
+        write_pages(out, _draw_pages(labels, labels.ids.astype(np.uint16), name))
         return
     rgb = distinct_colors(labels.ids) if palette is None else palette[labels.ids]
     rgba = np.concatenate([rgb, np.full((len(rgb), 1), 255, np.uint8)], axis=1)
     # Four samples are one 32-bit number, so that colors are painted like ids.
     codes = np.ascontiguousarray(rgba).view(np.uint32).reshape(-1)
-    pages = _draw_pages(labels, codes)
+    pages = _draw_pages(labels, codes, name)
     write_pages(out, (page.view(np.uint8).reshape(*page.shape, 4) for page in pages))
 
 
-def _draw_pages(labels: LazyLabels, values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+def _draw_pages(labels: LazyLabels, values: NDArray[Any], name: str) -> Iterator[NDArray[Any]]:
     """Each slice as an array (y, x) with `values[i]` where instance i is."""
     depth, height, width = labels.shape
     size = height * width
-    for z in progress_bar(range(depth), stage="Writing pages", unit="page"):
+    for z in progress_bar(range(depth), stage=f"Painting {Path(name).name}", unit="page"):
         runs = clip(labels.runs, z * size, (z + 1) * size)
         yield paint(runs, values, size, values.dtype).reshape(height, width)
 

@@ -67,11 +67,11 @@ def write_sample(
     ...     [path.name for path in write_sample(folder, depth=2, size=64)]
     ['images_and_labels_json.zip', 'images_and_labels_rgba.zip']
     """
-    if depth < 1 or size < 1 or seed < 0:
-        raise ArgumentError(
-            "a sample needs a depth and a size of at least 1, and a seed of at least 0; got "
-            f"{depth}, {size} and {seed}"
-        )
+    for name, value, least in (("depth", depth, 1), ("size", size, 1), ("seed", seed, 0)):
+        if value < least:
+            raise ArgumentError(
+                f"{name} (on the command line, --{name}): expected at least {least}, got {value}"
+            )
     if colors not in (None, COLOR_MAP_ENTRIES):
         raise ArgumentError(
             f"colors: expected {COLOR_MAP_ENTRIES}, or None for a color per id; got {colors}"

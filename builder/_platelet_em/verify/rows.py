@@ -62,7 +62,7 @@ def read_slices(
     labels = _LabelCollector(spec)
     count = images = 0
     for reporter, values in _read_rows(
-        section, files, f"Volume {volume.name}: slices", has_z=is_whole
+        section, files, f"Checking volume {volume.name}: slices", has_z=is_whole
     ):
         count += 1
         # Where rows are missing, the z of the following ones is unknown.
@@ -96,7 +96,7 @@ def read_volume_row(
     files = repository.files[volumes.CONFIG.name, volume.name]
     count = 0
     for reporter, values in _read_rows(
-        section, files, f"Volume {volume.name}: volumes", has_z=False
+        section, files, f"Checking volume {volume.name}: volumes", has_z=False
     ):
         count += 1
         expected = {"volume": volume.name, "voxel_size_nm": list(spec.voxel_size_nm)}
@@ -148,7 +148,7 @@ def check_previews(section: Section, repository: Repository, volume: VolumeSpec)
     for reporter, values in _read_rows(
         section,
         repository.files[config, volume.name],
-        f"Volume {volume.name}: preview",
+        f"Checking volume {volume.name}: preview",
         has_z=repository.is_whole(config, volume),
     ):
         compare_values(reporter, values, {"volume": volume.name, **reporter.place})

@@ -76,7 +76,10 @@ def slices_of(view: VerifiedVolume, subject: str) -> Iterable[int]:
     """Each z of a volume, with a progress bar that names the subject of the check."""
     depth = 0 if view.shape is None else view.shape[0]
     bar: Iterable[int] = progress_bar(
-        range(depth), stage=f"Volume {view.volume.name}: {subject}", unit="slice", leave=False
+        range(depth),
+        stage=f"Checking volume {view.volume.name}: {subject}",
+        unit="slice",
+        leave=False,
     )
     return bar
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 
-import _platelet_em.commands.actions  # noqa: F401  # what the command imports late
+from _platelet_em.commands import actions  # noqa: F401  # imported late by the command
 from _platelet_em.commands.cli import main
 
 Image.init()  # imports the parts of Pillow that each process would import otherwise

@@ -32,6 +32,6 @@ import platelet_em  # noqa: F401, E402
 
 assert features.Mapping is mapping, "importing patches nothing"
 get_formatter("platelet_em")
-import _platelet_em.commands.cli  # noqa: F401, E402
+import _platelet_em.commands.actions  # noqa: F401, E402
 
 assert dict(os.environ) == environment

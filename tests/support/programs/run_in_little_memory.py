@@ -4,7 +4,7 @@ import resource
 import sys
 from pathlib import Path
 
-import _platelet_em.commands.actions  # noqa: F401  # what the command imports late
+from _platelet_em.commands import actions  # noqa: F401  # imported late by the command
 from _platelet_em.commands.cli import main
 
 taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
