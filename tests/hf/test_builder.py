@@ -273,6 +273,7 @@ def test_a_forced_download_is_fetched_once_and_cached_as_itself(
         return list(loaded)[1]["image"]
 
     monkeypatch.setattr(cache_module, "download", download)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
     shapes = {name: volume.images.shape for name, volume in served[0].volumes.items()}
     volumes = tuple(replace(v, shape=shapes[v.name]) for v in PUBLISHED.volumes)
     spec = replace(PUBLISHED, volumes=volumes)
