@@ -63,9 +63,9 @@ def test_each_stage_has_one_bar_that_names_it(tmp_path):
         "Painting 24-instance-cell.tif": "1",
         "Painting 24-instance-organelle.tif": "1",
         "Reading volume 50": "1",
-        "Writing volume 50": "5",
+        "Writing volume 50": "6",
         "Reading volume 24": "1",
-        "Writing volume 24": "3",
+        "Writing volume 24": "4",
     }
     assert stages(run_in_terminal("verify", tmp_path / "repo")).items() >= {
         ("Checking previews of volume 50", "2"),

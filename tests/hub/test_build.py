@@ -132,7 +132,8 @@ def test_card_shows_the_middle_slice_of_each_volume(repository, publication):
 def test_the_hub_accepts_the_card(repository):
     card = huggingface_hub.DatasetCard.load(repository / "README.md")
     assert card.data.license == "other"
-    assert card.data.license_details == "cleared for public release"
+    assert card.data.license_name == "cleared-for-public-release"
+    assert card.data.license_link == "https://github.com/bio3d-vision/bio3d-vision.github.io"
     assert card.data.task_categories == ["image-segmentation"]
     assert card.data.pretty_name == "platelet-em"
     assert "electron-microscopy" in card.data.tags
@@ -142,7 +143,7 @@ def test_row_groups_and_order(repository):
     for path in sorted(repository.rglob("*.parquet")):
         file = pq.ParquetFile(path)
         groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-        assert max(group.num_rows for group in groups) <= 10
+        assert path.parent.name == "instances" or max(g.num_rows for g in groups) <= 10
         for group in groups:
             columns = [group.column(i) for i in range(group.num_columns)]
             assert {column.compression for column in columns} == {"ZSTD"}

@@ -213,7 +213,7 @@ DAMAGES = {
         "license|'other'|'mit'", SAME),
     "a license beside it": (
         in_yaml(lambda f: f.update(license_name="mine")), "card", "README.md",
-        "license_name|nothing|'mine'", SAME),
+        "license_name|'cleared-for-public-release'|'mine'", SAME),
     "stale size in the table": (
         in_card(r"\| 8 \| [\d.]+ MB \|", "| 8 | 9.9 MB |"), "card", "README.md",
         "files table|MB|9.9 MB", SAME),

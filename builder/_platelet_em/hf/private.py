@@ -107,7 +107,7 @@ def register() -> None:
     >>> import datasets, platelet_em
     >>> platelet_em.register()
     >>> datasets.get_dataset_config_names("platelet_em")
-    ['slices', 'volumes', 'preview']
+    ['slices', 'volumes', 'instances', 'preview']
     """
     for module in (load, inspect):
         _wrap(module, "dataset_module_factory", _find_builder)

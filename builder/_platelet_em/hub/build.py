@@ -352,7 +352,7 @@ def _write_volume(
         files = list(_plan_files(volume, opened.shape))
         rows = sum(file.stop - file.start for file in files)
         stage = f"Writing volume {volume.name}"
-        with progress_bar(stage=stage, unit="row", total=rows) as bar:
+        with progress_bar(stage=stage, unit="part", total=rows) as bar:
             for file in files:
                 if not _is_finished(staging / file.name):
                     _write_file(staging / file.name, opened, file, record, spec)
