@@ -16,7 +16,7 @@ from _platelet_em.hub.exchange import exchange, finish_exchange
 from _platelet_em.hub.integrity import read_build
 from _platelet_em.hub.layout import STAGING
 
-MOVES = 1 + 20 + 1 + 15
+MOVES = 1 + 22 + 1 + 17
 """The finished build, the old files, the folder of the old files, the new files."""
 
 

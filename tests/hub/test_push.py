@@ -12,7 +12,7 @@ from concurrent.futures import Future
 
 import pyarrow.parquet as pq
 import pytest
-from support import plain, publisher
+from support import paper, plain, publisher
 from support.clients import WITHOUT_TORCH
 from support.folders import contents
 from support.forked import ForkServer
@@ -162,6 +162,25 @@ def test_pushing_again_sends_nothing(both, flat_repository):
     assert not [path for _, path, _ in hub.requests[requests:] if "xet-write-token" in path]
     assert hub.received.total() == 0
     assert len(hub.repositories[NAME].commits) == commits
+
+
+def test_a_third_volume_is_pushed_and_leaves_with_a_build_that_lacks_it(
+    lfs, flat_repository, flat_archives, tmp_path
+):
+    hub, run = lfs
+    archives = shutil.copytree(flat_archives, tmp_path / "archives")
+    paper.paper().zip(archives / paper.NAME)
+    three = build(tmp_path / "three", data_dir=archives, with_test=True)
+    assert run(NAME, flat_repository).code == 0
+    done = run(NAME, three)
+    assert done.code == 0, done.err
+    names = set(hub.repositories[NAME].files)
+    assert {path.relative_to(three).as_posix() for path in three.rglob("*.parquet")} <= names
+    assert "pictures/volume-test.png" in names
+    done = run(NAME, flat_repository)
+    assert done.code == 0, done.err
+    assert not [name for name in hub.repositories[NAME].files if "test" in name]
+    assert built_files(hub) == contents(flat_repository)
 
 
 def test_another_build_replaces_files_in_one_commit(both, flat_repository, other):
