@@ -102,34 +102,32 @@ install: $(VENV)/runtime.stamp
 install-oldest: $(VENV)/lowest.stamp
 	$(OLDEST) install --no-deps --force-reinstall .
 
-$(VENV)/runtime.stamp: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/runtime.stamp: pyproject.toml | $(BIN)/python
 	$(PIP) install .
 	touch $@
 
 # For make test: with docs, in one installation, and with what the commands need.
-$(VENV)/test.stamp: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(VENV)/test.stamp: pyproject.toml | $(BIN)/python
 	$(PIP) install '.[test,docs]'
 	touch $@ $(VENV)/runtime.stamp $(VENV)/docs.stamp
 
-$(VENV)/lowest.stamp: pyproject.toml
+$(VENV)/lowest.stamp: pyproject.toml | $(BIN)/python
 	test -x $(VENV)/lowest/bin/python || $(LOWEST_PYTHON) -m venv $(VENV)/lowest
 	$(OLDEST) install . $(LOWEST) $(FAST_TESTS)
 	touch $@
 
-$(VENV)/docs.stamp: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(VENV)/docs.stamp: pyproject.toml | $(BIN)/python
 	$(PIP) install '.[docs]'
 	touch $@
 
-$(VENV)/dist.stamp: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(VENV)/dist.stamp: pyproject.toml | $(BIN)/python
 	$(PIP) install '.[dist]'
 	touch $@
 
-$(VENV)/bench.stamp: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(VENV)/bench.stamp: pyproject.toml | $(BIN)/python
 	$(PIP) install '.[bench]'
 	touch $@
 
