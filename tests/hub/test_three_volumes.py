@@ -5,6 +5,7 @@ import shutil
 
 import datasets
 import duckdb
+import mlcroissant
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -79,6 +80,18 @@ def test_other_readers_give_nulls(built, truth):
     assert pl.scan_parquet(files).select(pl.col("cells").null_count()).collect().item() == depth
     query = f"SELECT count(*), count(organelles), count(n_cells) FROM '{files}'"
     assert duckdb.sql(query).fetchall() == [(depth, 0, 0)]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_mlcroissant_gives_nulls(built, truth):
+    described = mlcroissant.Dataset(built / "croissant.json")
+    rows = [row for row in described.records("slices") if row["slices/split"] == b"test"]
+    assert len(rows) == len(truth.images)
+    for row in rows:
+        assert row["slices/n_cells"] is None
+        assert set(row["slices/cells"].values()) == {None}
+    splits = {row["instances/split"] for row in described.records("instances")}
+    assert splits == {b"train", b"validation"}
 
 
 def test_record_and_card_say_where_it_is_from_and_how_it_was_read(built):
