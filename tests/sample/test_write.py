@@ -13,6 +13,7 @@ from support import publisher
 from _platelet_em.commands.cli import main
 from _platelet_em.errors import ArgumentError, OutputError
 from _platelet_em.sample import write as sample
+from _platelet_em.sample.anatomy import FIRST, SECOND
 from _platelet_em.sample.scene import Scene
 from _platelet_em.sample.write import write_sample
 
@@ -134,7 +135,8 @@ def test_json_labels_are_those_of_the_publishers_encoder(folder, volume, truth):
 
 
 def test_the_labels_are_those_of_the_scene(truth, volume):
-    scene = Scene(truth["images"].shape, ["50", "24"].index(volume))
+    index = ["50", "24"].index(volume)
+    scene = Scene(truth["images"].shape, index, (FIRST, SECOND)[index])
     for z in range(scene.shape[0]):
         drawn = scene.slice(z)
         np.testing.assert_array_equal(truth["images"][z], drawn.image)

@@ -176,7 +176,7 @@ FAULTS = {
      (ERROR, "placement", "semantic", {})),
     "images mirrored": (images(lambda i: i[:, :, ::-1]), (ERROR, "placement", "semantic", {})),
     "images in another order": (exchange_images,
-     (REMARK, "weak agreement", "semantic", {"z": 1})),
+     (REMARK, "weak agreement", "semantic", {"z": 6})),
     # Labels that agree with each other.
     "mirrored in y": (of_labels(lambda a: a[:, ::-1]), (ERROR, "placement", "semantic", {})),
     "mirrored in x": (of_labels(lambda a: a[:, :, ::-1]), (ERROR, "placement", "semantic", {})),

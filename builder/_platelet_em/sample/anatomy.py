@@ -4,7 +4,8 @@ They are tapered, bent ellipsoids in 3D, so a slice can be computed from the few
 Shapes depend on raw random bits and on IEEE sums, products, quotients and square roots only, so
 they are the same on every platform.
 
-The sizes and numbers below were measured on the published z=0 slice of volume 50.
+Sizes of cells were measured on the published z=0 slice of volume 50 [png]; numbers and sizes of
+organelles follow the real label volumes [paper].
 """
 
 import math
@@ -16,7 +17,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CELL", "MARGIN", "VESSEL", "Random", "Solid", "Stream", "find_scale", "place_parts"]
+__all__ = [
+    "CELL",
+    "FIRST",
+    "MARGIN",
+    "SECOND",
+    "VESSEL",
+    "Random",
+    "Solid",
+    "Stream",
+    "Style",
+    "find_scale",
+    "place_parts",
+]
 
 _Floats = NDArray[np.float32]
 _Shape = tuple[int, int, int]
@@ -183,17 +196,63 @@ class _Kind(NamedTuple):
     wave: float  # weight of the outline noise
 
 
+class Style(NamedTuple):
+    """What the cells and organelles of a volume are like.
+
+    Attributes:
+        fill: Size of the cells in a slice, 1 for gaps as narrow as in the first published slice.
+        organelles: Kinds of organelles, with their numbers.
+        fragments: Kinds of small pieces of cells in the gaps between cells.
+    """
+
+    fill: float
+    organelles: tuple[_Kind, ...]
+    fragments: tuple[_Kind, ...]
+
+
 _CHAIN = ((VESSEL, 0, 1), (VESSEL, 1.2, 0.9), (VESSEL, 1.2, 0.7))
-_ORGANELLES = (
-    _Kind(6.5, ((_MITO, 0, 1),), (14, 22), 1.35, 0.3, 0.05),
-    _Kind(28, ((_ALPHA, 0, 1),), (12, 28), 1.2, 0.28, 0.03),
-    _Kind(38, ((VESSEL, 0, 1),), (7, 16), 1.4, 0.6, 0.14),
-    _Kind(1.3, ((_BODY, 0, 1), (_CORE, 0.2, 0.5)), (18, 23), 1.1, 0.28, 0.03),
-    _Kind(1.0, ((_ALPHA, 0, 1), (VESSEL, 1.2, 0.8)), (13, 19), 1.2, 0.3, 0.08),
-    _Kind(26, _CHAIN, (8, 14), 1.5, 0.7, 0.18),
-)
+_GRANULE = ((_BODY, 0, 1), (_CORE, 0.2, 0.6))
 _FRAGMENT = _Kind(2.2, ((CELL, 0, 1),), (10, 22), 1.25, 0.45, 0.1)
-"""Small pieces of cells in the gaps between cells: every published slice has some."""
+"""Every published slice has some."""
+
+
+def _specks(per_slice: float, label: int) -> _Kind:
+    """Labels of a few voxels, as volume 24 has them."""
+    return _Kind(per_slice, ((label, 0, 1),), (0.8, 1.3), 1.0, 0.5, 0.0)
+
+
+FIRST = Style(
+    fill=0.95,
+    organelles=(
+        _Kind(5.0, ((_MITO, 0, 1),), (15, 23), 1.35, 0.3, 0.05),
+        _Kind(24, ((_ALPHA, 0, 1),), (13, 31), 1.2, 0.28, 0.03),
+        _Kind(60, ((VESSEL, 0, 1),), (5.5, 13), 1.4, 0.6, 0.14),
+        _Kind(3.6, _GRANULE, (14.5, 18.5), 1.1, 0.28, 0.03),
+        _Kind(1.0, ((_ALPHA, 0, 1), (VESSEL, 1.2, 0.8)), (13, 19), 1.2, 0.3, 0.08),
+        _Kind(33, _CHAIN, (6.5, 11.5), 1.5, 0.7, 0.18),
+    ),
+    # Shallow ones: numbers of cells vary more, and the viewer has statistics of them.
+    fragments=(_FRAGMENT._replace(depth=0.2),),
+)
+"""As volume 50: its shares of classes, and its numbers of organelles, over all slices [paper]."""
+
+SECOND = Style(
+    fill=0.875,
+    organelles=(
+        _Kind(6.6, ((_MITO, 0, 1),), (17, 27), 1.35, 0.3, 0.05),
+        _Kind(16, ((_ALPHA, 0, 1),), (13, 30), 1.2, 0.28, 0.03),
+        _Kind(29, ((VESSEL, 0, 1),), (6.5, 15), 1.4, 0.6, 0.14),
+        _Kind(1.25, _GRANULE, (15, 18), 1.1, 0.28, 0.03),
+        _Kind(1.0, ((_ALPHA, 0, 1), (VESSEL, 1.2, 0.8)), (13, 19), 1.2, 0.3, 0.08),
+        _Kind(17, _CHAIN, (7.5, 13), 1.5, 0.7, 0.18),
+        _specks(0.7, _MITO),
+        _specks(0.8, _ALPHA),
+        _specks(0.8, VESSEL),
+        _specks(0.25, _BODY),
+    ),
+    fragments=(_FRAGMENT, _specks(1.1, CELL)),
+)
+"""As volume 24 [paper]: more background, and specks of a few voxels."""
 
 
 def find_scale(shape: _Shape) -> float:
@@ -201,24 +260,24 @@ def find_scale(shape: _Shape) -> float:
     return min(1.0, math.sqrt(shape[1] * shape[2]) / _FULL_SIDE)
 
 
-def place_parts(shape: _Shape, seed: int) -> list[Part]:
-    """All parts of the volume of that (z, y, x) shape and seed, some of them outside of it.
+def place_parts(shape: _Shape, seed: int, style: Style = FIRST) -> list[Part]:
+    """All parts of the volume of that (z, y, x) shape, seed and style, some of them outside of it.
 
     Cells come first, in the order of their numbers, fragments of cells last among them.
     """
-    cells = _place_cells(shape, seed)
+    cells = _place_cells(shape, seed, style)
     parts = list(cells)
     rng = Random(seed, Stream.FRAGMENTS)
-    for _, shade, ((label, solid),) in _scatter((_FRAGMENT,), rng, shape, cells):
+    for _, shade, ((label, solid),) in _scatter(style.fragments, rng, shape, cells):
         parts.append(Part(solid, label, len(parts) + 1, 0, shade))
     rng = Random(seed, Stream.ORGANELLES)
-    organelles = _scatter(_ORGANELLES, rng, shape, cells)
+    organelles = _scatter(style.organelles, rng, shape, cells)
     for number, (cell, shade, solids) in enumerate(organelles, 1):
         parts += [Part(solid, label, cell, number, shade) for label, solid in solids]
     return parts
 
 
-def _place_cells(shape: _Shape, seed: int) -> list[Part]:
+def _place_cells(shape: _Shape, seed: int, style: Style) -> list[Part]:
     """Cells in and around the volume: columns of them side by side, shifted at random.
 
     One is in the middle, so that the smallest volume has a cell.
@@ -245,18 +304,24 @@ def _place_cells(shape: _Shape, seed: int) -> list[Part]:
                 offset = ((layer + phase) * pitch[0], u * dy - v * dx, u * dx + v * dy)
                 if all(abs(o) < m + e for o, m, e in zip(offset, middle, margin, strict=True)):
                     z, y, x = (o + m for o, m in zip(offset, middle, strict=True))
-                    solid = _make_cell(rng, (z, y, x), radii)
+                    solid = _make_cell(rng, (z, y, x), radii, style.fill)
                     cells.append(Part(solid, CELL, len(cells) + 1, 0, rng.between(-1, 1)))
     return cells
 
 
-def _make_cell(rng: Random, center: _Point, radii: tuple[float, float, float]) -> Solid:
-    """A cell of about those radii."""
+def _make_cell(
+    rng: Random, center: _Point, radii: tuple[float, float, float], fill: float
+) -> Solid:
+    """A cell of about those radii; in a slice, of that part of them."""
     size = rng.between(0.82, 1.12)
     return Solid(
         center=center,
         axis=rng.direction(_CELL_AXIS[0] * 5, _CELL_AXIS[1] * 5),
-        radii=(radii[0] * size, radii[1] * size, radii[2] * size * rng.between(0.85, 1.15)),
+        radii=(
+            radii[0] * size,
+            radii[1] * size * fill,
+            radii[2] * size * fill * rng.between(0.85, 1.15),
+        ),
         drift=(rng.between(-0.01, 0.01) * radii[2], rng.between(-0.01, 0.01) * radii[2]),
         bend=rng.between(-0.15, 0.15),
         taper=rng.between(-0.25, 0.25),
@@ -286,7 +351,8 @@ def _scatter(
         points = np.stack([rng.uniform(tries, low, high) for low, high in ranges])
         points[0, :_MIDDLE_TRIES] = (shape[0] - 1) / 2
         owners, field = _find_nearest(cells, points)
-        fits = field > 1.22 if kind is _FRAGMENT else field < 0.86
+        is_fragment = all(label == CELL for label, _, _ in kind.parts)
+        fits = field > 1.22 if is_fragment else field < 0.86
         for index in np.flatnonzero(fits).tolist():
             if not left:
                 break

@@ -18,10 +18,12 @@ from _platelet_em.arrays.kernels import value_runs
 from _platelet_em.errors import ImageFormatError
 from _platelet_em.sample.anatomy import (
     CELL,
+    FIRST,
     MARGIN,
     VESSEL,
     Random,
     Stream,
+    Style,
     find_scale,
     place_parts,
 )
@@ -66,18 +68,19 @@ class Scene:
     Args:
         shape: (z, y, x) of the volume, each at least 1.
         seed: Which scene; not negative.
+        style: What its cells and organelles are like.
 
     Raises:
         ImageFormatError: For a shape that is not three positive sizes.
     """
 
-    def __init__(self, shape: tuple[int, int, int], seed: int) -> None:
+    def __init__(self, shape: tuple[int, int, int], seed: int, style: Style = FIRST) -> None:
         if len(shape) != 3 or min(shape) < 1:
             raise ImageFormatError(f"a scene needs three positive sizes (z, y, x), got {shape}")
         self.shape = shape
         self._seed = seed
         self._scale = find_scale(shape)
-        parts = place_parts(shape, seed)
+        parts = place_parts(shape, seed, style)
         self._cells = [part for part in parts if not part.organelle]
         self._organelle_parts = [(i, part) for i, part in enumerate(parts, 1) if part.organelle]
         # Tables by part number: 0 is the background, then come the cells, so the number of a cell

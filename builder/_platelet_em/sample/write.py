@@ -22,12 +22,16 @@ from _platelet_em.publisher.color_map import mapped_colors
 from _platelet_em.publisher.convert import write_json, write_tif
 from _platelet_em.publisher.palettes import class_palettes
 from _platelet_em.publisher.tiff import write_pages
+from _platelet_em.sample.anatomy import FIRST, SECOND
 from _platelet_em.sample.scene import Scene
 
 __all__ = ["write_sample"]
 
 _SPEC = PUBLISHED
 """The dataset that the sample stands for: the scene draws its classes and kinds of instances."""
+
+_STYLES = (FIRST, SECOND)
+"""Of the volumes, in their order."""
 
 _OTHER_DONOR = 1_000_003
 """Added to the seed of the third volume, whose scene is none of the others."""
@@ -109,7 +113,7 @@ def write_sample(
         first = _SPEC.volumes[0]
         for index, volume in enumerate(_SPEC.volumes):
             slices = max(depth * volume.shape[0] // first.shape[0], 1)
-            scene = Scene((slices, size, size), seed * len(_SPEC.volumes) + index)
+            scene = Scene((slices, size, size), seed * len(_SPEC.volumes) + index, _STYLES[index])
             _write_volume(zips, volume, scene, is_mapped=colors is not None)
         for volume in spec.optional_volumes if with_test else ():
             scene = Scene((depth, size, size), seed + _OTHER_DONOR)
