@@ -222,6 +222,7 @@ def test_labels_of_another_form_stay_a_struct(tmp_path):
 
 
 MD5 = "23891d451dffb8709c4cf719c1a389d4"
+PAPER_MD5 = "253310093ee2c00304fbabdb0c7e3a4a"
 
 
 @pytest.mark.parametrize(
@@ -236,6 +237,17 @@ MD5 = "23891d451dffb8709c4cf719c1a389d4"
         ({"archive": "an extracted folder"}, "not checked", "from an extracted folder, and a che"),
         ({"origin": "synthetic"}, "synthetic", "the synthetic sample, not the publisher's data"),
         ({"origin": "not checked"}, "publisher", "^$"),
+        ({"test_archive": "p.zip", "test_archive_md5": PAPER_MD5}, "publisher", "^$"),
+        (
+            {"test_archive": "p.zip", "test_archive_md5": "0" * 32},
+            "publisher",
+            f"volume test was not built from the published .* {PAPER_MD5}, not '0000",
+        ),
+        (
+            {"test_archive": "an extracted folder", "test_archive_md5": "0" * 32},
+            "publisher",
+            "volume test was built from an extracted folder",
+        ),
     ],
 )
 def test_the_origin_is_what_the_checksum_says(changes, origin, warning):

@@ -138,7 +138,7 @@ def render_card(folder: Path, record: dict[str, str], spec: DatasetSpec) -> str:
         "license_words": spec.license_details,
         "publisher_page": spec.page,
         "splits": " and ".join(f"`{v.split}` is volume {v.name}" for v in spec.volumes),
-        "test_origin": _test_origin(record),
+        "test_origin": _test_origin(record, spec),
         "ids_origin": _IDS_ORIGIN[record["label_source"]],
         "citation": spec.citation.rstrip(),
     }
@@ -270,12 +270,13 @@ it, one is known here: a mean IoU of 0.446 for the paper's ensemble.
 """
 
 
-def _test_origin(record: dict[str, str]) -> str:
+def _test_origin(record: dict[str, str], spec: DatasetSpec) -> str:
     """Where the optional volume is from, and how its images were read."""
     if "test_archive" not in record:
         return ""
     archive, md5 = _code_span(record["test_archive"]), _code_span(record["test_archive_md5"])
-    text = f"Volume test is from {archive}, MD5 {md5}."
+    known = [a.md5 for v in spec.optional_volumes for a in spec.archives if a.name in v.archives]
+    text = f"Volume test is from {archive}, MD5 {md5} (published: `{known[0]}`)."
     if record.get("test_images", "uint16") != "uint16":
         text += (
             " Its images are int16 there: 32768 is added\nto each value, and nothing is scaled."

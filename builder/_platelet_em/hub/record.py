@@ -108,12 +108,12 @@ def origin_warning(record: Record, spec: DatasetSpec) -> str:
     """One line for the user about a build that is not known to be of the publisher's data.
 
     Returns:
-        The line; empty for a build from the published archive.
+        The line; empty for a build from the published archives.
     """
     origin = find_origin(record, spec)
     published = _published_md5(record, spec)
     if origin == "publisher":
-        return ""
+        return _test_warning(record, spec)
     if origin == SYNTHETIC:
         return "WARNING: the synthetic sample, not the publisher's data"
     if origin != "not checked":
@@ -126,6 +126,20 @@ def origin_warning(record: Record, spec: DatasetSpec) -> str:
             "WARNING: built from an archive that cannot be checked: no checksum is published of it"
         )
     return "WARNING: built from an extracted folder, and a checksum is published only of the zip"
+
+
+def _test_warning(record: Record, spec: DatasetSpec) -> str:
+    """The line about the optional volume, whose archive may be another one than the published."""
+    found = record.get("test_archive_md5")
+    known = {a.md5 for v in spec.optional_volumes for a in spec.archives if a.name in v.archives}
+    if found is None or found in known:
+        return ""
+    if record.get("test_archive") == EXTRACTED:
+        return "WARNING: volume test was built from an extracted folder, which cannot be checked"
+    return (
+        f"WARNING: volume test was not built from the published archive, whose MD5 is "
+        f"{', '.join(filter(None, known))}, not {quote(found)}"
+    )
 
 
 def _published_md5(record: Record, spec: DatasetSpec) -> str | None:
