@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 
 import datasets
 import duckdb
@@ -19,7 +20,7 @@ from support.programs import PROGRAMS
 import platelet_em
 from _platelet_em.commands.cli import main
 from _platelet_em.facts import PUBLISHED
-from _platelet_em.hub.build import build
+from _platelet_em.hub.build import build, plan_record
 from _platelet_em.hub.integrity import inspect_repository, read_build
 from _platelet_em.hub.layout import data_files
 from _platelet_em.hub.record import read_record
@@ -109,6 +110,25 @@ def test_record_and_card_say_where_it_is_from_and_how_it_was_read(built):
     }
     assert splits.pop("instances") == ["train", "validation"]
     assert set(map(tuple, splits.values())) == {("train", "validation", "test")}
+
+
+def test_each_archive_is_recorded_by_its_own_files(three, truth, publication, tmp_path):
+    """Also where one folder has the files of both, or one archive has the other's."""
+    both = publication.folder(tmp_path / "extracted", "json").parent
+    for name, content in truth.files().items():
+        (both / name).parent.mkdir(exist_ok=True)
+        (both / name).write_bytes(content)
+    recorded = plan_record(both, "json", None, PUBLISHED.with_optional())
+    assert recorded["archive_md5"] == plan_record(both, "json", None)["archive_md5"]
+    apart = tmp_path / "apart"
+    shutil.copytree(both / "platelet_data", apart / "platelet_data")
+    shutil.copy(three / "images_and_labels_json.zip", apart)
+    expected = plan_record(apart, "json", None, PUBLISHED.with_optional())
+    assert recorded["test_archive_md5"] == expected["test_archive_md5"]
+    with zipfile.ZipFile(apart / "images_and_labels_json.zip", "a") as archive:
+        archive.writestr("test-images.tif", b"another")
+    again = plan_record(apart, "json", None, PUBLISHED.with_optional())
+    assert again["test_images"] == "int16, plus 32768"
 
 
 def test_the_classes_of_the_card_count_labeled_voxels_only(built, truth):
