@@ -69,6 +69,14 @@ def test_a_split_that_names_it_asks_for_it(three, tmp_path, split):
     assert last[-1]["volume"] == "test"
 
 
+def test_a_tuple_of_splits_is_in_the_format(three, tmp_path):
+    split = ("train", "test")
+    loaded = platelet_em.load_dataset("slices", split=split, data_dir=three, cache_dir=tmp_path)
+    assert isinstance(loaded, tuple)
+    assert [part.format["type"] for part in loaded] == ["platelet_em", "platelet_em"]
+    assert loaded[1][-1]["volume"] == "test"
+
+
 def test_without_asking_nothing_of_it_is_needed(archives, tmp_path):
     loaded = platelet_em.load_dataset("slices", data_dir=archives, cache_dir=tmp_path / "cache")
     assert list(loaded) == ["train", "validation"]
