@@ -194,6 +194,16 @@ def test_a_build_with_it_adds_to_one_without(tidy_repository, three, tmp_path):
     assert read_build(copied, PUBLISHED)["volumes"] == "50 24 test"
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_a_build_with_it_replaces_no_picture_of_the_user(tidy_repository, three, tmp_path, force):
+    copied = shutil.copytree(tidy_repository, tmp_path / "repo")
+    picture = copied / "pictures" / "volume-test.png"
+    picture.write_text("mine")
+    with pytest.raises(platelet_em.OutputError, match=r"volume-test\.png: was not written by"):
+        build(copied, data_dir=three, with_test=True, force=force)
+    assert picture.read_text() == "mine"
+
+
 def test_the_commands_know_it(three, tmp_path, capsys):
     out = tmp_path / "repo"
     assert main(["build", str(out), "--data-dir", str(three), "--with-test"]) == 0
