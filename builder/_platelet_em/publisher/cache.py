@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import datasets
@@ -106,8 +106,11 @@ def _obtain(
             return find_source(data_dir, name, spec)
         path = user_path(data_dir)
         for place in (path, path.parent) if path.is_file() else (path,):
-            with suppress(MissingMemberError):
+            try:
                 return find_source(place, name, spec)
+            except MissingMemberError:  # noqa: PERF203  # two places
+                if (place / archive.file_name).is_file():
+                    raise  # it is the archive, and lacks a file
     return open_source(fetch(spec, archive, download_folder(cache_dir), force=force), spec)
 
 
