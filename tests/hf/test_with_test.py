@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+import zipfile
 
 import datasets
 import numpy as np
@@ -69,6 +70,14 @@ def test_a_split_that_names_it_asks_for_it(three, tmp_path, split):
     assert last[-1]["volume"] == "test"
 
 
+def test_a_tuple_of_splits_is_in_the_format(three, tmp_path):
+    split = ("train", "test")
+    loaded = platelet_em.load_dataset("slices", split=split, data_dir=three, cache_dir=tmp_path)
+    assert isinstance(loaded, tuple)
+    assert [part.format["type"] for part in loaded] == ["platelet_em", "platelet_em"]
+    assert loaded[1][-1]["volume"] == "test"
+
+
 def test_without_asking_nothing_of_it_is_needed(archives, tmp_path):
     loaded = platelet_em.load_dataset("slices", data_dir=archives, cache_dir=tmp_path / "cache")
     assert list(loaded) == ["train", "validation"]
@@ -95,6 +104,13 @@ def test_it_is_found_beside_the_zip_and_in_extracted_folders(three, truth, publi
 def test_an_archive_that_is_nowhere_is_named(archives, tmp_path):
     with pytest.raises(platelet_em.DownloadError, match=NAME):
         platelet_em.load_dataset(split="test", data_dir=archives, cache_dir=tmp_path)
+
+
+def test_an_archive_that_lacks_a_file_is_not_passed_over_for_a_download(three, tmp_path):
+    with zipfile.ZipFile(three / NAME, "w") as archive:
+        archive.writestr("platelet_data/test-images.tif", b"")
+    with pytest.raises(platelet_em.ArchiveError, match=rf"{NAME}: expected a file test-labels"):
+        platelet_em.load_dataset(split="test", data_dir=three, cache_dir=tmp_path)
 
 
 def test_there_are_no_objects_in_it(three, tmp_path):

@@ -1,9 +1,11 @@
 """Files of every schema so far are read, voxel for voxel: see golden/make.py."""
 
 import json
+import shutil
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from golden import make
@@ -11,7 +13,10 @@ from support import paper, publisher
 
 from _platelet_em.commands.cli import main
 from _platelet_em.commands.info import describe, inspect
+from _platelet_em.errors import OutputError
+from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub.build import build
+from _platelet_em.hub.integrity import inspect_repository
 from _platelet_em.hub.record import check_readable, read_record
 from _platelet_em.rows.schema import SCHEMA_VERSION
 
@@ -243,3 +248,19 @@ def test_no_value_changes_without_a_new_version(built_now):
         columns = [column for column in old.column_names if column not in PICTURES]
         old, new = (table.select(columns).replace_schema_metadata() for table in (old, new))
         assert old.equals(new), name
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_users_file_named_like_a_later_configuration_is_kept(tidy_archives, tmp_path, force):
+    """Schema 1 has no `instances`: what is there is not of a build."""
+    copied = shutil.copytree(make.FOLDER / "schema-1" / "repository", tmp_path / "repo")
+    mine = copied / "instances" / "train-00000-of-00001.parquet"
+    mine.parent.mkdir()
+    pq.write_table(pa.table({"mine": [1]}), mine)
+    found = {
+        (problem.check, problem.file) for problem in inspect_repository(copied, PUBLISHED).problems
+    }
+    assert ("others", str(mine)) in found
+    with pytest.raises(OutputError, match="datasets may read this file"):
+        build(copied, data_dir=tidy_archives, force=force)
+    assert pq.read_table(mine).column_names == ["mine"]

@@ -183,6 +183,23 @@ def test_a_third_volume_is_pushed_and_leaves_with_a_build_that_lacks_it(
     assert built_files(hub) == contents(flat_repository)
 
 
+def test_a_build_that_is_not_what_was_asked_for_is_not_pushed(
+    lfs, flat_repository, flat_archives, tmp_path
+):
+    hub, run = lfs
+    done = run(NAME, flat_repository, "--with-test")
+    assert done.code == 1
+    assert "contains a build without volume test" in done.err
+    archives = shutil.copytree(flat_archives, tmp_path / "archives")
+    paper.paper().zip(archives / paper.NAME)
+    three = build(tmp_path / "three", data_dir=archives, with_test=True)
+    paper.paper(seed=1).zip(archives / paper.NAME)
+    done = run(NAME, three, "--with-test", "--data-dir", str(archives))
+    assert done.code == 1
+    assert "contains a build from other archives" in done.err
+    assert NAME not in hub.repositories
+
+
 def test_another_build_replaces_files_in_one_commit(both, flat_repository, other):
     hub, run = both
     assert run(NAME, flat_repository).code == 0

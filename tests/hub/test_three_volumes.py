@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 
 import datasets
 import duckdb
@@ -19,7 +20,7 @@ from support.programs import PROGRAMS
 import platelet_em
 from _platelet_em.commands.cli import main
 from _platelet_em.facts import PUBLISHED
-from _platelet_em.hub.build import build
+from _platelet_em.hub.build import build, plan_record
 from _platelet_em.hub.integrity import inspect_repository, read_build
 from _platelet_em.hub.layout import data_files
 from _platelet_em.hub.record import read_record
@@ -111,6 +112,25 @@ def test_record_and_card_say_where_it_is_from_and_how_it_was_read(built):
     assert set(map(tuple, splits.values())) == {("train", "validation", "test")}
 
 
+def test_each_archive_is_recorded_by_its_own_files(three, truth, publication, tmp_path):
+    """Also where one folder has the files of both, or one archive has the other's."""
+    both = publication.folder(tmp_path / "extracted", "json").parent
+    for name, content in truth.files().items():
+        (both / name).parent.mkdir(exist_ok=True)
+        (both / name).write_bytes(content)
+    recorded = plan_record(both, "json", None, PUBLISHED.with_optional())
+    assert recorded["archive_md5"] == plan_record(both, "json", None)["archive_md5"]
+    apart = tmp_path / "apart"
+    shutil.copytree(both / "platelet_data", apart / "platelet_data")
+    shutil.copy(three / "images_and_labels_json.zip", apart)
+    expected = plan_record(apart, "json", None, PUBLISHED.with_optional())
+    assert recorded["test_archive_md5"] == expected["test_archive_md5"]
+    with zipfile.ZipFile(apart / "images_and_labels_json.zip", "a") as archive:
+        archive.writestr("test-images.tif", b"another")
+    again = plan_record(apart, "json", None, PUBLISHED.with_optional())
+    assert again["test_images"] == "int16, plus 32768"
+
+
 def test_the_classes_of_the_card_count_labeled_voxels_only(built, truth):
     card = (built / "README.md").read_text()
     (row,) = [line for line in card.splitlines() if line.startswith("| 1 | cell")]
@@ -172,6 +192,16 @@ def test_a_build_with_it_adds_to_one_without(tidy_repository, three, tmp_path):
     build(copied, data_dir=three, with_test=True)
     assert len(list((copied / "slices").glob("test-*"))) == 6
     assert read_build(copied, PUBLISHED)["volumes"] == "50 24 test"
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_build_with_it_replaces_no_picture_of_the_user(tidy_repository, three, tmp_path, force):
+    copied = shutil.copytree(tidy_repository, tmp_path / "repo")
+    picture = copied / "pictures" / "volume-test.png"
+    picture.write_text("mine")
+    with pytest.raises(platelet_em.OutputError, match=r"volume-test\.png: was not written by"):
+        build(copied, data_dir=three, with_test=True, force=force)
+    assert picture.read_text() == "mine"
 
 
 def test_the_commands_know_it(three, tmp_path, capsys):

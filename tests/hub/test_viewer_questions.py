@@ -1,10 +1,13 @@
 """What people ask the viewer: statistics, search, filters and SQL, on what `build` writes."""
 
 import re
+import shutil
 
 import datasets
 import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from support import viewer
 
@@ -85,3 +88,29 @@ def test_what_has_no_statistics_is_named(full_size, repository):
                 has = viewer.has_statistics(rows, {n: loaded.features[n] for n in numbers})
                 is_named = any(text.startswith(f"{config}, {split}: ") for text in named)
                 assert has != is_named or len(rows) == 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array(["1", "2"]),
+        pa.StringArray.from_buffers(
+            2, pa.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")
+        ),
+        pa.array([1.0, 2.0]),
+        pa.array([True, False]),
+        pa.array([1, 2], pa.date32()),
+        pa.array([2**62, -(2**62)], pa.timestamp("us")),
+        pa.array([1, 2], pa.decimal128(5, 2)),
+    ],
+    ids=lambda values: str(values.type),
+)
+def test_a_column_of_another_type_is_not_asked_for_its_extremes(tidy_repository, tmp_path, values):
+    copied = shutil.copytree(tidy_repository, tmp_path / "repo")
+    path = min((copied / "instances").glob("train-*"))
+    table = pq.read_table(path).slice(0, 2)
+    at = table.schema.get_field_index("voxels")
+    changed = table.set_column(at, "voxels", values)
+    pq.write_table(changed.replace_schema_metadata(table.schema.metadata), path)
+    named = [text for text in describe_narrow_columns(copied, PUBLISHED) if "voxels" in text]
+    assert [text for text in named if "train" in text] == []

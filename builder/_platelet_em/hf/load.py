@@ -155,7 +155,7 @@ def _is_fetched_first(spec: DatasetSpec, label_source: str, *, streaming: bool) 
 
 
 def _with_format(loaded: Any) -> Any:
-    """The dataset in the format, or the list of datasets that a list of splits gives."""
-    if isinstance(loaded, list):
-        return [_with_format(part) for part in loaded]
+    """The dataset in the format, or the datasets that a list or tuple of splits gives."""
+    if isinstance(loaded, (list, tuple)):
+        return type(loaded)(_with_format(part) for part in loaded)
     return loaded.with_format(FORMAT)

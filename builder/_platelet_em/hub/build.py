@@ -136,7 +136,7 @@ def build(
             finish_exchange(out, spec)
         before = stored_spec(out, spec)
         _refuse_foreign(out, before)
-        check_exchangeable(out, before)
+        check_exchangeable(out, before, spec)
         if not force:
             _refuse_other_build(out, record, before)
             _refuse_other_card(out)

@@ -29,12 +29,24 @@ def folders_of(out: Path, spec: DatasetSpec) -> list[Path]:
     return [*sorted(folders), *(out / config for config in CONFIG_NAMES)]
 
 
-def check_exchangeable(out: Path, spec: DatasetSpec) -> None:
-    """Refuse a repository whose files could not be renamed, before a build does any work.
+def check_exchangeable(out: Path, spec: DatasetSpec, planned: DatasetSpec) -> None:
+    """Refuse a repository whose files could not be exchanged, before a build does any work.
+
+    Args:
+        out: The repository.
+        spec: The dataset with the volumes that are there.
+        planned: The dataset with the volumes of the build.
 
     Raises:
-        OutputError: for a subfolder that is read-only, or on another disk than the repository.
+        OutputError: for a subfolder that is read-only, or on another disk than the repository, or
+            a file that is no part of it, and would be replaced.
     """
+    for name in sorted({*metadata_files(planned)} - {*metadata_files(spec)}):
+        if os.path.lexists(out / name):
+            raise OutputError(
+                f"{out / name}: was not written by platelet-em build, which would replace it: "
+                "move it away, or choose another folder"
+            )
     for folder in folders_of(out, spec):
         if not folder.exists():
             continue

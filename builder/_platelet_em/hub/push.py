@@ -152,11 +152,12 @@ def push(
         data_dir: As for `build`; a complete build in `folder` must have been made from it.
         label_source: "json" or "tif"; None is that of a complete build, else "json".
         cache_dir: The cache for downloads, and for builds without `folder`.
-        with_test: Whether a build that is made has the split "test".
+        with_test: Whether a build that is made has the split "test"; a complete one must have it.
         spec: The dataset.
 
     Raises:
-        ArgumentError: for a label source other than that of a complete build, an invalid branch,
+        ArgumentError: for a label source other than that of a complete build, a complete build
+            without the split "test" that was asked for, an invalid branch,
             or a tag that exists or is to be given to a pull request.
         HubError: if the Hub refuses something, or the connection fails.
         OutputError: if the folder contains a damaged build or one of other data; if the
@@ -226,7 +227,8 @@ def _ensure_built(
     record = None
     if folder is not None:
         folder = user_path(folder)
-        record = _read_complete(folder, spec)
+        if (record := _read_complete(folder, spec)) is not None:
+            _refuse_missing_volume(folder, spec)
     if record is not None and label_source not in (None, record["label_source"]):
         raise ArgumentError(
             f"{folder}: contains {record['label_source']} labels, expected {label_source}: name "
@@ -238,7 +240,10 @@ def _ensure_built(
         if folder is None:
             folder = download_folder(cache_dir) / f"built-{planned['fingerprint']}"
             record = read_build(folder, spec)
-        elif record is not None and record.get("archive_md5") != planned["archive_md5"]:
+        elif record is not None and any(
+            key in planned and record.get(key) != planned[key]
+            for key in ("archive_md5", "test_archive_md5")
+        ):
             raise OutputError(
                 f"{folder}: contains a build from other archives: name another folder, or leave "
                 "out the archives to push that build"
@@ -248,6 +253,15 @@ def _ensure_built(
     return build(
         folder, data_dir=data_dir, label_source=label_source, cache_dir=cache_dir, spec=spec
     )
+
+
+def _refuse_missing_volume(folder: Path, spec: DatasetSpec) -> None:
+    there = {volume.name for volume in stored_spec(folder, spec).volumes}
+    if missing := [volume.name for volume in spec.volumes if volume.name not in there]:
+        raise ArgumentError(
+            f"{folder}: contains a build without volume {missing[0]}: build it again with "
+            "--with-test (in Python, with_test=True), or push it without"
+        )
 
 
 def _read_complete(folder: Path, spec: DatasetSpec) -> Record | None:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from _platelet_em.facts import DatasetSpec
 from _platelet_em.hub.layout import is_repository_file
+from _platelet_em.hub.record import stored_configs
 from _platelet_em.rows.make import CONFIG_NAMES
 
 __all__ = ["find_strays"]
@@ -46,8 +47,10 @@ def find_strays(folder: Path, spec: DatasetSpec) -> Iterator[Path]:
     """Data files that no build writes, a script of the folder's name, and metadata of their own.
 
     `datasets` skips folders and files whose names begin with a dot, except that of the metadata,
-    and folders whose names begin with two underscores.
+    and folders whose names begin with two underscores. In a repository of an older schema, files
+    of a configuration that came later are the user's.
     """
+    later = set(CONFIG_NAMES) - {config.name for config in stored_configs(folder)}
     if os.path.lexists(folder / _STANDALONE):
         yield folder / _STANDALONE
     for name in sorted({folder.name, Path(os.path.realpath(folder)).name}):
@@ -60,7 +63,8 @@ def find_strays(folder: Path, spec: DatasetSpec) -> Iterator[Path]:
             folders[:] = sorted(n for n in folders if not n.startswith((".", "__")))
             for path in (Path(parent, name) for name in sorted(files)):
                 name = path.relative_to(folder).as_posix()
-                if _is_data(path.name) and not is_repository_file(name, spec):
+                is_built = is_repository_file(name, spec) and path.parent.name not in later
+                if _is_data(path.name) and not is_built:
                     yield path
 
 

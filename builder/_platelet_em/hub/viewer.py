@@ -14,6 +14,9 @@ from _platelet_em.rows.schema import arrow_schema
 
 __all__ = ["describe_narrow_columns"]
 
+_INTEGERS = ("INT32", "INT64")
+"""Physical types of integers in Parquet."""
+
 
 def describe_narrow_columns(folder: Path | HubPath, spec: DatasetSpec) -> Iterator[str]:
     """Splits whose statistics fail in the viewer, one sentence each.
@@ -51,7 +54,14 @@ def _ranges(files: list[DataFile], names: list[str]) -> Iterator[tuple[str, int,
         for group in map(metadata.row_group, range(metadata.num_row_groups)):
             for column in map(group.column, range(group.num_columns)):
                 statistics = column.statistics
-                if column.path_in_schema in found and statistics and statistics.has_min_max:
+                # Damaged files have other types; what they have as an extreme may not be readable.
+                if (
+                    column.path_in_schema in found
+                    and statistics
+                    and statistics.has_min_max
+                    and statistics.physical_type in _INTEGERS
+                    and statistics.logical_type.type in ("INT", "NONE")
+                ):
                     found[column.path_in_schema] += [statistics.min, statistics.max]
     for name, values in found.items():
         if values:

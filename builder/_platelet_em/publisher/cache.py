@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import datasets
@@ -21,7 +21,7 @@ from _platelet_em.facts import LABEL_SOURCES, MIRRORS, Archive, DatasetSpec
 from _platelet_em.files import exclusive_lock, user_path
 from _platelet_em.publisher.archive import Source, file_md5, find_source, open_source
 from _platelet_em.publisher.connection import is_on_this_machine, show_url
-from _platelet_em.publisher.joined import JoinedSource
+from _platelet_em.publisher.joined import join_sources, other_archives
 from _platelet_em.publisher.transfer import PartialFile, download
 from _platelet_em.publisher.volume import ArchiveVolume
 
@@ -78,13 +78,12 @@ def obtain(
         _obtain(spec, archive.name, data_dir, cache_dir, force=force)
         for archive in _archives(spec, label_source)
     ]
-    return sources[0] if len(sources) == 1 else JoinedSource(sources)
+    return join_sources(sources, spec)
 
 
 def _archives(spec: DatasetSpec, label_source: str) -> list[Archive]:
     """The archives that rows need: that of the label source, then those of other volumes."""
-    others = [a for a in spec.needed_archives if a.name not in LABEL_SOURCES]
-    return [spec.archive(label_source), *others]
+    return [spec.archive(label_source), *other_archives(spec)]
 
 
 def published_md5s(spec: DatasetSpec, label_source: str) -> list[str | None]:
@@ -107,8 +106,11 @@ def _obtain(
             return find_source(data_dir, name, spec)
         path = user_path(data_dir)
         for place in (path, path.parent) if path.is_file() else (path,):
-            with suppress(MissingMemberError):
+            try:
                 return find_source(place, name, spec)
+            except MissingMemberError:  # noqa: PERF203  # two places
+                if (place / archive.file_name).is_file():
+                    raise  # it is the archive, and lacks a file
     return open_source(fetch(spec, archive, download_folder(cache_dir), force=force), spec)
 
 

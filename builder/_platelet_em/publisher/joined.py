@@ -3,22 +3,25 @@
 from collections.abc import Iterable, Sequence
 from typing import IO
 
-from _platelet_em.facts import DatasetSpec
-from _platelet_em.publisher.archive import Identity, Source, open_source
+from _platelet_em.facts import LABEL_SOURCES, Archive, DatasetSpec
+from _platelet_em.publisher.archive import Identity, Source, archive_files, open_source
 
-__all__ = ["JoinedSource", "open_sources", "source_paths"]
+__all__ = ["JoinedSource", "join_sources", "open_sources", "other_archives", "source_paths"]
 
 
 class JoinedSource(Source):
-    """Archives or folders whose files are found wherever they are.
+    """Archives or folders, each of which gives its own files, whatever others it has.
 
     Args:
-        sources: At least one; the first that has a file of a name gives it. `path`, `is_zip` and
-            `comment` are those of the first.
+        sources: At least one; several may be the same folder. `path`, `is_zip` and `comment` are
+            those of the first.
+        names: Base names of the files that each source after the first gives; all other files are
+            those of the first.
     """
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    def __init__(self, sources: Sequence[Source], names: Sequence[Sequence[str]]) -> None:
         self.sources = tuple(sources)
+        self._indices = {name: i for i, part in enumerate(names, 1) for name in part}
         self.path, self.is_zip = self.sources[0].path, self.sources[0].is_zip
 
     @property
@@ -30,11 +33,11 @@ class JoinedSource(Source):
         return f"JoinedSource({list(self.sources)})"
 
     def _source_of(self, name: str) -> Source:
-        """The source of a file; the first, which says what is missing, if none has it."""
-        return next((s for s in self.sources if s.holds([name])), self.sources[0])
+        """The source that gives a file."""
+        return self.sources[self._indices.get(name, 0)]
 
     def holds(self, names: Iterable[str]) -> bool:
-        """Whether all files of these base names are in one of the sources."""
+        """Whether all files of these base names are in the sources that give them."""
         return all(self._source_of(name).holds([name]) for name in names)
 
     def describe_member(self, name: str) -> str:
@@ -68,8 +71,20 @@ class JoinedSource(Source):
         """Each source with the files that it gives."""
         parts: dict[int, list[str]] = {i: [] for i in range(len(self.sources))}
         for name in names:
-            parts[self.sources.index(self._source_of(name))].append(name)
+            parts[self._indices.get(name, 0)].append(name)
         return [(self.sources[i], part) for i, part in parts.items()]
+
+
+def other_archives(spec: DatasetSpec) -> list[Archive]:
+    """The archives of volumes that are not in the archives of the label sources."""
+    return [archive for archive in spec.needed_archives if archive.name not in LABEL_SOURCES]
+
+
+def join_sources(sources: Sequence[Source], spec: DatasetSpec) -> Source:
+    """The archive of a label source, and those of `other_archives` in their order, as one."""
+    if len(sources) == 1:
+        return sources[0]
+    return JoinedSource(sources, [archive_files(spec, a.name) for a in other_archives(spec)])
 
 
 def source_paths(source: Source) -> tuple[str, ...]:
@@ -80,8 +95,7 @@ def source_paths(source: Source) -> tuple[str, ...]:
 
 def open_sources(paths: Sequence[str], spec: DatasetSpec) -> Source:
     """The archives at one or more paths, as one source."""
-    parts = [open_source(path, spec) for path in paths]
-    return parts[0] if len(parts) == 1 else JoinedSource(parts)
+    return join_sources([open_source(path, spec) for path in paths], spec)
 
 
 def _join(identities: Sequence[Identity]) -> Identity:
