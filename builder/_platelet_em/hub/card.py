@@ -19,6 +19,7 @@ from _platelet_em.hub.read import open_volume
 from _platelet_em.hub.record import EXTRACTED, SYNTHETIC, origin_warning, stored_configs
 from _platelet_em.rows.figure import draw_panels
 from _platelet_em.rows.intensity import GrayHistogram
+from _platelet_em.rows.make import SLICES
 from _platelet_em.rows.picture import read_slice
 from _platelet_em.rows.schema import SCHEMA_VERSION
 
@@ -172,6 +173,7 @@ def render_parts(folder: Path, record: dict[str, str], spec: DatasetSpec) -> dic
         "classes_table": _classes_table(figures, spec),
         "checksum": _checksum(record, spec.archive(record["label_source"]).md5),
         "files_table": _files_table(folder, spec),
+        "left_out": _left_out(folder, spec),
     }
 
 
@@ -339,6 +341,18 @@ def _weigh_class(
     count = len(spec.classes) - first
     share = f"{100 * voxels / total:.3f}" if total else "0"
     return [share, f"{total / (count * voxels):.3g}" if voxels else "none there"]
+
+
+def _left_out(folder: Path, spec: DatasetSpec) -> str:
+    """The volumes that are too large for a row of a configuration; empty if there are none."""
+    lines = [
+        f"\nVolume {volume.name} is too large for a row of `{config.name}`: its slices are in "
+        f"`{SLICES.name}`."
+        for config in stored_configs(folder)
+        for volume in filter(config.covers, spec.volumes)
+        if not data_files(folder, config.name, volume.split)
+    ]
+    return "\n".join(lines)
 
 
 def _files_table(folder: Path, spec: DatasetSpec) -> str:

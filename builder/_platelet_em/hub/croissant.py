@@ -11,7 +11,7 @@ from typing import Any
 
 from _platelet_em.facts import DatasetSpec
 from _platelet_em.hub.layout import data_files
-from _platelet_em.hub.record import sha256, stored_configs, stored_schema
+from _platelet_em.hub.record import present_configs, sha256, stored_schema
 from _platelet_em.rows.config import Config
 from _platelet_em.rows.schema import Feature, describe_field
 
@@ -103,11 +103,11 @@ def describe_dataset(folder: Path, record: dict[str, str], spec: DatasetSpec) ->
         "version": f"{stored_schema(folder)}.0.0",
         "distribution": [
             node
-            for config in stored_configs(folder)
+            for config in present_configs(folder)
             for node in _distribution(folder, config, spec)
         ],
         "recordSet": [
-            *(_record_set(config, folder, spec) for config in stored_configs(folder)),
+            *(_record_set(config, folder, spec) for config in present_configs(folder)),
             _class_set(spec),
         ],
     }

@@ -10,7 +10,7 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from _platelet_em.facts import DatasetSpec
 from _platelet_em.hub.layout import data_files
 from _platelet_em.hub.parquet import count_files, explain_damage, read_metadata
-from _platelet_em.hub.record import stored_configs, stored_schema
+from _platelet_em.hub.record import present_configs, stored_schema
 from _platelet_em.rows.make import CONFIGS
 from _platelet_em.rows.schema import yaml_features
 
@@ -42,7 +42,7 @@ def describe_front_matter(folder: Path, spec: DatasetSpec) -> dict[str, Any]:
                 if data_files(folder, config.name, volume.split)
             ],
         }
-        for config in stored_configs(folder)
+        for config in present_configs(folder)
     ]
     return {
         "pretty_name": spec.name,
@@ -82,7 +82,7 @@ def _describe_license(folder: Path, spec: DatasetSpec) -> dict[str, str]:
 
 def _describe_configs(folder: Path, spec: DatasetSpec) -> list[dict[str, Any]]:
     infos = []
-    for config in stored_configs(folder):
+    for config in present_configs(folder):
         splits: list[dict[str, Any]] = []
         download = 0
         for volume in spec.volumes:

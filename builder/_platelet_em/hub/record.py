@@ -32,6 +32,7 @@ __all__ = [
     "is_complete",
     "origin_warning",
     "parquet_metadata",
+    "present_configs",
     "read_checksums",
     "read_description",
     "read_features",
@@ -195,6 +196,11 @@ def stored_configs(folder: Path | HubPath) -> list[Config]:
     """The configurations that a repository has by its schema version."""
     version = stored_schema(folder)
     return [config for config in CONFIGS if config.since <= version]
+
+
+def present_configs(folder: Path | HubPath) -> list[Config]:
+    """The configurations that a repository has rows of: none is too large for all volumes."""
+    return [config for config in stored_configs(folder) if data_files(folder, config.name)]
 
 
 def read_features(schema: pa.Schema) -> dict[str, Any] | None:
