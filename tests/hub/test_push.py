@@ -200,6 +200,28 @@ def test_a_build_that_is_not_what_was_asked_for_is_not_pushed(
     assert NAME not in hub.repositories
 
 
+@pytest.mark.parametrize(
+    "name", ["slices/test-00007-of-00009.parquet", "pictures/volume-test.png"]
+)
+def test_files_of_the_owner_with_names_of_the_third_volume_are_not_touched(
+    lfs, flat_repository, flat_archives, name, tmp_path
+):
+    hub, run = lfs
+    assert run(NAME, flat_repository).code == 0
+    on_hub = hub.repositories[NAME]
+    on_hub.commit("main", "mine", {**on_hub.files, name: File(b"mine", lfs=True)})
+    assert run(NAME, flat_repository).code == 0
+    assert on_hub.files[name].content == b"mine"
+    archives = shutil.copytree(flat_archives, tmp_path / "archives")
+    paper.paper().zip(archives / paper.NAME)
+    three = build(tmp_path / "three", data_dir=archives, with_test=True)
+    done = run(NAME, three)
+    assert done.code == 1
+    assert f"contains {name}, which no push has written" in done.err
+    assert on_hub.files[name].content == b"mine"
+    assert "slices/test-00000-of-00006.parquet" not in on_hub.files
+
+
 def test_another_build_replaces_files_in_one_commit(both, flat_repository, other):
     hub, run = both
     assert run(NAME, flat_repository).code == 0

@@ -11,6 +11,7 @@ The client's `upload_folder` is not used, since it commits in batches over Xet.
 import difflib
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -30,9 +31,12 @@ from _platelet_em.hub.integrity import inspect_repository, read_build
 from _platelet_em.hub.layout import CARD, is_repository_file, repository_files
 from _platelet_em.hub.record import SYNTHETIC, Record, origin_warning, stored_spec
 from _platelet_em.publisher.cache import download_folder
-from _platelet_em.rows.make import CONFIG_NAMES
+from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS
 
 __all__ = ["Change", "PushResult", "push"]
+
+_LATER = tuple(f"{config.name}/" for config in CONFIGS if config.since > 1)
+"""Folders of configurations that cards of schema 1 do not have."""
 
 _DIFF_LINES = 20
 """Lines of an edited card that are shown."""
@@ -189,7 +193,8 @@ def push(
         elif not dry_run:
             branch.create_repository(private=private)
             state = branch.read_state(private=private)
-        changes = _compare(additions, {} if state is None else state.files, every)
+        there = {} if state is None else _pushed_files(branch.repo_id, state, additions, every)
+        changes = _compare(additions, there, every)
         _refuse_moved_tag(state, tag, changes)
         url, commit = branch.url, None
         if state is not None and not dry_run:
@@ -336,6 +341,42 @@ def _refuse_moved_tag(state: BranchState | None, tag: str | None, changes: list[
     target = None if state is None or tag is None else state.tags.get(tag)
     if state is not None and target is not None and (changes or target != state.commit):
         raise ArgumentError(f"--tag {tag}: exists at another commit: choose another name")
+
+
+def _pushed_files(
+    repo_id: str, state: BranchState, additions: list[CommitOperationAdd], spec: DatasetSpec
+) -> dict[str, RepoFile]:
+    """The files on the Hub without those of the owner that have names of other builds.
+
+    A later version has more names than an earlier one: those of a split or a configuration that
+    the card there does not state were pushed by somebody else.
+
+    Raises:
+        OutputError: for such a file that this push would replace, or make part of the dataset.
+    """
+    known = spec.without_optional()
+    ours = {}
+    sent = {_pattern(addition.path_in_repo) for addition in additions}
+    for name, file in state.files.items():
+        pattern = _pattern(name)
+        is_base = is_repository_file(name, known) and not name.startswith(_LATER)
+        if is_base or not is_repository_file(name, spec) or pattern in state.card:
+            ours[name] = file
+        elif pattern in sent:
+            raise OutputError(
+                f"{repo_id}: contains {name}, which no push has written, and which this one would "
+                "replace or make part of the dataset: move it away there, then push again"
+            )
+    return ours
+
+
+def _pattern(name: str) -> str:
+    """What a card calls a file: the pattern of its shard, or its own name.
+
+    >>> _pattern("slices/test-00000-of-00008.parquet"), _pattern("pictures/volume-test.png")
+    ('slices/test-*.parquet', 'pictures/volume-test.png')
+    """
+    return re.sub(r"-\d+-of-\d+(?=\.parquet$)", "-*", name)
 
 
 def _compare(
