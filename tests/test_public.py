@@ -89,7 +89,9 @@ MEMBERS = [
     f"{name}.{member}"
     for name in PUBLIC
     if inspect.isclass(getattr(platelet_em, name))
-    for member, value in vars(getattr(platelet_em, name)).items()
+    for base in getattr(platelet_em, name).__mro__
+    if base.__module__.startswith((platelet_em.__name__, _platelet_em.__name__))
+    for member, value in vars(base).items()
     if not member.startswith("_") and (inspect.isroutine(value) or isinstance(value, property))
 ]
 

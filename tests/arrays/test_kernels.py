@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from _platelet_em.arrays.kernels import (
     expand_ranges,
     fill_runs,
-    join_digits,
     pick_last_owners,
     read_numbers,
     value_runs,
@@ -103,15 +102,7 @@ def test_each_voxel_gets_the_highest_owner_that_covers_it(runs):
     np.testing.assert_array_equal(fill_runs(starts, stops, owners + 1, 130, int), dense + 1)
 
 
-# --- join_digits, read_numbers, write_numbers -------------------------------------------------
-
-
-def test_digits_are_joined_as_in_the_worked_example():
-    text = np.frombuffer(b"12345 7", np.uint8)
-    begins = np.array([1, 0, 0, 0, 0, 0, 1], bool)
-    fours = join_digits(text, begins)
-    assert fours[:16].tolist() == [0] * 16
-    assert fours[16:][[0, 1, 2, 3, 4, 6]].tolist() == [1, 12, 123, 1234, 2345, 7]
+# --- read_numbers, write_numbers --------------------------------------------------------------
 
 
 @given(numbers=st.lists(st.integers(0, 10**18 - 1), max_size=9))
@@ -119,15 +110,13 @@ def test_numbers_are_read_as_they_were_written(numbers):
     text, ends = write_numbers(int64s(numbers))
     assert text.tobytes() == b"".join(b"%d " % number for number in numbers)
     widths = int64s([len(str(number)) for number in numbers])
-    begins = np.zeros(len(text), bool)
-    begins[ends - 1 - widths] = True
-    read = read_numbers(join_digits(text, begins), ends - 2, widths)
+    assert ends.tolist() == np.cumsum(widths + 1).tolist()
+    read = read_numbers(text, ends - 2, widths)
     assert read.dtype == np.int64
     assert read.tolist() == numbers
 
 
 def test_numbers_need_no_blank_between_them():
     text = np.frombuffer(b"123456789", np.uint8)
-    begins = np.array([1, 0, 0, 0, 0, 1, 1, 0, 0], bool)
-    read = read_numbers(join_digits(text, begins), int64s([4, 5, 8]), int64s([5, 1, 3]))
+    read = read_numbers(text, int64s([4, 5, 8]), int64s([5, 1, 3]))
     assert read.tolist() == [12345, 6, 789]

@@ -14,7 +14,7 @@ from skimage.measure import regionprops
 from support import publisher
 from support.runs import HUGE, triples
 
-from _platelet_em.arrays import labels as labels_module
+from _platelet_em.arrays import instances
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.errors import LabelFormatError, LabelRangeError
 from _platelet_em.limits import MAX_ID
@@ -56,13 +56,13 @@ def huge():
 def parses(monkeypatch):
     """The number of times that strings were parsed, as the length of a list."""
     calls = []
-    parse = labels_module.parse
+    parse = instances.parse
 
     def count(*args):
         calls.append(args)
         return parse(*args)
 
-    monkeypatch.setattr(labels_module, "parse", count)
+    monkeypatch.setattr(instances, "parse", count)
     return calls
 
 

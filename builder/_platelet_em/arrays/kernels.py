@@ -1,20 +1,26 @@
 """The inner loops of runs and RLE strings, as pure functions on NumPy arrays.
 
 All that takes time proportional to voxels, runs or characters is here. Nothing here knows about
-instances, ids, files or messages, so a compiled version can replace any function.
+instances, files or messages. `load_compiled` gives faster ones for some of it.
 """
 
+import functools
+import logging
+import os
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from _platelet_em.errors import ArgumentError, MissingExtraError, quote
 
 __all__ = [
     "Bytes",
     "Int64s",
     "expand_ranges",
     "fill_runs",
-    "join_digits",
+    "load_compiled",
     "pick_last_owners",
     "read_numbers",
     "value_runs",
@@ -30,8 +36,42 @@ _COMPARE_CHUNK = 1 << 21
 _SPACE, _ZERO = 32, 48
 _POWERS_OF_TEN = 10 ** np.arange(1, 19, dtype=np.int64)
 
-_PAD = 16
-"""Zeros in front of joined digits: the reads of 18-digit numbers reach that far back."""
+_SETTING = "PLATELET_EM_KERNELS"
+
+_log = logging.getLogger(__name__)
+
+
+@functools.cache
+def load_compiled() -> ModuleType | None:
+    """The module `compiled`, or None where NumPy is to do its work.
+
+    Numba takes a moment to import, so this happens when a loop is first needed. The environment
+    variable `PLATELET_EM_KERNELS` may be "numpy", for NumPy alone, or "numba", for an error where
+    Numba is missing; without it, Numba is used if it is installed.
+
+    Raises:
+        ArgumentError: for another value of the variable.
+        MissingExtraError: if the variable is "numba", and Numba cannot be imported.
+    """
+    setting = os.environ.get(_SETTING, "")
+    if setting not in ("", "numpy", "numba"):
+        raise ArgumentError(f"{_SETTING}: expected numpy or numba, got {quote(setting)}")
+    if setting == "numpy":
+        return None
+    try:
+        from _platelet_em.arrays import compiled  # noqa: PLC0415  # optional, and slow to import
+    except ModuleNotFoundError as error:
+        if setting == "numba":
+            raise MissingExtraError(
+                f"{_SETTING}=numba needs Numba ({error}): pip install platelet-em[fast]"
+            ) from error
+        return None
+    except Exception as error:  # Numba refuses some versions of NumPy, and LLVM may lack memory
+        if setting == "numba":
+            raise
+        _log.warning("Numba cannot be used, labels are decoded by NumPy: %s", error)
+        return None
+    return compiled
 
 
 def value_runs(flat: NDArray[Any]) -> tuple[Int64s, Int64s, NDArray[Any]]:
@@ -49,9 +89,13 @@ def value_runs(flat: NDArray[Any]) -> tuple[Int64s, Int64s, NDArray[Any]]:
     if not flat.size:
         return np.empty(0, np.int64), np.empty(0, np.int64), flat
     changes = [np.zeros(1, np.int64)]
+    compiled = load_compiled()
     for begin in range(0, flat.size - 1, _COMPARE_CHUNK):
         chunk = flat[begin : begin + _COMPARE_CHUNK + 1]
-        changes.append(np.flatnonzero(chunk[1:] != chunk[:-1]) + (begin + 1))
+        found = compiled.find_changes(chunk) if compiled else None
+        if found is None:
+            found = np.flatnonzero(chunk[1:] != chunk[:-1]) + 1
+        changes.append(found + begin)
     starts = np.concatenate(changes)
     return starts, np.append(starts[1:], flat.size), flat[starts]
 
@@ -139,55 +183,25 @@ def pick_last_owners(
     return edges[covered], edges[covered + 1], winner[covered]
 
 
-def join_digits(text: Bytes, begins: NDArray[np.bool_]) -> NDArray[np.uint16]:
-    """For each character, the value of up to four digits of its number that end with it.
-
-    Digits are joined to pairs, and pairs to fours, for all characters at once. A pair or four
-    that would reach over the first digit of a number stops there.
-
-    Example: in "12345 7", with numbers beginning at characters 0 and 6,
-    pairs are 1 12 23 34 45 _ 7, and fours are 1 12 123 1234 2345 _ 7.
-    `read_numbers` puts 12345 together from fours: 2345 + 10**4 * 1.
+def read_numbers(text: Bytes, ends: Int64s, widths: Int64s) -> Int64s:
+    """The decimal numbers that end at these characters.
 
     Args:
-        text: uint8 (n,), digits and blanks as ASCII.
-        begins: bool (n,), where numbers begin.
-
-    Returns:
-        uint16 (16 + n,): zeros, then one value per character; those of blanks mean nothing.
-    """
-    digits = text ^ np.uint8(_ZERO)
-    goes_on = begins.view(np.uint8) - np.uint8(1)  # all bits, unless a number begins here
-    pairs = np.zeros(len(text), np.uint8)
-    np.bitwise_and(digits[:-1], goes_on[1:], out=pairs[1:])
-    pairs *= np.uint8(10)
-    pairs += digits
-    goes_on[1:] &= goes_on[:-1].copy()
-    fours = np.zeros(_PAD + len(text), np.uint16)
-    np.multiply(pairs[:-2] & goes_on[2:], np.uint16(100), out=fours[_PAD + 2 :], dtype=np.uint16)
-    fours[_PAD:] += pairs
-    return fours
-
-
-def read_numbers(fours: NDArray[np.uint16], ends: Int64s, widths: Int64s) -> Int64s:
-    """The numbers that end at these characters, four digits at a time.
-
-    Args:
-        fours: What `join_digits` made of the text.
+        text: uint8, ASCII.
         ends: int64 (n,), the last character of each number.
         widths: int64 (n,), digits of each number, at most 18.
 
-    >>> text, begins = np.frombuffer(b"12345 7", np.uint8), np.array([1, 0, 0, 0, 0, 0, 1], bool)
-    >>> read_numbers(join_digits(text, begins), np.array([4, 6]), np.array([5, 1])).tolist()
+    >>> text = np.frombuffer(b"12345 7", np.uint8)
+    >>> read_numbers(text, np.array([4, 6]), np.array([5, 1])).tolist()
     [12345, 7]
     """
-    ends = ends + _PAD
-    numbers = fours.take(ends).astype(np.int64)
-    widest = int(widths.max()) if len(widths) else 0
-    for done in range(4, widest, 4):
-        more = fours.take(ends - done).astype(np.int64)
-        more[widths <= done] = 0
-        more *= 10**done
+    digits = text ^ np.uint8(_ZERO)
+    numbers: Int64s = digits[ends].astype(np.int64)
+    for place in range(1, int(widths.max()) if len(widths) else 0):  # tens, hundreds, ...
+        # Of shorter numbers, what is read are other characters, or those before the text.
+        more = digits.take(ends - place, mode="clip").astype(np.int64)
+        more[widths <= place] = 0
+        more *= 10**place
         numbers += more
     return numbers
 
@@ -205,6 +219,9 @@ def write_numbers(numbers: Int64s) -> tuple[Bytes, Int64s]:
     >>> text.tobytes(), ends.tolist()
     (b'7 120 ', [2, 6])
     """
+    if compiled := load_compiled():
+        written: tuple[Bytes, Int64s] = compiled.write_text(numbers)
+        return written
     widths = np.searchsorted(_POWERS_OF_TEN, numbers, side="right") + 1
     ends = np.cumsum(widths + 1)
     text = np.full(int(ends[-1]) if len(ends) else 0, _SPACE, np.uint8)

@@ -143,6 +143,17 @@ class LazyArray(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
         return getattr(ufunc, method)(*dense, **options)
 
     def __getitem__(self, index: Any) -> Any:
+        shape, picked = self._pick(index)
+        if picked is None:
+            return np.asarray(self)[index]
+        elements = self._read(picked)
+        return elements.reshape(())[()] if shape is None else elements.reshape(shape)
+
+    def _pick(self, index: Any) -> tuple[tuple[int, ...] | None, tuple[range, ...] | None]:
+        """The shape that NumPy gives `x[index]`, and the indices that are picked along each axis.
+
+        Shape is None for a single element, and the indices are None unless the index is basic.
+        """
         if isinstance(index, str):
             raise IndexError(
                 f"expected an index as of a NumPy array, got {quote(index)}: the fields of labels "
@@ -151,12 +162,10 @@ class LazyArray(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
         parts = index if isinstance(index, tuple) else (index,)
         # NumPy's own answer for an array of this shape: the result's shape, or the exception.
         result = np.broadcast_to(np.zeros((), self.dtype), self.shape)[index]
+        shape = None if isinstance(result, np.generic) else result.shape
         if not all(_is_basic(part) for part in parts):
-            return np.asarray(self)[index]
-        elements = self._read(_indices_per_axis(parts, self.shape))
-        if isinstance(result, np.generic):
-            return elements.reshape(())[()]
-        return elements.reshape(result.shape)
+            return shape, None
+        return shape, _indices_per_axis(parts, self.shape)
 
 
 def _densify(value: Any) -> Any:

@@ -23,7 +23,13 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from _platelet_em.arrays.kernels import Bytes, Int64s, join_digits, read_numbers, write_numbers
+from _platelet_em.arrays.kernels import (
+    Bytes,
+    Int64s,
+    load_compiled,
+    read_numbers,
+    write_numbers,
+)
 from _platelet_em.arrays.runs import Runs
 from _platelet_em.errors import LabelFormatError, quote
 
@@ -93,6 +99,9 @@ def parse(text: Bytes, offsets: Int64s, size: int, name: Name = _name_by_positio
     >>> parse(*text_buffer(["7 2 12 1", "1 3"]), 20).lengths.tolist()
     [2, 1, 3]
     """
+    compiled = load_compiled()
+    if compiled and (found := compiled.parse_text(text, offsets, size)) is not None:
+        return Runs(*found)
     text, offsets = text[offsets[0] : offsets[-1]], offsets - offsets[0]
     if len(text) <= 2 * _GROUP:
         return _parse_group(text, offsets, size, name)
@@ -130,9 +139,8 @@ def _parse_group(text: Bytes, offsets: Int64s, size: int, name: Name) -> Runs:
             f"{name(index)}: a number of more than {_MAX_DIGITS} digits at character "
             f"{character}: no volume is that large"
         )
-    fours = join_digits(text, found.begins)
-    starts = read_numbers(fours, found.ends[0::2], found.widths[0::2])
-    lengths = read_numbers(fours, found.ends[1::2], found.widths[1::2])
+    starts = read_numbers(text, found.ends[0::2], found.widths[0::2])
+    lengths = read_numbers(text, found.ends[1::2], found.widths[1::2])
     starts -= 1
     stops = starts + lengths
     owners = np.repeat(np.arange(len(found.counts)), found.counts >> 1)
@@ -145,13 +153,11 @@ class _Numbers(NamedTuple):
     """Where the numbers of a text are.
 
     Attributes:
-        begins: bool, per character: whether a number begins there.
         ends: int64, per number: its last character.
         widths: int64, per number: its digits.
         counts: int64, per string: its numbers.
     """
 
-    begins: NDArray[np.bool_]
     ends: Int64s
     widths: Int64s
     counts: Int64s
@@ -176,7 +182,7 @@ def _find_canonical(text: Bytes, offsets: Int64s) -> _Numbers | None:
     widths += 1
     if widths.min() < 1:
         return None
-    return _Numbers(begins[:-1], ends, widths, bounds[1:] - bounds[:-1])
+    return _Numbers(ends, widths, bounds[1:] - bounds[:-1])
 
 
 def _find_numbers(text: Bytes, offsets: Int64s, name: Name) -> _Numbers:
@@ -192,7 +198,7 @@ def _find_numbers(text: Bytes, offsets: Int64s, name: Name) -> _Numbers:
     first[string_begins] = is_digit[string_begins]
     last[string_ends] = is_digit[string_ends]
     begins, ends = np.flatnonzero(first), np.flatnonzero(last)
-    return _Numbers(first, ends, ends - begins + 1, np.diff(np.searchsorted(begins, offsets)))
+    return _Numbers(ends, ends - begins + 1, np.diff(np.searchsorted(begins, offsets)))
 
 
 def _check_characters(

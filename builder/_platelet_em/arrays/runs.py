@@ -5,6 +5,7 @@ stretches of that flat array belong to which instance. Runs are canonical if the
 start, disjoint, and maximal: two that touch have different owners.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from _platelet_em.arrays.kernels import (
     Int64s,
     expand_ranges,
     fill_runs,
+    load_compiled,
     pick_last_owners,
     value_runs,
 )
@@ -31,6 +33,7 @@ __all__ = [
     "intersect",
     "merge_adjacent",
     "paint",
+    "paint_window",
     "resolve",
     "window",
 ]
@@ -127,6 +130,11 @@ def paint(
         size: Elements of the array.
         dtype: Of the array.
     """
+    compiled = load_compiled()
+    if compiled and values.dtype == dtype == np.int32:
+        painted = np.zeros(size, np.int32)
+        compiled.paint_runs(runs.starts, runs.stops, runs.owners, values, painted)
+        return painted
     return fill_runs(runs.starts, runs.stops, values[runs.owners], size, dtype)
 
 
@@ -171,26 +179,14 @@ def window(runs: Runs, shape: tuple[int, ...], picked: Sequence[range]) -> Runs:
             step 1, the others any step.
 
     Returns:
-        Runs of the flattened part, sorted and disjoint; a run that continues over several rows of
-        the array has a piece in each row of the part. Time goes with the runs in the part.
+        Canonical runs of the flattened part. Time goes with the runs and the rows in the part.
     """
     if not len(runs) or not all(map(len, picked)):
         return Runs.empty()
-    # Trailing axes that are picked completely are contiguous with the axis before them.
-    axis = len(shape) - 1
-    while axis > 0 and picked[axis] == range(shape[axis]):
-        axis -= 1
-    inner = int(np.prod(shape[axis + 1 :], dtype=np.int64))
-    is_contiguous = picked[axis].step == 1
-    begins = np.zeros(1, np.int64)  # of the stretches of the flat array that make up the part
-    for k in range(axis if is_contiguous else axis + 1):
-        index = np.arange(picked[k].start, picked[k].stop, picked[k].step, dtype=np.int64)
-        begins = (begins[:, None] * shape[k] + index).ravel()
-    begins *= inner
-    width = inner
-    if is_contiguous:
-        begins = begins * shape[axis] + picked[axis].start * inner
-        width *= len(picked[axis])
+    begins, width = _find_stretches(shape, picked)
+    if compiled := load_compiled():
+        cut_window = compiled.cut_window
+        return Runs(*cut_window(runs.starts, runs.stops, runs.owners, begins, width))
     low = np.searchsorted(runs.stops, begins, side="right")
     high = np.searchsorted(runs.starts, begins + width, side="left")
     rows, index = expand_ranges(low, high)
@@ -198,7 +194,52 @@ def window(runs: Runs, shape: tuple[int, ...], picked: Sequence[range]) -> Runs:
     shift = rows * width - begins[rows]
     starts = np.maximum(inside.starts + shift, rows * width)
     stops = np.minimum(inside.stops + shift, (rows + 1) * width)
-    return Runs(starts, stops, inside.owners)
+    return merge_adjacent(Runs(starts, stops, inside.owners))
+
+
+def paint_window(
+    runs: Runs, values: NDArray[np.int32], shape: tuple[int, ...], picked: Sequence[range]
+) -> NDArray[np.integer]:
+    """A part of an array, flat: `values[owner]` in each run, and 0 elsewhere, int32.
+
+    Args:
+        runs: Canonical runs of an array of `shape`.
+        values: int32 (count,), the value of each owner.
+        shape: Of the array.
+        picked: As for `window`.
+    """
+    size = math.prod(map(len, picked))
+    if len(runs) and size and (compiled := load_compiled()):
+        begins, width = _find_stretches(shape, picked)
+        painted: NDArray[np.integer] = compiled.paint_window(
+            runs.starts, runs.stops, runs.owners, values, begins, width
+        )
+        return painted
+    return paint(window(runs, shape, picked), values, size)
+
+
+def _find_stretches(shape: tuple[int, ...], picked: Sequence[range]) -> tuple[Int64s, int]:
+    """Where the stretches of the flat array begin that make up a part, int64, and their length.
+
+    >>> begins, width = _find_stretches((2, 3, 10), [range(2), range(1, 2), range(4, 9)])
+    >>> begins.tolist(), width
+    ([14, 44], 5)
+    """
+    # Trailing axes that are picked completely are contiguous with the axis before them.
+    axis = len(shape) - 1
+    while axis > 0 and picked[axis] == range(shape[axis]):
+        axis -= 1
+    inner = math.prod(shape[axis + 1 :])
+    is_contiguous = picked[axis].step == 1
+    begins = np.zeros(1, np.int64)
+    for k in range(axis if is_contiguous else axis + 1):
+        index = np.arange(picked[k].start, picked[k].stop, picked[k].step, dtype=np.int64)
+        begins = (begins[:, None] * shape[k] + index).ravel()
+    begins *= inner
+    if not is_contiguous:
+        return begins, inner
+    begins = begins * shape[axis] + picked[axis].start * inner
+    return begins, inner * len(picked[axis])
 
 
 def clip(runs: Runs, begin: int, end: int) -> Runs:

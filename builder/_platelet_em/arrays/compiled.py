@@ -1,0 +1,418 @@
+"""The inner loops of runs and RLE strings, compiled by Numba.
+
+Imported by `kernels.load_compiled` only. Each function allocates its result and calls a loop. What
+is not canonical text, or does not fit the array, gives None: NumPy's way then says what is wrong.
+The loops release the GIL.
+
+Numba compiles them when this module is first imported, in seconds, and keeps the result on disk:
+beside this file, or in the user's cache where that folder cannot be written.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from _platelet_em.arrays.kernels import Bytes, Int64s
+
+__all__ = [
+    "cut_window",
+    "find_changes",
+    "paint_runs",
+    "paint_text",
+    "paint_window",
+    "parse_text",
+    "write_text",
+]
+
+Int32s = NDArray[np.int32]
+
+_BLOCK = 32
+"""Elements that are written at a time, so that the processor guesses where most runs end. What is
+written beyond a run is written again by the next one."""
+
+_MAX_DIGITS = 18
+_SPACE, _ZERO = 32, 48
+
+_NEW_BYTES = types.Array(types.uint8, 1, "C")
+_NEW_INT32S = types.Array(types.int32, 1, "C")
+_NEW_INT64S = types.Array(types.int64, 1, "C")
+_BYTES, _INT32S, _INT64S = (
+    types.Array(dtype, 1, "C", readonly=True) for dtype in (types.uint8, types.int32, types.int64)
+)
+_LABEL_DTYPES = (np.uint8, np.uint16, np.uint32, np.int32, np.int64)
+
+
+def _compiled(*signatures: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a loop for arguments of these types, or load it from the disk."""
+
+    def compile_loop(loop: Callable[..., Any]) -> Any:
+        try:
+            return numba.njit(list(signatures), nogil=True, cache=True)(loop)
+        except RuntimeError:  # no folder for the cache can be written
+            return numba.njit(list(signatures), nogil=True)(loop)
+
+    return compile_loop
+
+
+def _as_int64s(*arrays: NDArray[np.integer]) -> tuple[Int64s, ...]:
+    """The arrays as the loops take them; others of them are views, or of another dtype."""
+    return tuple(np.ascontiguousarray(array, np.int64) for array in arrays)
+
+
+# --- reading text -----------------------------------------------------------------------------
+
+
+@numba.njit(inline="always")
+def _read_number(text: Bytes, at: int, end: int) -> tuple[int, int]:
+    """The number that begins at a character, or -1, and the first character after it."""
+    number, begin = 0, at
+    while at < end:
+        digit = np.int64(text[np.uint64(at)]) - _ZERO
+        if digit < 0 or digit > 9:
+            break
+        number = 10 * number + digit
+        at += 1
+    if at == begin or at - begin > _MAX_DIGITS:
+        number = -1
+    return number, at
+
+
+@numba.njit(inline="always")
+def _read_run(text: Bytes, at: int, end: int, size: int) -> tuple[int, int, int]:
+    """First voxel and length of a canonical run, or length -1, and the character after it."""
+    start, at = _read_number(text, at, end)
+    if start < 1 or at >= end or text[np.uint64(at)] != _SPACE:
+        return 0, -1, at
+    length, at = _read_number(text, at + 1, end)
+    if length < 1 or start - 1 > size - length:
+        return 0, -1, at
+    if at < end:
+        if text[np.uint64(at)] != _SPACE or at + 1 == end:
+            return 0, -1, at
+        at += 1
+    return start - 1, length, at
+
+
+@_compiled(types.boolean(_BYTES, _INT64S, _INT32S, _NEW_INT32S))
+def _paint_text(text: Bytes, offsets: Int64s, ids: Int32s, out: Int32s) -> bool:
+    for i in range(len(ids)):
+        at, end = offsets[i], offsets[i + 1]
+        while at < end:
+            start, length, at = _read_run(text, at, end, len(out))
+            if length < 0:
+                return False
+            out[start : start + length] = ids[i]
+    return True
+
+
+def paint_text(text: Bytes, offsets: Int64s, ids: Int32s, out: Int32s) -> bool:
+    """Paint the runs of RLE strings into a flat array of zeros; later strings win.
+
+    Args:
+        text: uint8, the strings one after the other.
+        offsets: int64 (n + 1,), ascending, where each string begins and ends in the text.
+        ids: int32 (n,), the value of each string.
+        out: int32, the array that the strings describe.
+
+    Returns:
+        False if a string is not canonical or reaches beyond the array, which is then painted in
+        part.
+    """
+    is_canonical: bool = _paint_text(text, *_as_int64s(offsets), ids, out)
+    return is_canonical
+
+
+@_compiled(types.int64(_BYTES, _INT64S, types.int64, _NEW_INT64S, _NEW_INT64S, _NEW_INT64S))
+def _parse_text(
+    text: Bytes, offsets: Int64s, size: int, starts: Int64s, stops: Int64s, owners: Int64s
+) -> int:
+    count = 0
+    for i in range(len(offsets) - 1):
+        at, end = offsets[i], offsets[i + 1]
+        while at < end:
+            start, length, at = _read_run(text, at, end, size)
+            if length < 0:
+                return -1
+            starts[count] = start
+            stops[count] = start + length
+            owners[count] = i
+            count += 1
+    return count
+
+
+def parse_text(text: Bytes, offsets: Int64s, size: int) -> tuple[Int64s, Int64s, Int64s] | None:
+    """Starts, stops and owners of the runs in RLE strings, int64, in their order.
+
+    Args:
+        text: uint8, the strings one after the other.
+        offsets: int64 (n + 1,), ascending, where each string begins and ends in the text.
+        size: Voxels of the array that the strings describe.
+
+    Returns:
+        None if a string is not canonical or reaches beyond the array.
+    """
+    # A run has at least one space, and the last one of a string has no space after it.
+    spaces = np.count_nonzero(text[offsets[0] : offsets[-1]] == _SPACE)
+    most = (spaces + len(offsets)) // 2
+    starts, stops, owners = (np.empty(most, np.int64) for _ in range(3))
+    count = _parse_text(text, *_as_int64s(offsets), size, starts, stops, owners)
+    if count < 0:
+        return None
+    return starts[:count], stops[:count], owners[:count]
+
+
+# --- writing text -----------------------------------------------------------------------------
+
+
+@_compiled(types.int64(_INT64S, _NEW_BYTES, _NEW_INT64S))
+def _write_text(numbers: Int64s, text: Bytes, ends: Int64s) -> int:
+    at = 0
+    for i in range(len(numbers)):
+        rest, width = numbers[i] // 10, 1
+        while rest:
+            rest //= 10
+            width += 1
+        rest = numbers[i]
+        for position in range(at + width - 1, at - 1, -1):
+            text[np.uint64(position)] = _ZERO + rest % 10
+            rest //= 10
+        text[np.uint64(at + width)] = _SPACE
+        at += width + 1
+        ends[i] = at
+    return at
+
+
+def write_text(numbers: Int64s) -> tuple[Bytes, Int64s]:
+    """As `kernels.write_numbers`."""
+    (numbers,) = _as_int64s(numbers)
+    widest = len(str(int(numbers.max()))) if len(numbers) else 0
+    text = np.empty((widest + 1) * len(numbers), np.uint8)
+    ends = np.empty(len(numbers), np.int64)
+    return text[: _write_text(numbers, text, ends)], ends
+
+
+# --- painting ---------------------------------------------------------------------------------
+
+
+@_compiled(types.void(_INT64S, _INT64S, _INT64S, _INT32S, _NEW_INT32S))
+def _paint_runs(
+    starts: Int64s, stops: Int64s, owners: Int64s, values: Int32s, out: Int32s
+) -> None:
+    for k in range(len(starts)):
+        out[starts[k] : stops[k]] = values[owners[k]]
+
+
+def paint_runs(starts: Int64s, stops: Int64s, owners: Int64s, values: Int32s, out: Int32s) -> None:
+    """Paint runs into a flat array of zeros.
+
+    Args:
+        starts: int64 (n,), of the runs, inside the array.
+        stops: int64 (n,).
+        owners: int64 (n,), positions in `values`.
+        values: int32, the value of each owner.
+        out: int32, the array.
+    """
+    _paint_runs(*_as_int64s(starts, stops, owners), values, out)
+
+
+# --- windows ---------------------------------------------------------------------------------
+
+
+@numba.njit(inline="always")
+def _find_run(stops: Int64s, begin: int, low: int) -> int:
+    """The first run from `low` on that stops after `begin`: by steps that double, then halve.
+
+    Example: from run 3, the runs 3, 4, 6 and 10 are looked at until one of them stops after
+    `begin`, say 10; the first one is then found between 7 and 10.
+    """
+    high, step = low, 1
+    while high < len(stops) and stops[np.uint64(high)] <= begin:
+        low = high + 1
+        high += step
+        step *= 2
+    high = min(high, len(stops))
+    while low < high:
+        middle = (low + high) // 2
+        if stops[np.uint64(middle)] <= begin:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@numba.njit(inline="always")
+def _fill(out: Int32s, begin: int, end: int, value: int) -> None:
+    """Write a value from `begin` to `end`, and perhaps further, but not beyond the array."""
+    # Unsigned indices are not checked for being negative.
+    at, stop = np.uint64(begin), np.uint64(end)
+    if end + _BLOCK <= len(out):
+        while at < stop:
+            for k in range(np.uint64(_BLOCK)):
+                out[at + k] = value
+            at += np.uint64(_BLOCK)
+    else:
+        while at < stop:
+            out[at] = value
+            at += np.uint64(1)
+
+
+@_compiled(types.void(_INT64S, _INT64S, _INT64S, _INT32S, _INT64S, types.int64, _NEW_INT32S))
+def _paint_window(
+    starts: Int64s,
+    stops: Int64s,
+    owners: Int64s,
+    values: Int32s,
+    begins: Int64s,
+    width: int,
+    out: Int32s,
+) -> None:
+    run = 0
+    for row in range(len(begins)):
+        begin = begins[row]
+        end = begin + width
+        if row and begin < begins[row - 1]:
+            run = 0
+        run = _find_run(stops, begin, run)
+        shift = row * width - begin
+        done = row * width
+        k = np.uint64(run)
+        while k < np.uint64(len(starts)) and starts[k] < end:
+            first = max(starts[k], begin) + shift
+            last = min(stops[k], end) + shift
+            if done < first:
+                _fill(out, done, first, 0)
+            _fill(out, first, last, values[np.uint64(owners[k])])
+            done = last
+            k += np.uint64(1)
+        if done < end + shift:
+            _fill(out, done, end + shift, 0)
+
+
+def paint_window(
+    starts: Int64s, stops: Int64s, owners: Int64s, values: Int32s, begins: Int64s, width: int
+) -> Int32s:
+    """Rows of the flat array that runs describe, painted one after the other.
+
+    Args:
+        starts: int64 (n,), of the runs, ascending.
+        stops: int64 (n,); no run reaches into the next.
+        owners: int64 (n,), positions in `values`.
+        values: int32, the value of each owner.
+        begins: int64 (m,), where each row begins in the flat array.
+        width: Elements of each row.
+
+    Returns:
+        int32 (m * width,).
+    """
+    out = np.empty(len(begins) * width, np.int32)
+    _paint_window(*_as_int64s(starts, stops, owners), values, begins, width, out)
+    return out
+
+
+@_compiled(types.int64(_INT64S, _INT64S, _INT64S, types.int64, _NEW_INT64S))
+def _find_rows(starts: Int64s, stops: Int64s, begins: Int64s, width: int, first: Int64s) -> int:
+    run, total = 0, 0
+    for row in range(len(begins)):
+        if row and begins[row] < begins[row - 1]:
+            run = 0
+        run = _find_run(stops, begins[row], run)
+        first[row] = run
+        k = np.uint64(run)
+        while k < np.uint64(len(starts)) and starts[k] < begins[row] + width:
+            k += np.uint64(1)
+            total += 1
+    return total
+
+
+@_compiled(
+    types.int64(
+        *(_INT64S, _INT64S, _INT64S, _INT64S, types.int64, _INT64S),
+        *(_NEW_INT64S, _NEW_INT64S, _NEW_INT64S),
+    )
+)
+def _cut_window(
+    starts: Int64s,
+    stops: Int64s,
+    owners: Int64s,
+    begins: Int64s,
+    width: int,
+    firsts: Int64s,
+    new_starts: Int64s,
+    new_stops: Int64s,
+    new_owners: Int64s,
+) -> int:
+    count = 0
+    for row in range(len(begins)):
+        begin = begins[row]
+        shift = row * width - begin
+        k = np.uint64(firsts[row])
+        while k < np.uint64(len(starts)) and starts[k] < begin + width:
+            first = max(starts[k], begin) + shift
+            last = min(stops[k], begin + width) + shift
+            if count and new_stops[count - 1] == first and new_owners[count - 1] == owners[k]:
+                new_stops[count - 1] = last
+            else:
+                new_starts[count] = first
+                new_stops[count] = last
+                new_owners[count] = owners[k]
+                count += 1
+            k += np.uint64(1)
+    return count
+
+
+def cut_window(
+    starts: Int64s, stops: Int64s, owners: Int64s, begins: Int64s, width: int
+) -> tuple[Int64s, Int64s, Int64s]:
+    """The runs of rows of the flat array, counted in these rows one after the other.
+
+    Args:
+        starts: int64 (n,), of canonical runs.
+        stops: int64 (n,).
+        owners: int64 (n,).
+        begins: int64 (m,), where each row begins in the flat array.
+        width: Elements of each row.
+
+    Returns:
+        Starts, stops and owners of canonical runs.
+    """
+    starts, stops, owners = _as_int64s(starts, stops, owners)
+    firsts = np.empty(len(begins), np.int64)
+    most = _find_rows(starts, stops, begins, width, firsts)
+    new = tuple(np.empty(most, np.int64) for _ in range(3))
+    count = _cut_window(starts, stops, owners, begins, width, firsts, *new)
+    new_starts, new_stops, new_owners = (each[:count] for each in new)
+    return new_starts, new_stops, new_owners
+
+
+# --- runs of an array -------------------------------------------------------------------------
+
+
+@_compiled(
+    *(
+        types.int64(types.Array(numba.from_dtype(dtype), 1, "C", readonly=True), _NEW_INT64S)
+        for dtype in map(np.dtype, _LABEL_DTYPES)
+    )
+)
+def _find_changes(flat: NDArray[Any], out: Int64s) -> int:
+    count = np.uint64(0)
+    for i in range(np.uint64(1), np.uint64(len(flat))):
+        # Written at each element, and kept where it differs: no jump that can be guessed wrong.
+        out[count] = i
+        count += np.uint64(flat[i] != flat[i - np.uint64(1)])
+    return int(count)
+
+
+def find_changes(flat: NDArray[Any]) -> Int64s | None:
+    """int64: the positions of elements that differ from the one before them.
+
+    Returns:
+        None for an array of another dtype than the usual ones of labels, or not contiguous.
+    """
+    if flat.dtype not in _LABEL_DTYPES or not flat.flags.c_contiguous:
+        return None
+    out = np.empty(len(flat), np.int64)
+    return out[: _find_changes(flat, out)]
