@@ -38,6 +38,7 @@ PUBLIC = [
     "MissingExtraError",
     "MissingMemberError",
     "OutputError",
+    "PackedLabels",
     "PlateletEM",
     "PlateletEMConfig",
     "PlateletEMError",

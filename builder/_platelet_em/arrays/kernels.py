@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from _platelet_em.arrays.memory import has_room
 from _platelet_em.errors import ArgumentError, MissingExtraError, quote
 
 __all__ = [
@@ -38,6 +39,9 @@ _POWERS_OF_TEN = 10 ** np.arange(1, 19, dtype=np.int64)
 
 _SETTING = "PLATELET_EM_KERNELS"
 
+_NUMBA_BYTES = 1 << 29
+"""Address space that Numba takes, about. Where it runs out, its import may end the process."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -47,7 +51,7 @@ def load_compiled() -> ModuleType | None:
 
     Numba takes a moment to import, so this happens when a loop is first needed. The environment
     variable `PLATELET_EM_KERNELS` may be "numpy", for NumPy alone, or "numba", for an error where
-    Numba is missing; without it, Numba is used if it is installed.
+    Numba is missing; without it, Numba is used if it is installed, and there is memory for it.
 
     Raises:
         ArgumentError: for another value of the variable.
@@ -57,6 +61,8 @@ def load_compiled() -> ModuleType | None:
     if setting not in ("", "numpy", "numba"):
         raise ArgumentError(f"{_SETTING}: expected numpy or numba, got {quote(setting)}")
     if setting == "numpy":
+        return None
+    if not setting and not has_room(_NUMBA_BYTES):
         return None
     try:
         from _platelet_em.arrays import compiled  # noqa: PLC0415  # optional, and slow to import

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from _platelet_em.errors import TooLargeError
 
-__all__ = ["check_room", "keep_freed_memory", "temporary_arrow_memory"]
+__all__ = ["check_room", "has_room", "keep_freed_memory", "temporary_arrow_memory"]
 
 _SMALL = 1 << 28
 """Bytes that are allocated without a check."""
@@ -42,19 +42,21 @@ def check_room(
         TooLargeError: names the shape and the memory it would take.
     """
     size = math.prod(shape) * itemsize
-    if size <= _SMALL:
-        return
-    try:
-        # Memory that is not written to costs nothing, and shows whether it is available.
-        fits = size <= _physical_memory() and np.empty(size, np.uint8).nbytes == size
-    except MemoryError:
-        fits = False
-    if not fits:
+    if size > _SMALL and not has_room(size):
         named = tuple(shape if named_shape is None else named_shape)
         raise TooLargeError(
             f"shape {named}: as an array it takes {size / 2**30:,.1f} GiB, "
             "and this machine does not have that much memory: read it window by window, x[...]"
         )
+
+
+def has_room(size: int) -> bool:
+    """Whether this process can have that many bytes more."""
+    try:
+        # Memory that is not written to costs nothing, and shows whether it is available.
+        return size <= _physical_memory() and np.empty(size, np.uint8).nbytes == size
+    except MemoryError:
+        return False
 
 
 @functools.cache

@@ -13,12 +13,12 @@ from _platelet_em.errors import (
     ImageFormatError,
     LabelFormatError,
     LabelRangeError,
-    MissingExtraError,
     quote,
 )
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.hf.formatter import format_example
 from _platelet_em.rows.intensity import NORMALIZATIONS, IntensityStatistics
+from _platelet_em.training.torch_import import import_torch
 
 __all__ = ["ToTensors", "collate"]
 
@@ -222,7 +222,7 @@ def collate(batch: Sequence[Mapping[str, Any]]) -> Record:
 
 
 def _stack(name: str, values: list[Any]) -> Any:
-    torch = _import_torch()
+    torch = import_torch("tensors")
     if all(isinstance(value, (bool, int, float)) for value in values):
         return torch.tensor(values)
     values = [_array_to_tensor(value) for value in values]
@@ -249,7 +249,7 @@ def _array_to_tensor(value: Any) -> Any:
 
 def _to_tensor(array: Array, dtype: Any) -> Any:
     """A tensor of this dtype, which shares the array's memory if PyTorch can use it."""
-    return _import_torch().from_numpy(np.require(array, dtype, ["C", "W"]))
+    return import_torch("tensors").from_numpy(np.require(array, dtype, ["C", "W"]))
 
 
 def _check_record(augmented: Any) -> Record:
@@ -301,13 +301,3 @@ def _check_labels(labels: Array, dtype: str, name: str) -> Array:
         if not limits.min <= label <= limits.max:
             raise LabelRangeError(f"{name}: id {label} does not fit {dtype}; use labels='int64'")
     return labels
-
-
-def _import_torch() -> Any:
-    try:
-        import torch.utils.data  # noqa: PLC0415  # optional, and slow to import
-    except ImportError as error:
-        raise MissingExtraError(
-            f"tensors need PyTorch ({error}): pip install platelet-em[torch]"
-        ) from error
-    return torch
