@@ -1,6 +1,11 @@
-"""Windows compared with dense arrays."""
+"""Windows compared with dense arrays, and volumes for samplers."""
 
 import numpy as np
+from hypothesis import strategies as st
+
+from _platelet_em.training.geometry import InstanceBoxes, VolumeExtent
+
+SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))
 
 TRUTH = {"image": "images", "semantic": "semantic", "cells": "cell", "organelles": "organelle"}
 """Column of a window -> attribute of `publisher.Volume`."""
@@ -44,3 +49,15 @@ def position(window):
 
 def positions(stream):
     return [position(window) for window in stream]
+
+
+def volume_with(*instances, shape=(10, 40, 60)):
+    """A volume with instances (bounding box, area, class)."""
+    boxes, areas, classes = map(np.array, zip(*instances, strict=True))
+    return VolumeExtent("50", shape, InstanceBoxes(boxes, areas, classes))
+
+
+def locate_all(sampler, *volumes, epoch=0):
+    """(Position of the volume, corner) of each window of an epoch."""
+    plan = sampler.plan(volumes)
+    return [plan.locate(index, epoch) for index in range(plan.count)]
