@@ -1,8 +1,10 @@
 """Windows compared with dense arrays, and volumes for samplers."""
 
+import datasets
 import numpy as np
 from hypothesis import strategies as st
 
+import platelet_em
 from _platelet_em.training.geometry import InstanceBoxes, VolumeExtent
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))
@@ -61,3 +63,12 @@ def locate_all(sampler, *volumes, epoch=0):
     """(Position of the volume, corner) of each window of an epoch."""
     plan = sampler.plan(volumes)
     return [plan.locate(index, epoch) for index in range(plan.count)]
+
+
+def make_windows(count):
+    """Random windows of a small volume made here."""
+    labels = np.arange(40**3, dtype=np.int32).reshape(40, 40, 40)
+    row = {"volume": "50", "cells": platelet_em.LazyLabels.from_array(labels)}
+    source = datasets.IterableDataset.from_generator(lambda: iter([row]))
+    sampler = platelet_em.RandomWindows((2, 8, 8), count)
+    return platelet_em.windows(source, sampler, columns=["cells"])
