@@ -2,7 +2,6 @@
 
 import json
 
-import pytest
 from support import versions
 from support.programs import PROGRAMS
 from support.windows import make_windows
@@ -20,21 +19,19 @@ def expect(w, epoch):
     return [[window["volume"].position, window["corner"]] for window in found]
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_lightning_reads_new_windows_in_each_epoch(tmp_path, processes):
+def test_lightning_reads_new_windows_in_each_epoch_in_one_process_and_in_two(tmp_path):
     out = tmp_path / "shares.json"
-    program = PROGRAMS / "train_with_lightning.py"
-    versions.run(versions.NEWEST, program, processes, COUNT, out, cwd=tmp_path)
-    ranks = json.loads(out.read_text("utf-8"))
-    assert [[len(epoch) for epoch in epochs] for epochs in ranks] == [
-        [len(range(rank, COUNT, processes))] * 2 for rank in range(processes)
-    ]
+    versions.run(versions.NEWEST, PROGRAMS / "train_with_lightning.py", COUNT, out, cwd=tmp_path)
     w = make_windows(COUNT)
-    for epoch in range(2):
-        found = [corner for rank in ranks for corner in rank[epoch]]
-        assert sorted(found) == sorted(corner for _, corner in expect(w, epoch))
-    corners = {str(corner) for rank in ranks for epoch in rank for corner in epoch}
-    assert len(corners) == 2 * COUNT, "no window twice"
+    for processes, ranks in enumerate(json.loads(out.read_text("utf-8")), start=1):
+        assert [[len(epoch) for epoch in epochs] for epochs in ranks] == [
+            [len(range(rank, COUNT, processes))] * 2 for rank in range(processes)
+        ]
+        for epoch in range(2):
+            found = [corner for rank in ranks for corner in rank[epoch]]
+            assert sorted(found) == sorted(corner for _, corner in expect(w, epoch))
+        corners = {str(corner) for rank in ranks for epoch in rank for corner in epoch}
+        assert len(corners) == 2 * COUNT, "no window twice"
 
 
 def test_accelerate_reads_each_window_once_in_two_processes(tmp_path):

@@ -1,7 +1,7 @@
-"""Train two epochs with Lightning, in one process or as one of several ranks.
+"""Train two epochs with Lightning, in this process, and then in two.
 
-Arguments: number of processes, windows per epoch, and file for the corners: those of each epoch,
-of each rank, as JSON. Prints ok at the end.
+Arguments: windows per epoch, and a file for the corners: for either number of processes, of each
+rank, of each epoch, as JSON. Prints ok at the end.
 """
 
 import json
@@ -22,10 +22,10 @@ from support.windows import make_windows
 class Recorder(pytorch_lightning.LightningModule):
     """Learns nothing, and writes down what it sees."""
 
-    def __init__(self):
+    def __init__(self, out):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.epochs = []
+        self.out, self.epochs = out, []
 
     def on_train_epoch_start(self):
         self.epochs.append([])
@@ -35,31 +35,32 @@ class Recorder(pytorch_lightning.LightningModule):
         return (self.weight * batch["cells"].float().mean()).sum()
 
     def on_train_end(self):
-        self.shares = [self.epochs]
+        shares = [self.epochs]
         if dist.is_initialized():
-            self.shares = [None] * dist.get_world_size()
-            dist.all_gather_object(self.shares, self.epochs)
+            shares = [None] * dist.get_world_size()
+            dist.all_gather_object(shares, self.epochs)
+        if self.global_rank == 0:
+            Path(self.out).write_text(json.dumps(shares), "utf-8")
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.0)
 
 
 if __name__ == "__main__":
-    processes, count, out = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    count, out = int(sys.argv[1]), Path(sys.argv[2])
     warnings.simplefilter("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     torch.set_num_threads(1)
-    w = make_windows(count)
-    loader = DataLoader(
-        w, 4, sampler=w.sampler(shuffle=processes > 1), collate_fn=platelet_em.collate
-    )
-    module = Recorder()
-    trainer = pytorch_lightning.Trainer(
-        max_epochs=2, accelerator="cpu", devices=processes,
-        strategy="ddp" if processes > 1 else "auto", logger=False, enable_progress_bar=False,
-        enable_checkpointing=False, enable_model_summary=False,
-    )  # fmt: skip
-    trainer.fit(module, loader)
-    if trainer.global_rank == 0:
-        Path(out).write_text(json.dumps(module.shares), "utf-8")
-        print("ok")
+    found = []
+    for processes, strategy in ((1, "auto"), (2, "ddp_fork")):
+        w = make_windows(count)
+        sampler = w.sampler(shuffle=processes > 1)
+        trainer = pytorch_lightning.Trainer(
+            max_epochs=2, accelerator="cpu", devices=processes, strategy=strategy, logger=False,
+            enable_progress_bar=False, enable_checkpointing=False, enable_model_summary=False,
+        )  # fmt: skip
+        loader = DataLoader(w, 4, sampler=sampler, collate_fn=platelet_em.collate)
+        trainer.fit(Recorder(out), loader)
+        found.append(json.loads(out.read_text("utf-8")))
+    out.write_text(json.dumps(found), "utf-8")
+    print("ok")
