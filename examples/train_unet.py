@@ -104,6 +104,7 @@ def training_batches(volumes, tensors, steps, seed):
         seed=seed,
         min_foreground=0.01,
         class_weights=CLASS_WEIGHTS,
+        pad="reflect",  # volumes may be smaller than a window
     )
     windows = platelet_em.windows(volumes, sampler, columns=["image", "semantic"])
     return DataLoader(windows, BATCH, collate_fn=tensors.collate)
@@ -176,7 +177,7 @@ def predict(model, volumes, tensors, shape):
     model.eval()
     step = SIDE - OVERLAP
     grid = platelet_em.GridWindows(
-        (CONTEXT, SIDE, SIDE), stride=(1, step, step), label_shape=(1, SIDE, SIDE)
+        (CONTEXT, SIDE, SIDE), (1, step, step), (1, SIDE, SIDE), pad="reflect"
     )
     windows = platelet_em.windows(volumes, grid, columns=["image"])
 

@@ -149,8 +149,13 @@ def test_windows_say_that_there_are_no_instances(three, truth, tmp_path):
     volumes = platelet_em.load_dataset("volumes", split="test", data_dir=three, cache_dir=tmp_path)
     sampler = platelet_em.RandomWindows((2, 8, 8), count=3, seed=0)
     with pytest.raises(platelet_em.ArgumentError, match="volume test: has no cells"):
-        list(platelet_em.windows(volumes, sampler))
+        platelet_em.windows(volumes, sampler)
     columns = ["image", "semantic"]
+    for options in ({"min_foreground": 0.1}, {"class_weights": {3: 1}}):
+        needy = platelet_em.RandomWindows((2, 8, 8), count=3, **options)
+        message = "volume test: has no organelles: .* min_foreground or class_weights of the sampl"
+        with pytest.raises(platelet_em.ArgumentError, match=message):
+            platelet_em.windows(volumes, needy, columns=columns)
     for window in platelet_em.windows(volumes, sampler, columns=columns):
         box = tuple(slice(c, c + n) for c, n in zip(window["corner"], (2, 8, 8), strict=True))
         np.testing.assert_array_equal(window["image"], truth.as_uint16[box])

@@ -1,6 +1,13 @@
-"""Windows compared with dense arrays."""
+"""Windows compared with dense arrays, and volumes for samplers."""
 
+import datasets
 import numpy as np
+from hypothesis import strategies as st
+
+import platelet_em
+from _platelet_em.training.geometry import InstanceBoxes, VolumeExtent
+
+SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))
 
 TRUTH = {"image": "images", "semantic": "semantic", "cells": "cell", "organelles": "organelle"}
 """Column of a window -> attribute of `publisher.Volume`."""
@@ -44,3 +51,24 @@ def position(window):
 
 def positions(stream):
     return [position(window) for window in stream]
+
+
+def volume_with(*instances, shape=(10, 40, 60)):
+    """A volume with instances (bounding box, area, class)."""
+    boxes, areas, classes = map(np.array, zip(*instances, strict=True))
+    return VolumeExtent("50", shape, InstanceBoxes(boxes, areas, classes))
+
+
+def locate_all(sampler, *volumes, epoch=0):
+    """(Position of the volume, corner) of each window of an epoch."""
+    plan = sampler.plan(volumes)
+    return [plan.locate(index, epoch) for index in range(plan.count)]
+
+
+def make_windows(count):
+    """Random windows of a small volume made here."""
+    labels = np.arange(40**3, dtype=np.int32).reshape(40, 40, 40)
+    row = {"volume": "50", "cells": platelet_em.LazyLabels.from_array(labels)}
+    source = datasets.IterableDataset.from_generator(lambda: iter([row]))
+    sampler = platelet_em.RandomWindows((2, 8, 8), count)
+    return platelet_em.windows(source, sampler, columns=["cells"])

@@ -24,9 +24,9 @@ def test_reflect_of_a_shorter_range_is_part_of_a_longer_one(size, begin, length)
 
 def test_windows_of_slices_have_depth_one():
     geometry = WindowGeometry.of((7, 8), None, "reflect")
-    assert geometry == WindowGeometry((1, 7, 8), (1, 7, 8), is_padded=True)
+    assert geometry == WindowGeometry((1, 7, 8), (1, 7, 8), "reflect")
     geometry = WindowGeometry.of((3, 7, 8), (2, 2, 3), None)
-    assert geometry == WindowGeometry((3, 7, 8), (2, 2, 3), is_padded=False)
+    assert geometry == WindowGeometry((3, 7, 8), (2, 2, 3), None)
 
 
 def test_offset_rounds_down():
@@ -37,12 +37,15 @@ def test_corner_range_with_and_without_padding():
     volume = VolumeExtent("50", (5, 6, 20))
     padded = WindowGeometry.of((4, 8, 9), (2, 8, 4), "reflect")
     assert padded.corner_range(volume) == [(0, 3), (-1, -1), (0, 16)]
+    margin = WindowGeometry.of((5, 6, 9), (2, 6, 4), "margin")
+    assert margin.corner_range(volume) == [(0, 3), (0, 0), (0, 16)]
     inner = WindowGeometry.of((4, 6, 9), (2, 3, 4), None)
     assert inner.corner_range(volume) == [(1, 2), (1, 1), (2, 13)]
 
 
-def test_a_window_larger_than_the_volume_needs_padding():
-    geometry = WindowGeometry.of((1, 7, 1), None, None)
+@pytest.mark.parametrize("pad", ["margin", None])
+def test_a_window_larger_than_the_volume_needs_reflection(pad):
+    geometry = WindowGeometry.of((1, 7, 1), (1, 2, 1), pad)
     message = r"volume 50: an image window of 7 does not fit into 6 voxels along y; .*'reflect'"
     with pytest.raises(ArgumentError, match=message):
         geometry.corner_range(VolumeExtent("50", (5, 6, 20)))

@@ -292,7 +292,7 @@ def test_windows_of_a_grid_are_stitched_to_the_volume(shape, stride, label_shape
     labels = np.random.default_rng(5).integers(0, 9, (5, 11, 13), np.int32)
     row = {"volume": "50", "cells": platelet_em.LazyLabels.from_array(labels)}
     source = datasets.IterableDataset.from_generator(lambda: iter([row]))
-    grid = platelet_em.GridWindows(shape, stride=stride, label_shape=label_shape)
+    grid = platelet_em.GridWindows(shape, stride, label_shape, pad="reflect")
     windows = platelet_em.windows(source, grid, columns=["cells"])
     pairs = ((window["corner"], window["cells"]) for window in windows)
     stitched = platelet_em.stitch(pairs, labels.shape, blend=blend)

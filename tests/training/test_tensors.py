@@ -391,3 +391,38 @@ def test_without_torch_an_error_names_the_extra(monkeypatch):
     for call in (lambda: tensors(make_window()), lambda: collate([{"a": 1}])):
         with pytest.raises(MissingExtraError, match=r"pip install platelet-em\[torch\]"):
             call()
+
+
+# --- windows as tensors -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def windows_of_two(load):
+    both = datasets.concatenate_datasets([load(), load(split="validation")])
+    sampler = platelet_em.RandomWindows((2, 8, 8), 6)
+    return platelet_em.windows(both, sampler, columns=["image", "cells"])
+
+
+def test_corners_and_volumes_of_windows_become_tensors_on_request(windows_of_two):
+    w = windows_of_two
+    for make_batch in (collate, ToTensors().collate):
+        batch = make_batch(w[:], tensors=True)
+        assert batch["corner"].dtype == batch["volume"].dtype == torch.int64
+        assert batch["corner"].tolist() == [window["corner"] for window in w]
+        assert [w.volumes[k] for k in batch["volume"]] == [window["volume"] for window in w]
+        assert len({*batch["volume"].tolist()}) == 2
+        lists = make_batch(w[:])
+        assert lists["corner"] == batch["corner"].tolist()
+        assert lists["volume"] == [window["volume"] for window in w]
+        assert torch.equal(batch["cells"], lists["cells"])
+
+
+def test_volumes_that_lost_their_position_are_refused(windows_of_two):
+    message = "tensors=True: expected volumes of platelet_em.windows, .* got '50'; keep the column"
+    with pytest.raises(ArgumentError, match=message):
+        collate([{"volume": "50", "z": 3}], tensors=True)
+    forgetful = ToTensors(augment=lambda record: {**record, "volume": str(record["volume"])})
+    with pytest.raises(ArgumentError, match=message):
+        forgetful.collate([window for window in windows_of_two if window["volume"] == "50"],
+                          tensors=True)  # fmt: skip
+    assert collate([{"z": 3}], tensors=True)["z"].tolist() == [3]

@@ -16,7 +16,7 @@ from PIL import Image
 from _platelet_em.arrays.colors import color_ids
 from _platelet_em.errors import LabelFormatError, PlateletEMError
 
-__all__ = ["describe_instances", "draw_gray", "draw_ids", "to_html"]
+__all__ = ["describe_instances", "draw_gray", "draw_ids", "format_bytes", "to_html", "to_table"]
 
 _SIDE = 192
 """Pixels of the picture along its longer side, at most."""
@@ -24,10 +24,10 @@ _SIDE = 192
 _CLASS = "class_id"
 
 
-def _format_bytes(count: int) -> str:
+def format_bytes(count: int) -> str:
     """A number of bytes with three digits.
 
-    >>> _format_bytes(999), _format_bytes(2_560_000)
+    >>> format_bytes(999), format_bytes(2_560_000)
     ('999 B', '2.56 MB')
     """
     power = min(max(len(str(count)) - 1, 0) // 3, 3)
@@ -97,25 +97,39 @@ def to_html(
         picture = draw(array)
     except PlateletEMError as error:
         facts = {**facts, "error": str(error)}
-    dense = _format_bytes(array.size * array.dtype.itemsize)
+    dense = format_bytes(array.size * array.dtype.itemsize)
     rows = {
         "shape": str(array.shape),
         "dtype": str(array.dtype),
         **facts,
-        "bytes": f"{_format_bytes(array.nbytes)} stored, {dense} decoded",
+        "bytes": f"{format_bytes(array.nbytes)} stored, {dense} decoded",
     }
-    lines = "".join(
-        f"<tr><th style='text-align:left'>{html.escape(key)}</th>"
-        f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
-        for key, value in rows.items()
-    )
     image = ""
     if picture is not None:
         out = io.BytesIO()
         Image.fromarray(picture).save(out, "PNG")
         data = base64.b64encode(out.getvalue()).decode()
         image = f"<td><img alt='one slice' src='data:image/png;base64,{data}'></td>"
+    return to_table(type(array).__name__, rows, image)
+
+
+def to_table(title: str, rows: dict[str, str], image: str = "") -> str:
+    """A table of facts for a notebook.
+
+    Args:
+        title: Shown above the table.
+        rows: Name and value of each fact.
+        image: HTML of a cell beside the facts.
+
+    >>> "<th style='text-align:left'>count</th>" in to_table("Windows", {"count": "3"})
+    True
+    """
+    lines = "".join(
+        f"<tr><th style='text-align:left'>{html.escape(key)}</th>"
+        f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
+        for key, value in rows.items()
+    )
     return (
-        f"<table><tr><td style='vertical-align:top;text-align:left'><b>{type(array).__name__}</b>"
+        f"<table><tr><td style='vertical-align:top;text-align:left'><b>{title}</b>"
         f"<table>{lines}</table></td>{image}</tr></table>"
     )

@@ -19,7 +19,8 @@ Row = Mapping[str, Any]
 class RowVolume:
     """A `VolumeView` of one row of `volumes`, or of the rows of all slices of a volume.
 
-    Rows are read when they are needed. `kinds` are the columns with instances.
+    Rows are read when they are needed. `kinds` are the columns with instances,
+    `dtypes` those of all columns.
 
     Args:
         name: Name of the volume.
@@ -31,6 +32,7 @@ class RowVolume:
         first: Index in `positions` of the row that is read now, for shape and kinds.
         keep_rows: Whether to keep all rows that were read, so that their labels are parsed once,
             instead of the last one only.
+        needed_for: Column -> the option that needs it, for columns that are not read otherwise.
 
     Raises:
         ArgumentError: for columns that are neither images nor labels of these axes.
@@ -46,15 +48,22 @@ class RowVolume:
         *,
         first: int = 0,
         keep_rows: bool = True,
+        needed_for: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
-        self.zs = zs
-        self._keep_rows = keep_rows
-        self._rows, self._columns, self._positions = rows, list(columns), positions
+        self.zs = None if zs is None else _shorten(zs)
+        self._keep_rows, self._needed_for = keep_rows, dict(needed_for or {})
+        self._rows, self._columns, self._positions = rows, list(columns), _shorten(positions)
         self._kept: dict[int, Row] = {}
         self.shape = self._find_shape(first)
         row = self._row(first)
         self.kinds = tuple(name for name in columns if isinstance(row[name], LazyLabels))
+        self.dtypes = {name: np.dtype(row[name].dtype) for name in columns}
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether the rows are a list, which is pickled with it, and not read when needed."""
+        return isinstance(self._rows, list)
 
     def __getstate__(self) -> dict[str, Any]:
         # A Dataset is pickled as the names of its files, but rows that were read as their data.
@@ -64,10 +73,7 @@ class RowVolume:
         """The shape of the first column in a row, and the number of slices."""
         value = self._rows[self._positions[first]][self._columns[0]]
         if value is None:
-            raise ArgumentError(
-                f"volume {self.name}: has no {self._columns[0]}: they are null in its rows; name "
-                "the columns to read without them (columns=)"
-            )
+            raise self._null_error(self._columns[0])
         shape = tuple(getattr(value, "shape", ()))
         if self.zs is not None:
             shape = (len(self.zs), *shape)
@@ -88,10 +94,7 @@ class RowVolume:
             for column in self._columns:
                 found = getattr(row[column], "shape", None)
                 if row[column] is None:
-                    raise ArgumentError(
-                        f"volume {self.name}: has no {column}: they are null in its rows; name "
-                        "the columns to read without them (columns=)"
-                    )
+                    raise self._null_error(column)
                 if found != expected:
                     slice_ = "" if self.zs is None else f", slice {self.zs[k]}"
                     raise ArgumentError(
@@ -103,6 +106,16 @@ class RowVolume:
                 self._kept.clear()
             self._kept[k] = row
         return self._kept[k]
+
+    def _null_error(self, column: str) -> ArgumentError:
+        need = self._needed_for.get(column)
+        if need is None:
+            remedy = "name the columns to read without them (columns=)"
+        else:
+            remedy = f"{need} needs them: leave it out, or take volumes that have them"
+        return ArgumentError(
+            f"volume {self.name}: has no {column}: they are null in its rows; {remedy}"
+        )
 
     def image(self, z: int) -> NDArray[np.uint16]:
         """Slice z of the image, uint16 (y, x)."""
@@ -131,3 +144,9 @@ class RowVolume:
             window: NDArray[Any] = self._row(0)[column][box]
             return window
         return np.stack([self._row(k)[column][box[1:]] for k in range(box[0].start, box[0].stop)])
+
+
+def _shorten(values: Sequence[int]) -> Sequence[int]:
+    """The same integers, as a range if they follow each other: it is pickled in a few bytes."""
+    whole = range(values[0], values[-1] + 1)
+    return whole if len(whole) == len(values) and list(values) == list(whole) else values

@@ -3,7 +3,7 @@
 All shapes, corners and boxes have the axes (z, y, x), in voxels; a window of a slice has depth 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from _platelet_em.errors import ArgumentError
 
 __all__ = [
+    "MARGIN",
+    "REFLECT",
     "Corner",
     "InstanceBoxes",
     "Shape",
@@ -23,6 +25,12 @@ __all__ = [
 Shape = tuple[int, ...]
 Corner = tuple[int, ...]
 """First voxel of a window in its volume; negative where the window begins before the volume."""
+
+MARGIN = "margin"
+"""`pad`: the volume is mirrored where the image window reaches beyond it, around a label window
+that does not."""
+REFLECT = "reflect"
+"""`pad`: the same, and windows may be larger than the volume."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +50,22 @@ class InstanceBoxes:
 
 @dataclass(frozen=True, slots=True)
 class VolumeExtent:
-    """Name and shape of a volume, with its instances if the sampler needs them."""
+    """What samplers know of a volume.
+
+    Attributes:
+        name: Name of the volume.
+        shape: (z, y, x).
+        instances: Boxes of its organelles, if the sampler needs them.
+        zs: z of each slice, ascending, if it is made of single slices.
+        count_foreground: Number of organelle voxels in the label window of a corner and a shape,
+            as the window is returned, if the sampler needs it.
+    """
 
     name: str
     shape: Shape
     instances: InstanceBoxes | None = None
+    zs: Sequence[int] | None = None
+    count_foreground: Callable[[Corner, Shape], int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +75,12 @@ class WindowGeometry:
     Attributes:
         image_shape: (z, y, x).
         label_shape: (z, y, x), along each axis at most `image_shape`.
-        is_padded: Whether windows may reach beyond the border of the volume.
+        pad: "margin", "reflect" or None, as in `RandomWindows`.
     """
 
     image_shape: Shape
     label_shape: Shape
-    is_padded: bool
+    pad: str | None
 
     @classmethod
     def of(
@@ -69,7 +88,7 @@ class WindowGeometry:
     ) -> "WindowGeometry":
         """The geometry from the arguments of a sampler; shapes (y, x) get depth 1."""
         depth = (1,) * (3 - len(shape))
-        return cls((*depth, *shape), (*depth, *(label_shape or shape)), pad is not None)
+        return cls((*depth, *shape), (*depth, *(label_shape or shape)), pad)
 
     @property
     def offset(self) -> Shape:
@@ -77,29 +96,38 @@ class WindowGeometry:
         pairs = zip(self.image_shape, self.label_shape, strict=True)
         return tuple((image - label) // 2 for image, label in pairs)
 
+    def label_range(self, volume: VolumeExtent) -> list[tuple[int, int]]:
+        """First and last corner along each axis at which label windows cover the volume.
+
+        A label window that is larger than the volume is centered on it.
+        """
+        return [
+            (0, size - label) if label <= size else (-((label - size) // 2),) * 2
+            for size, label in zip(volume.shape, self.label_shape, strict=True)
+        ]
+
     def corner_range(self, volume: VolumeExtent) -> list[tuple[int, int]]:
         """First and last corner of the label window along each axis, the last one included.
 
         Raises:
-            ArgumentError: if the image window is larger than the volume and must not be padded.
+            ArgumentError: if the image window is larger than the volume, unless `pad` is
+                "reflect".
         """
-        if self.is_padded:
-            # A label window that is larger than the volume is centered on it.
-            return [
-                (0, size - label) if label <= size else (-((label - size) // 2),) * 2
-                for size, label in zip(volume.shape, self.label_shape, strict=True)
-            ]
-        ranges = []
-        for axis, size, image, before in zip(
-            "zyx", volume.shape, self.image_shape, self.offset, strict=True
-        ):
-            if image > size:
+        for axis, size, image in zip("zyx", volume.shape, self.image_shape, strict=True):
+            if image > size and self.pad != REFLECT:
                 raise ArgumentError(
                     f"volume {volume.name}: an image window of {image} does not fit into {size} "
-                    f"voxels along {axis}; use a smaller window, or pad='reflect'"
+                    f"voxels along {axis}; use a smaller window, or pad='reflect', which mirrors "
+                    "the volume"
                 )
-            ranges.append((before, size - image + before))
-        return ranges
+        if self.pad is not None:
+            return self.label_range(volume)
+        return [
+            (before, size - image + before)
+            for size, image, before in zip(
+                volume.shape, self.image_shape, self.offset, strict=True
+            )
+        ]
 
 
 def reflect(begin: int, length: int, size: int) -> NDArray[np.int64]:

@@ -19,6 +19,7 @@ from _platelet_em.facts import PUBLISHED
 from _platelet_em.hf.formatter import format_example
 from _platelet_em.rows.intensity import NORMALIZATIONS, IntensityStatistics
 from _platelet_em.training.torch_import import import_torch
+from _platelet_em.training.volume_name import VolumeName
 
 __all__ = ["ToTensors", "collate"]
 
@@ -26,7 +27,7 @@ Array = NDArray[Any]
 Record = dict[str, Any]
 """One row of a dataset or one window: column name -> value."""
 
-_IMAGE = "image"
+_IMAGE, _VOLUME, _CORNER = "image", "volume", "corner"
 _LABEL_DTYPES = ("int64", "uint8")
 _WIDER = {"uint16": np.int32, "uint32": np.int64}
 """Integer dtypes for which PyTorch lacks most operations -> the dtype that replaces them."""
@@ -128,25 +129,27 @@ class ToTensors:
         names = converted[0] if converted else [self.names.get(name, name) for name in columns]
         return {name: [row[name] for row in converted] for name in names}
 
-    def collate(self, records: Iterable[Mapping[str, Any]]) -> Record:
+    def collate(self, records: Iterable[Mapping[str, Any]], *, tensors: bool = False) -> Record:
         """Records as one batch of tensors, the `collate_fn` of a `DataLoader`.
 
         Args:
             records: At least one record, as an instance is called with.
+            tensors: As of `platelet_em.collate`.
 
         Returns:
             As `platelet_em.collate`: images float32 (n, 1, y, x) or (n, 1, z, y, x), labels
             (n, y, x) or (n, z, y, x).
 
         Raises:
-            ArgumentError: for no records, and for records that differ in columns or shapes.
+            ArgumentError: for no records, for records that differ in columns or shapes, and, with
+                `tensors`, for volumes that are not those of windows.
 
         >>> import numpy as np
         >>> records = [{"cells": np.int32([[0, id]])} for id in (3, 4)]
         >>> ToTensors().collate(records)["cells"].tolist()
         [[[0, 3]], [[0, 4]]]
         """
-        return collate([self(record) for record in records])
+        return collate([self(record) for record in records], tensors=tensors)
 
     def _convert(self, columns: Record) -> Record:
         dtypes = self.label_dtypes
@@ -193,20 +196,26 @@ class ToTensors:
         return normalized
 
 
-def collate(batch: Sequence[Mapping[str, Any]]) -> Record:
+def collate(batch: Sequence[Mapping[str, Any]], *, tensors: bool = False) -> Record:
     """Records as one batch: a `collate_fn` for `DataLoader`.
 
     Args:
         batch: At least one record, all with the same columns, with tensors (of `ToTensors`) or
             arrays.
+        tensors: Whether the columns `corner` and `volume` of windows become tensors, too, as
+            accelerate needs it to send batches to other processes (`dispatch_batches`):
+            `functools.partial(collate, tensors=True)`.
 
     Returns:
         Column -> its values stacked along a new first axis, if they are tensors, arrays, lazy
         arrays or numbers; else a list of them (strings, corners, structs, and columns in which
-        a value is None). Arrays of uint16 and uint32 become int32 and int64 without loss.
+        a value is None). Arrays of uint16 and uint32 become int32 and int64 without loss. With
+        `tensors`, `corner` is int64 (n, 3), and `volume` int64 (n,), positions in
+        `Windows.volumes`.
 
     Raises:
-        ArgumentError: for no records, and for records that differ in columns or shapes.
+        ArgumentError: for no records, for records that differ in columns or shapes, and, with
+            `tensors`, for volumes that are not those of windows.
         MissingExtraError: if PyTorch is not installed.
 
     >>> batch = collate([{"volume": "50", "z": 0}, {"volume": "50", "z": 1}])
@@ -218,7 +227,21 @@ def collate(batch: Sequence[Mapping[str, Any]]) -> Record:
         raise ArgumentError(
             f"collate: expected at least one record, all with the same columns, got {found}"
         )
-    return {name: _stack(name, [record[name] for record in batch]) for name in batch[0]}
+    columns = {name: [record[name] for record in batch] for name in batch[0]}
+    if tensors and _VOLUME in columns:
+        columns[_VOLUME] = [_position_of(name) for name in columns[_VOLUME]]
+    if tensors and _CORNER in columns:
+        columns[_CORNER] = [np.asarray(corner, np.int64) for corner in columns[_CORNER]]
+    return {name: _stack(name, values) for name, values in columns.items()}
+
+
+def _position_of(volume: Any) -> int:
+    if isinstance(volume, VolumeName):
+        return volume.position
+    raise ArgumentError(
+        f"collate: tensors=True: expected volumes of platelet_em.windows, which know their "
+        f"position, got {quote(volume)}; keep the column as it was, or remove it first"
+    )
 
 
 def _stack(name: str, values: list[Any]) -> Any:

@@ -1,255 +1,389 @@
-"""`windows`: a stream of windows of volumes, each read when it is needed."""
+"""`windows` and `Windows`: windows of volumes as a sequence, each read when it is needed."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Any
+import math
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import datasets
 import numpy as np
 from numpy.typing import NDArray
 
-from _platelet_em.arrays.memory import temporary_arrow_memory
+from _platelet_em.arrays import display
 from _platelet_em.arrays.volume_view import VolumeView
-from _platelet_em.errors import ArgumentError, quote
-from _platelet_em.facts import PUBLISHED
-from _platelet_em.hf.formatter import FORMAT
-from _platelet_em.hf.private import stream_by_index
+from _platelet_em.errors import ArgumentError
 from _platelet_em.hf.volume import RowVolume
-from _platelet_em.training.geometry import InstanceBoxes, Shape, VolumeExtent, reflect
-from _platelet_em.training.samplers import GridWindows, RandomWindows, WindowPlan
+from _platelet_em.training.corners import ListedWindows
+from _platelet_em.training.foreground import FOREGROUND, ForegroundCounter, measure_instances
+from _platelet_em.training.geometry import MARGIN, Shape, VolumeExtent, reflect
+from _platelet_em.training.grids import GridWindows, StratifiedWindows
+from _platelet_em.training.random_windows import RandomWindows
+from _platelet_em.training.samplers import WindowSampler
+from _platelet_em.training.sources import group_rows, parse_columns, read_rows
+from _platelet_em.training.stream import stream_shards
+from _platelet_em.training.volume_name import VolumeName
+from _platelet_em.training.window_index import WindowIndex
 
-__all__ = ["windows"]
+if TYPE_CHECKING:
+    from _platelet_em.training.epochs import EpochSampler
+
+__all__ = ["Windows", "windows"]
 
 _IMAGE = "image"
-_FOREGROUND = next(i.column for i in PUBLISHED.instances if i.has_class)
-"""Column of the instances that `min_foreground` and `class_weights` go by."""
 
-_SLICE_COLUMN = "z"
-"""Column that rows of slices have and rows of volumes lack."""
+Window = dict[str, Any]
+"""Column -> array, and `volume` and `corner`."""
 
 
 def windows(
     source: Any,
-    sampler: RandomWindows | GridWindows,
+    sampler: RandomWindows
+    | GridWindows
+    | StratifiedWindows
+    | Sequence[Any]
+    | Mapping[str, Any]
+    | NDArray[np.integer],
     *,
     columns: Sequence[str] = ("image", "semantic", "cells", "organelles"),
-) -> datasets.IterableDataset:
-    """Windows of volumes, as a stream for training or prediction.
+    shape: Sequence[int] | None = None,
+    label_shape: Sequence[int] | None = None,
+    pad: str | None = MARGIN,
+) -> "Windows":
+    """Windows of volumes, for training or prediction, as a sequence.
 
-    Only the pages and runs that a window touches are read. Windows are shared out one by one: a
-    single volume feeds all workers of a `DataLoader` and all nodes of `split_dataset_by_node`,
-    and the windows themselves depend on neither. `state_dict` and `load_state_dict` continue with
-    the next window and read none twice; `set_epoch` gives new random windows.
-
-    To shuffle, `.shuffle(seed, buffer_size=1)` is enough, since it draws the order of all windows;
-    a larger buffer only keeps that many windows in memory, and is lost when a stream is resumed.
-    (`datasets` 3 then loses one window even so.) After `set_epoch` with an epoch other than 0,
-    newer `datasets` shuffle the order by themselves. To read several sources, concatenate them,
-    not their windows: these have no features, which `datasets` needs to concatenate or interleave
-    them. Its formats "numpy" and "torch" convert all integers to int64; without them dtypes stay.
+    Only the pages and runs that a window touches are read, when it is read. To read several
+    sources, concatenate them, not their windows.
 
     Args:
         source: One split of `volumes`, or of `slices` for windows of slices: a `Dataset` or an
-            `IterableDataset`, in any format. A stream is read to its end at once and kept
-            encoded; rows of a `Dataset` are read when a window needs them. A stream of slices
-            with compressed images is kept decoded.
-        sampler: `RandomWindows` or `GridWindows`.
+            `IterableDataset`, in any format. Rows of a `Dataset` are read when a window needs
+            them. A stream is read to its end at once and kept encoded; a stream of slices with
+            compressed images is kept decoded.
+        sampler: `RandomWindows`, `GridWindows`, `StratifiedWindows`, or the corners of label
+            windows as `corner` of a window has them: a list or an integer array (n, 3) for the
+            only volume, else pairs (name of the volume, corner), or a dictionary {name: corners}.
+            Corners take 32 bytes each.
         columns: Columns of images or labels. "image" has the sampler's `shape`, all others have
             its `label_shape`.
-
-    Returns:
-        A stream of dictionaries: for each column a NumPy array of its own, (z, y, x), or (y, x)
-        if the sampler's shape has two axes (images uint16, semantic uint8, labels int32);
-        `volume`, a str; and `corner`, [z, y, x], the first voxel of the label window in the
-        volume, negative where the window begins before the volume. Of slices, z is that of the
-        row.
+        shape: For a list of corners only, as of `RandomWindows`, and so `label_shape` and `pad`.
+        label_shape: See `shape`.
+        pad: See `shape`.
 
     Raises:
         ArgumentError: for a source that is not one split, or lacks these columns; for windows
-            that do not fit the volumes. While iterating: if no random window has
-            `min_foreground`; for slices of a volume that differ in shape.
+            that do not fit the volumes; for corners without `shape`, or a `shape` without corners.
 
     >>> import datasets, numpy as np
-    >>> from platelet_em import LazyLabels
+    >>> from platelet_em import GridWindows, LazyLabels
     >>> labels = np.arange(36, dtype=np.int32).reshape(1, 6, 6)
     >>> row = {"volume": "50", "cells": LazyLabels.from_array(labels)}
     >>> source = datasets.IterableDataset.from_generator(lambda: iter([row]))
-    >>> stream = windows(source, GridWindows((2, 2)), columns=["cells"])
-    >>> window = list(stream)[-1]
+    >>> w = windows(source, GridWindows((2, 2)), columns=["cells"])
+    >>> window = w[-1]
     >>> window["cells"].tolist(), window["volume"], window["corner"]
     ([[28, 29], [34, 35]], '50', [0, 4, 4])
+    >>> corners = [[0, 4, 4], [0, 1, 0]]
+    >>> [w["cells"].tolist() for w in windows(source, corners, columns=["cells"], shape=(1, 2))]
+    [[[28, 29]], [[6, 7]]]
     """
-    if not isinstance(sampler, (RandomWindows, GridWindows)):
-        raise ArgumentError(
-            f"sampler: expected RandomWindows or GridWindows, got {quote(sampler)}"
-        )
-    names = _parse_columns(columns)
-    needs_instances = isinstance(sampler, RandomWindows) and sampler.needs_instances
-    rows = _read_rows(source, [*names, _FOREGROUND] if needs_instances else names)
-    volumes = _group_rows(rows, names)
-    is_plane = len(sampler.shape) == 2
+    chosen = _parse_sampler(sampler, shape, label_shape, pad)
+    names = parse_columns(columns)
+    needed_for = {}
+    if (chosen.needs_boxes or chosen.needs_counts) and FOREGROUND not in names:
+        needed_for[FOREGROUND] = "min_foreground or class_weights of the sampler"
+    rows = read_rows(source, [*names, *needed_for])
+    volumes = group_rows(rows, [*names, *needed_for], needed_for=needed_for)
+    is_plane = len(chosen.shape) == 2
     if not is_plane and any(volume.zs is not None for volume in volumes):
         raise ArgumentError(
-            f"source: windows of shape {sampler.shape} need rows of volumes, these are rows of "
+            f"source: windows of shape {chosen.shape} need rows of volumes, these are rows of "
             "slices: load 'volumes', or use a shape (y, x)"
         )
-    instances: list[InstanceBoxes | None] = [None] * len(volumes)
-    if needs_instances:
+    extents = _measure_volumes(rows, volumes, chosen, is_plane=is_plane)
+    return Windows(volumes, chosen, extents, names, getattr(source, "split", None))
+
+
+def _parse_sampler(
+    sampler: Any, shape: Sequence[int] | None, label_shape: Sequence[int] | None, pad: str | None
+) -> WindowSampler:
+    if isinstance(sampler, (RandomWindows, GridWindows, StratifiedWindows)):
+        if (shape, label_shape, pad) != (None, None, MARGIN):
+            raise ArgumentError(
+                "shape, label_shape, pad: expected for a list of corners only, since the sampler "
+                f"has its own; pass them to {type(sampler).__name__}"
+            )
+        return sampler
+    if shape is None:
+        # What is no list of corners is refused as such.
+        ListedWindows(sampler, (1, 1))
+        raise ArgumentError("shape: expected the shape of the windows at the corners, got None")
+    return ListedWindows(sampler, shape, label_shape, pad)
+
+
+def _measure_volumes(
+    rows: Any, volumes: list[RowVolume], sampler: WindowSampler, *, is_plane: bool
+) -> list[VolumeExtent]:
+    """What the sampler needs to know of each volume."""
+    boxes: list[Any] = [None] * len(volumes)
+    if sampler.needs_boxes:
         if isinstance(rows, datasets.Dataset):
-            rows = rows.select_columns(
-                [name for name in rows.column_names if name not in names or name == _FOREGROUND]
-            )
-        labeled = _group_rows(rows, [_FOREGROUND], keep_rows=False)
-        instances = [_measure_instances(volume, is_plane=is_plane) for volume in labeled]
-    extents = [
-        VolumeExtent(volume.name, volume.shape, found)
-        for volume, found in zip(volumes, instances, strict=True)
-    ]
-    reader = _WindowReader(volumes, sampler.plan(extents), names, is_plane=is_plane)
-    return stream_by_index(reader.read, reader.plan.count, getattr(source, "split", None))
-
-
-# --- the source -------------------------------------------------------------------------------
-
-
-def _parse_columns(columns: Any) -> list[str]:
-    names = list(columns) if isinstance(columns, Iterable) else []
-    is_list_of_names = bool(names) and all(isinstance(name, str) for name in names)
-    reserved = {"volume", "corner", _SLICE_COLUMN}
-    if (
-        isinstance(columns, str)
-        or not is_list_of_names
-        or len({*names}) < len(names)
-        or reserved & {*names}
-    ):
-        raise ArgumentError(
-            "columns: expected a list of different columns of images or labels, such as "
-            f"['image', 'semantic'], got {quote(columns)}"
+            # Slices are all read here: without images, and none is kept.
+            names = {"volume", "z", FOREGROUND}
+            rows = rows.select_columns([name for name in rows.column_names if name in names])
+        labeled = group_rows(
+            rows,
+            [FOREGROUND],
+            keep_rows=False,
+            needed_for={FOREGROUND: "min_foreground or class_weights of the sampler"},
         )
-    return names
-
-
-def _read_rows(source: Any, needed: list[str]) -> Any:
-    """The rows of a source by position, with the needed columns and those that identify rows."""
-    if not isinstance(source, (datasets.Dataset, datasets.IterableDataset)):
-        found = f"a dictionary of {list(source)}" if isinstance(source, dict) else quote(source)
-        raise ArgumentError(
-            f"source: expected one split, a Dataset or an IterableDataset, got {found}"
-        )
-    needed = [*dict.fromkeys(needed), "volume"]
-    names = source.column_names
-    if names is not None:
-        _check_columns_exist(needed, names)
-        _check_is_volume(needed[0], source.features, names)
-        source = source.select_columns([*needed, *{_SLICE_COLUMN} & {*names}])
-    rows = source.with_format(FORMAT)
-    if isinstance(source, datasets.IterableDataset):
-        with temporary_arrow_memory():
-            rows = list(rows)
-        for row in rows:
-            _check_columns_exist(needed, row)
-    if len(rows) == 0:
-        raise ArgumentError("source: expected rows of volumes or slices, got none")
-    return rows
-
-
-def _check_columns_exist(needed: Sequence[str], names: Any) -> None:
-    if missing := [name for name in needed if name not in names]:
-        raise ArgumentError(
-            f"source: expected the column {missing[0]!r}, got only {quote(list(names))}"
-        )
-
-
-def _check_is_volume(column: str, features: Any, names: Sequence[str]) -> None:
-    """Refuse an image as the column that gives the shape: its channels would pass for x."""
-    if _SLICE_COLUMN not in names and isinstance((features or {}).get(column), datasets.Image):
-        raise ArgumentError(
-            f"column {column!r}: expected images or labels of the axes (z, y, x), as rows without "
-            f"{_SLICE_COLUMN!r} have, got one image per row"
-        )
-
-
-def _group_rows(rows: Any, columns: list[str], *, keep_rows: bool = True) -> list[RowVolume]:
-    """The volumes of the rows, in their order; slices are put together in z order."""
-    if isinstance(rows, list):
-        names = [row["volume"] for row in rows]
-        zs = [row[_SLICE_COLUMN] for row in rows] if _SLICE_COLUMN in rows[0] else None
-    else:
-        keys = rows.with_format(None).select_columns(
-            [name for name in ("volume", _SLICE_COLUMN) if name in rows.column_names]
-        )[:]
-        names, zs = keys["volume"], keys.get(_SLICE_COLUMN)
-    if zs is None:
-        return [
-            RowVolume(str(name), rows, columns, [i], keep_rows=keep_rows)
-            for i, name in enumerate(names)
-        ]
-    positions: defaultdict[str, dict[int, int]] = defaultdict(dict)
-    for i, (name, z) in enumerate(zip(names, zs, strict=True)):
-        by_z = positions[str(name)]
-        if z in by_z:
-            raise ArgumentError(
-                f"source: slice {z} of volume {name} appears twice, in rows {by_z[z]} and {i}"
-            )
-        by_z[int(z)] = i
+        boxes = [measure_instances(volume, is_plane=is_plane) for volume in labeled]
     return [
-        RowVolume(
-            name, rows, columns, [by_z[z] for z in sorted(by_z)], sorted(by_z), keep_rows=keep_rows
+        VolumeExtent(
+            volume.name,
+            volume.shape,
+            found,
+            volume.zs,
+            ForegroundCounter(volume) if sampler.needs_counts else None,
         )
-        for name, by_z in positions.items()
+        for volume, found in zip(volumes, boxes, strict=True)
     ]
 
 
-def _measure_instances(volume: VolumeView, *, is_plane: bool) -> InstanceBoxes:
-    """Boxes, areas and classes of the foreground instances, per slice or of the whole volume."""
-    has_labels = _FOREGROUND in volume.kinds
-    boxes, areas, classes = [np.empty((0, 6), np.int64)], [], []
-    for z in range(volume.shape[0]) if is_plane else (None,):
-        labels = volume.labels(_FOREGROUND, z) if has_labels else None
-        if labels is None or "class_id" not in labels.properties:
-            raise ArgumentError(
-                f"volume {volume.name}, column {_FOREGROUND!r}: min_foreground and class_weights "
-                f"need labels with 'class_id', got {quote(labels) if has_labels else 'images'}"
-            )
-        area, box = labels.areas, labels.bboxes
-        present = area > 0
-        if z is not None:
-            begin = np.full((len(box), 1), z)
-            box = np.hstack([begin, box[:, :2], begin + 1, box[:, 2:]])
-        boxes.append(box[present])
-        areas.append(area[present])
-        classes.append(labels.properties["class_id"][present])
-    return InstanceBoxes(
-        np.concatenate(boxes), np.concatenate(areas), np.concatenate(classes).astype(np.int64)
-    )
+class Windows:
+    """Windows of volumes, a sequence: `len(w)`, `w[i]`, `w[2:5]`, and iteration.
 
+    `platelet_em.windows` makes it. A window is read when it is asked for, and depends on the
+    sampler's seed, the epoch and the index only, not on the process that reads it. It is a
+    dictionary: for each column a NumPy array of its own, (z, y, x), or (y, x) if the sampler's
+    `shape` has two axes (images uint16, semantic uint8, labels int32); `volume`, a str; and
+    `corner`, [z, y, x], the first voxel of the label window in the volume, negative where the
+    window begins before the volume. Of slices, z is that of the row.
 
-# --- windows ----------------------------------------------------------------------------------
+    A `DataLoader` of PyTorch takes it, with any sampler. `DataLoader(w, sampler=w.sampler())` has
+    new random windows in each epoch. Everything else reads epoch 0: `w[i]`, iteration, and
+    `DataLoader(w, shuffle=True)`, which gives the same windows in each epoch, in another order.
 
+    It is pickled in a few kilobytes if the source is a `Dataset` on disk, whatever the number of
+    windows, plus 64 bytes for each organelle if the sampler has `min_foreground` or
+    `class_weights`, and 32 for each corner of a list. Rows that were read are not pickled, but a
+    stream was read to its end, and is pickled with all its rows, encoded.
 
-class _WindowReader:
-    """Reads the windows of a plan."""
+    Attributes:
+        volumes: Names of the volumes, in the order of the source.
+        columns: Columns of the windows.
+        shape: Shape of the image window, that of the sampler.
+
+    Raises:
+        IndexError: for an index out of range.
+        ArgumentError: when a window is read, if no random one has `min_foreground`, or slices of
+            a volume differ in shape.
+
+    >>> import datasets, numpy as np
+    >>> from platelet_em import LazyLabels, RandomWindows, windows
+    >>> row = {"volume": "50", "cells": LazyLabels.from_array(np.zeros((4, 32, 32), np.int32))}
+    >>> source = datasets.IterableDataset.from_generator(lambda: iter([row]))
+    >>> w = windows(source, RandomWindows((2, 8, 8), count=20), columns=["cells"])
+    >>> w
+    Windows(20 windows (2, 8, 8) of volume 50: cells; the source is in memory)
+    >>> [window["corner"] for window in w[2:4]]
+    [[1, 10, 17], [2, 11, 10]]
+    """
+
+    __module__ = "platelet_em"
 
     def __init__(
-        self, volumes: list[RowVolume], plan: WindowPlan, columns: list[str], *, is_plane: bool
+        self,
+        volumes: Sequence[RowVolume],
+        sampler: WindowSampler,
+        extents: Sequence[VolumeExtent],
+        columns: Sequence[str],
+        split: Any = None,
     ) -> None:
-        self.plan = plan
-        self._volumes, self._columns, self._is_plane = volumes, columns, is_plane
+        self._volumes, self._sampler, self._split = list(volumes), sampler, split
+        self._plan = sampler.plan(extents)
+        self.volumes = tuple(VolumeName(volume.name, k) for k, volume in enumerate(volumes))
+        self.columns = tuple(columns)
+        self.shape = tuple(sampler.shape)
 
-    def read(self, index: int, epoch: int) -> dict[str, Any]:
-        """The window of an index, in an epoch."""
-        number, corner = self.plan.locate(index, epoch)
-        volume, geometry = self._volumes[number], self.plan.geometry
+    # --- the sequence ---
+
+    def __len__(self) -> int:
+        return self._plan.count
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        epoch, position = self._parse_index(index)
+        number, corner = self._plan.locate(position, epoch)
+        volume, geometry = self._volumes[number], self._plan.geometry
         begin = tuple(c - o for c, o in zip(corner, geometry.offset, strict=True))
-        window: dict[str, Any] = {}
-        for column in self._columns:
+        window: Window = {}
+        for column in self.columns:
             if column == _IMAGE:
                 array = _read_padded(volume, column, begin, geometry.image_shape)
             else:
                 array = _read_padded(volume, column, corner, geometry.label_shape)
-            window[column] = array[0] if self._is_plane else array
+            window[column] = array[0] if len(self.shape) == 2 else array
         z = corner[0] if volume.zs is None else volume.zs[corner[0]]
-        return {**window, "volume": volume.name, "corner": [z, *corner[1:]]}
+        return {**window, "volume": self.volumes[number], "corner": [z, *corner[1:]]}
+
+    def __getitems__(self, indices: Iterable[Any]) -> list[Window]:
+        """The windows of a batch, as a `DataLoader` asks for them."""
+        return [self[index] for index in indices]
+
+    def __iter__(self) -> Iterator[Window]:
+        return (self[index] for index in range(len(self)))
+
+    def _parse_index(self, index: Any) -> tuple[int, int]:
+        """Epoch, and position in it, of an index."""
+        count = len(self)
+        if isinstance(index, WindowIndex):
+            if index.count != count:
+                raise IndexError(
+                    f"index {index!r} of a sampler of {index.count} windows: these are {count}; "
+                    "use a sampler of these windows"
+                )
+            return index.epoch, index.position
+        position = operator.index(index)
+        if not -count <= position < count:
+            raise IndexError(
+                f"index {position}: expected {-count} to {count - 1}, or an index from sampler(), "
+                "whose epoch is lost where it becomes a plain integer"
+            )
+        return 0, position % count
+
+    def __getattr__(self, name: str) -> Any:
+        # Only for names that are not found otherwise.
+        if name.startswith("_") or not hasattr(datasets.IterableDataset, name):
+            raise AttributeError(f"'Windows' object has no attribute {name!r}")
+        raise AttributeError(
+            f"'Windows' object has no attribute {name!r}: it is a sequence and no stream of "
+            "datasets. w[:n] are its first n windows, w.sampler() has its epochs, their order "
+            "and their state, and w.to_iterable_dataset() is a stream with all methods"
+        )
+
+    # --- epochs ---
+
+    def sampler(
+        self,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        rank: int | None = None,
+        world_size: int | None = None,
+        uneven: str = "share",
+    ) -> "EpochSampler":
+        """A sampler for `DataLoader(w, sampler=w.sampler())`: each pass is a new epoch.
+
+        The first pass is epoch 0. Random windows are new ones in each epoch, in any number of
+        workers, persistent or not, since the indices carry the epoch. No window is read twice.
+        Memory is that of a few indices, or with `shuffle` 16 bytes for each window.
+
+        The sampler has `epoch`, that of the pass; `set_epoch(epoch)`, which sets that of the next
+        pass, and is called by Lightning and accelerate; `state_dict()`, which can be written as
+        JSON; and `load_state_dict(state)`: the next pass gives exactly the rest of the epoch that
+        the state was taken in. `StatefulDataLoader` of torchdata does that by itself. Without
+        it, workers are ahead of the loop: take the state at the end of an epoch.
+
+        Args:
+            shuffle: Whether to mix the windows, in another order in each epoch, the same on all
+                ranks. Random windows are in random order anyway; others need it for training.
+            seed: Of that order, at least 0.
+            rank: This process, 0 to `world_size - 1`; the ranks share out each epoch. None: what
+                `torch.distributed` says at each pass, 0 if it is not initialized. Under
+                accelerate, which shares out the batches of a prepared loader by itself, it is
+                always 0 of 1: give rank and world size for a loader that is not prepared.
+            world_size: Number of processes, given with `rank`.
+            uneven: For numbers that the ranks do not divide. "share": every window is read, and
+                some ranks read one more than others. "drop": all ranks read the same number, as
+                DistributedDataParallel needs it, and the last windows of the epoch are left out;
+                with `shuffle`, others in each epoch.
+
+        Raises:
+            ArgumentError: for an argument outside these values; from `load_state_dict`, for the
+                state of other settings.
+
+        >>> import datasets, numpy as np
+        >>> from platelet_em import LazyLabels, RandomWindows, windows
+        >>> labels = LazyLabels.from_array(np.zeros((4, 32, 32), np.int32))
+        >>> rows = [{"volume": "50", "cells": labels}]
+        >>> source = datasets.IterableDataset.from_generator(lambda: iter(rows))
+        >>> w = windows(source, RandomWindows((2, 8, 8), count=3), columns=["cells"])
+        >>> sampler = w.sampler()
+        >>> [[w[index]["corner"] for index in sampler] for epoch in range(2)]
+        [[[1, 6, 1], [1, 9, 14], [1, 10, 17]], [[2, 13, 20], [2, 6, 5], [2, 7, 21]]]
+        """
+        # It is a class of PyTorch where that is installed, which is slow to import.
+        from _platelet_em.training.epochs import EpochSampler  # noqa: PLC0415
+
+        described = {
+            "windows": repr(self._sampler),
+            "volumes": [[volume.name, list(volume.shape)] for volume in self._volumes],
+        }
+        return EpochSampler(len(self), described, shuffle, seed, rank, world_size, uneven)
+
+    def to_iterable_dataset(
+        self, *, num_shards: int | None = None, epoch: int = 0
+    ) -> datasets.IterableDataset:
+        """The windows of one epoch as a stream of `datasets`, for its `map` or `shuffle`.
+
+        Windows pass unchanged, without features. Its formats "numpy" and "torch" convert all
+        integers to int64; without them dtypes stay. Workers and nodes share out the shards, so
+        each window is read once if their number divides `num_shards`; nodes read all and drop
+        those of others if not. It is weaker than `sampler` in two ways: it has the windows of one
+        epoch, also after `set_epoch`; and a resumed stream reads the windows of the shard that
+        was begun once more, and drops them.
+
+        Args:
+            num_shards: Parts that workers and nodes share out, 1 to the number of windows; None:
+                64, or the number of windows if that is smaller.
+            epoch: From 0.
+
+        Raises:
+            ArgumentError: for an argument outside these values.
+
+        >>> import datasets, numpy as np
+        >>> from platelet_em import GridWindows, LazyLabels, windows
+        >>> labels = LazyLabels.from_array(np.eye(4, dtype=np.int32)[None])
+        >>> rows = [{"volume": "50", "cells": labels}]
+        >>> source = datasets.IterableDataset.from_generator(lambda: iter(rows))
+        >>> w = windows(source, GridWindows((2, 2)), columns=["cells"])
+        >>> stream = w.to_iterable_dataset().filter(lambda window: window["cells"].any())
+        >>> [window["corner"] for window in stream]
+        [[0, 0, 0], [0, 2, 2]]
+        """
+        return stream_shards(self, num_shards, epoch, self._split)
+
+    # --- how it shows itself ---
+
+    def __repr__(self) -> str:
+        held = "; the source is in memory" if self._is_held() else ""
+        noun = "volume" if len(self.volumes) == 1 else "volumes"
+        return (
+            f"Windows({len(self)} windows {self.shape} of {noun} {', '.join(self.volumes)}: "
+            f"{', '.join(self.columns)}{held})"
+        )
+
+    def _repr_html_(self) -> str:
+        geometry, dtypes = self._plan.geometry, self._volumes[0].dtypes
+        sizes = {
+            name: math.prod(geometry.image_shape if name == _IMAGE else geometry.label_shape)
+            for name in self.columns
+        }
+        dense = sum(size * dtypes[name].itemsize for name, size in sizes.items())
+        rows = {
+            "volumes": ", ".join(f"{volume.name} {volume.shape}" for volume in self._volumes),
+            "windows": str(len(self)),
+            "image": str(self.shape),
+            "labels": str(tuple(self._sampler.label_shape or self.shape)),
+            "columns": ", ".join(self.columns),
+            "bytes": f"{display.format_bytes(dense)} per window",
+            "source": "a stream, in memory" if self._is_held() else "rows are read when needed",
+        }
+        return display.to_table("Windows", rows)
+
+    def _is_held(self) -> bool:
+        return self._volumes[0].is_in_memory
 
 
 def _read_padded(volume: VolumeView, column: str, begin: Shape, extent: Shape) -> NDArray[Any]:
