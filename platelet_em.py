@@ -45,12 +45,13 @@ from _platelet_em.hf.private import register
 from _platelet_em.publisher.convert import convert
 from _platelet_em.rows.intensity import IntensityStatistics
 from _platelet_em.sample.write import write_sample
+from _platelet_em.training.collate import collate
 from _platelet_em.training.grids import GridWindows, StratifiedWindows
 from _platelet_em.training.packed import PackedLabels
 from _platelet_em.training.random_windows import RandomWindows
 from _platelet_em.training.statistics import intensity_statistics
 from _platelet_em.training.stitch import stitch
-from _platelet_em.training.tensors import ToTensors, collate
+from _platelet_em.training.tensors import ToTensors
 from _platelet_em.training.windows import Windows, windows
 
 __all__ = [

@@ -138,6 +138,15 @@ class RowVolume:
             return join_slices([self._row(k)[kind] for k in range(self.shape[0])])
         return self._row(z)[kind]  # type: ignore[no-any-return]  # rows are untyped
 
+    def crop(self, column: str, box: Box) -> LazyLabels:
+        """A window of a column of labels, (z, y, x), still as runs.
+
+        Of slices, one of depth 1.
+        """
+        if self.zs is None:
+            return self._row(0)[column].crop(box)  # type: ignore[no-any-return]  # rows are untyped
+        return self._row(box[0].start)[column].crop((None, *box[1:]))  # type: ignore[no-any-return]
+
     def window(self, column: str, box: Box) -> NDArray[Any]:
         """A window of a column of images or labels, (z, y, x)."""
         if self.zs is None:

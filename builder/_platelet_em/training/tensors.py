@@ -1,13 +1,13 @@
-"""`ToTensors` and `collate`: rows and windows as PyTorch tensors and batches of them."""
+"""`ToTensors`: rows and windows as PyTorch tensors."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from _platelet_em.arrays.lazy import LazyArray
+from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.errors import (
     ArgumentError,
     ImageFormatError,
@@ -18,19 +18,13 @@ from _platelet_em.errors import (
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.hf.formatter import format_example
 from _platelet_em.rows.intensity import NORMALIZATIONS, IntensityStatistics
-from _platelet_em.training.torch_import import import_torch
-from _platelet_em.training.volume_name import VolumeName
+from _platelet_em.training.collate import Record, collate, is_packed, to_tensor
 
-__all__ = ["ToTensors", "collate"]
+__all__ = ["ToTensors"]
 
 Array = NDArray[Any]
-Record = dict[str, Any]
-"""One row of a dataset or one window: column name -> value."""
-
-_IMAGE, _VOLUME, _CORNER = "image", "volume", "corner"
+_IMAGE = "image"
 _LABEL_DTYPES = ("int64", "uint8")
-_WIDER = {"uint16": np.int32, "uint32": np.int64}
-"""Integer dtypes for which PyTorch lacks most operations -> the dtype that replaces them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +41,8 @@ class ToTensors:
     Images become float32, (channel, y, x) or (channel, z, y, x), with one channel. Integers must
     fit float32 without loss, as 16 bits do. Labels are (y, x) or (z, y, x), and keep every id. A
     writable array that has the right dtype already is not copied: its tensor shares its memory.
+    Labels of windows with `packed=True` stay lazy, for `collate` to pack them, unless there is an
+    `augment`, which gets arrays.
 
     Attributes:
         normalize: `"none"`, or by the statistics of the image's own volume: `"minmax"` (to
@@ -115,6 +111,9 @@ class ToTensors:
 
     def __call__(self, record: Mapping[str, Any]) -> Record:
         """The record, or the batch, with tensors."""
+        return self._call(record)
+
+    def _call(self, record: Mapping[str, Any], packed: bool | None = None) -> Record:
         if not isinstance(record, Mapping):
             raise ArgumentError(
                 f"ToTensors: expected a record, or a batch as a dictionary of lists, got "
@@ -123,17 +122,24 @@ class ToTensors:
             )
         columns = dict(record)
         if not columns or not all(isinstance(values, list) for values in columns.values()):
-            return self._convert(columns)
+            return self._convert(columns, packed)
         rows = zip(*columns.values(), strict=True)
-        converted = [self._convert(dict(zip(columns, row, strict=True))) for row in rows]
+        converted = [self._convert(dict(zip(columns, row, strict=True)), packed) for row in rows]
         names = converted[0] if converted else [self.names.get(name, name) for name in columns]
         return {name: [row[name] for row in converted] for name in names}
 
-    def collate(self, records: Iterable[Mapping[str, Any]], *, tensors: bool = False) -> Record:
+    def collate(
+        self,
+        records: Iterable[Mapping[str, Any]],
+        *,
+        packed: bool | None = None,
+        tensors: bool = False,
+    ) -> Record:
         """Records as one batch of tensors, the `collate_fn` of a `DataLoader`.
 
         Args:
             records: At least one record, as an instance is called with.
+            packed: As of `platelet_em.collate`.
             tensors: As of `platelet_em.collate`.
 
         Returns:
@@ -149,11 +155,12 @@ class ToTensors:
         >>> ToTensors().collate(records)["cells"].tolist()
         [[[0, 3]], [[0, 4]]]
         """
-        return collate([self(record) for record in records], tensors=tensors)
+        converted = [self._call(record, packed) for record in records]
+        return collate(converted, packed=packed, tensors=tensors)
 
-    def _convert(self, columns: Record) -> Record:
-        dtypes = self.label_dtypes
+    def _convert(self, columns: Record, packed: bool | None) -> Record:
         record: Record = format_example(columns)
+        dtypes = self._dtypes_of(record, packed)
         for name, value in record.items():
             if name == _IMAGE and value is not None:
                 record[name] = self._normalize(np.asarray(value), record.get("volume"))
@@ -166,11 +173,11 @@ class ToTensors:
             record = _check_record(self.augment(record))
         for name, value in record.items():
             if name == _IMAGE and value is not None:
-                image = _to_tensor(_check_image(_to_array(value, name)), np.float32)
+                image = to_tensor(_check_image(_to_array(value, name)), np.float32)
                 record[name] = image[None] if self.channel_axis else image
             elif name in dtypes and value is not None:
                 labels = _check_labels(_to_array(value, name), dtypes[name], name)
-                record[name] = _to_tensor(labels, dtypes[name])
+                record[name] = to_tensor(labels, dtypes[name])
         renamed = {self.names.get(name, name): value for name, value in record.items()}
         if len(renamed) < len(record):
             raise ArgumentError(
@@ -179,6 +186,13 @@ class ToTensors:
                 "another name"
             )
         return renamed
+
+    def _dtypes_of(self, record: Record, packed: bool | None) -> dict[str, str]:
+        """Column -> dtype of its tensor, without the labels that stay lazy to be packed."""
+        dtypes = self.label_dtypes
+        if self.augment is not None or not is_packed(record, packed):
+            return dtypes
+        return {k: v for k, v in dtypes.items() if not isinstance(record.get(k), LazyLabels)}
 
     def _normalize(self, image: Array, volume: Any) -> NDArray[np.float32]:
         _check_image(image)
@@ -194,85 +208,6 @@ class ToTensors:
         normalized: NDArray[np.float32] = np.subtract(image, np.float32(offset), dtype=np.float32)
         normalized /= np.float32(scale)
         return normalized
-
-
-def collate(batch: Sequence[Mapping[str, Any]], *, tensors: bool = False) -> Record:
-    """Records as one batch: a `collate_fn` for `DataLoader`.
-
-    Args:
-        batch: At least one record, all with the same columns, with tensors (of `ToTensors`) or
-            arrays.
-        tensors: Whether the columns `corner` and `volume` of windows become tensors, too, as
-            accelerate needs it to send batches to other processes (`dispatch_batches`):
-            `functools.partial(collate, tensors=True)`.
-
-    Returns:
-        Column -> its values stacked along a new first axis, if they are tensors, arrays, lazy
-        arrays or numbers; else a list of them (strings, corners, structs, and columns in which
-        a value is None). Arrays of uint16 and uint32 become int32 and int64 without loss. With
-        `tensors`, `corner` is int64 (n, 3), and `volume` int64 (n,), positions in
-        `Windows.volumes`.
-
-    Raises:
-        ArgumentError: for no records, for records that differ in columns or shapes, and, with
-            `tensors`, for volumes that are not those of windows.
-        MissingExtraError: if PyTorch is not installed.
-
-    >>> batch = collate([{"volume": "50", "z": 0}, {"volume": "50", "z": 1}])
-    >>> batch["volume"], batch["z"]
-    (['50', '50'], tensor([0, 1]))
-    """
-    if not batch or any(set(record) != set(batch[0]) for record in batch):
-        found = [sorted(record) for record in batch]
-        raise ArgumentError(
-            f"collate: expected at least one record, all with the same columns, got {found}"
-        )
-    columns = {name: [record[name] for record in batch] for name in batch[0]}
-    if tensors and _VOLUME in columns:
-        columns[_VOLUME] = [_position_of(name) for name in columns[_VOLUME]]
-    if tensors and _CORNER in columns:
-        columns[_CORNER] = [np.asarray(corner, np.int64) for corner in columns[_CORNER]]
-    return {name: _stack(name, values) for name, values in columns.items()}
-
-
-def _position_of(volume: Any) -> int:
-    if isinstance(volume, VolumeName):
-        return volume.position
-    raise ArgumentError(
-        f"collate: tensors=True: expected volumes of platelet_em.windows, which know their "
-        f"position, got {quote(volume)}; keep the column as it was, or remove it first"
-    )
-
-
-def _stack(name: str, values: list[Any]) -> Any:
-    torch = import_torch("tensors")
-    if all(isinstance(value, (bool, int, float)) for value in values):
-        return torch.tensor(values)
-    values = [_array_to_tensor(value) for value in values]
-    if not all(isinstance(value, torch.Tensor) for value in values):
-        return values
-    if len(shapes := {tuple(value.shape) for value in values}) > 1:
-        raise ArgumentError(
-            f"collate: column {name!r}: tensors of shapes {quote(sorted(shapes))} cannot be "
-            "stacked; use windows of one shape, or a batch size of 1"
-        )
-    # In a worker, default_collate stacks into shared memory.
-    return torch.utils.data.default_collate(values)
-
-
-def _array_to_tensor(value: Any) -> Any:
-    """A tensor of an array of numbers; anything else unchanged."""
-    is_array = isinstance(value, (LazyArray, np.ndarray, np.generic))
-    if not is_array or value.dtype.kind not in "biuf":
-        return value
-    array = np.asarray(value)
-    native = array.dtype.newbyteorder("=")
-    return _to_tensor(array, _WIDER.get(native.name, native))
-
-
-def _to_tensor(array: Array, dtype: Any) -> Any:
-    """A tensor of this dtype, which shares the array's memory if PyTorch can use it."""
-    return import_torch("tensors").from_numpy(np.require(array, dtype, ["C", "W"]))
 
 
 def _check_record(augmented: Any) -> Record:

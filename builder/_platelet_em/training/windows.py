@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from _platelet_em.arrays import display
-from _platelet_em.arrays.volume_view import VolumeView
+from _platelet_em.arrays.labels import LazyLabels
+from _platelet_em.arrays.volume_view import Box, VolumeView
 from _platelet_em.errors import ArgumentError
 from _platelet_em.hf.volume import RowVolume
 from _platelet_em.training.corners import ListedWindows
@@ -48,6 +49,7 @@ def windows(
     shape: Sequence[int] | None = None,
     label_shape: Sequence[int] | None = None,
     pad: str | None = MARGIN,
+    packed: bool = False,
 ) -> "Windows":
     """Windows of volumes, for training or prediction, as a sequence.
 
@@ -68,6 +70,9 @@ def windows(
         shape: For a list of corners only, as of `RandomWindows`, and so `label_shape` and `pad`.
         label_shape: See `shape`.
         pad: See `shape`.
+        packed: Whether columns of instance labels are `LazyLabels` of the window instead of
+            arrays. `collate` packs them, so that workers send runs and not voxels, and
+            `PackedLabels.to(device)` paints them.
 
     Raises:
         ArgumentError: for a source that is not one split, or lacks these columns; for windows
@@ -100,7 +105,7 @@ def windows(
             "slices: load 'volumes', or use a shape (y, x)"
         )
     extents = _measure_volumes(rows, volumes, chosen, is_plane=is_plane)
-    return Windows(volumes, chosen, extents, names, getattr(source, "split", None))
+    return Windows(volumes, chosen, extents, names, getattr(source, "split", None), packed=packed)
 
 
 def _parse_sampler(
@@ -155,7 +160,8 @@ class Windows:
     `platelet_em.windows` makes it. A window is read when it is asked for, and depends on the
     sampler's seed, the epoch and the index only, not on the process that reads it. It is a
     dictionary: for each column a NumPy array of its own, (z, y, x), or (y, x) if the sampler's
-    `shape` has two axes (images uint16, semantic uint8, labels int32); `volume`, a str; and
+    `shape` has two axes (images uint16, semantic uint8, labels int32), or with `packed=True`, of
+    instance labels, `LazyLabels` without the properties of mirrored parts; `volume`, a str; and
     `corner`, [z, y, x], the first voxel of the label window in the volume, negative where the
     window begins before the volume. Of slices, z is that of the row.
 
@@ -172,6 +178,7 @@ class Windows:
         volumes: Names of the volumes, in the order of the source.
         columns: Columns of the windows.
         shape: Shape of the image window, that of the sampler.
+        packed: Whether instance labels of windows are lazy.
 
     Raises:
         IndexError: for an index out of range.
@@ -198,12 +205,15 @@ class Windows:
         extents: Sequence[VolumeExtent],
         columns: Sequence[str],
         split: Any = None,
+        *,
+        packed: bool = False,
     ) -> None:
         self._volumes, self._sampler, self._split = list(volumes), sampler, split
         self._plan = sampler.plan(extents)
         self.volumes = tuple(VolumeName(volume.name, k) for k, volume in enumerate(volumes))
         self.columns = tuple(columns)
         self.shape = tuple(sampler.shape)
+        self.packed = packed
 
     # --- the sequence ---
 
@@ -219,11 +229,14 @@ class Windows:
         begin = tuple(c - o for c, o in zip(corner, geometry.offset, strict=True))
         window: Window = {}
         for column in self.columns:
+            read: NDArray[Any] | LazyLabels
             if column == _IMAGE:
-                array = _read_padded(volume, column, begin, geometry.image_shape)
+                read = _read_padded(volume, column, begin, geometry.image_shape)
+            elif self.packed and column in volume.kinds:
+                read = _crop_padded(volume, column, corner, geometry.label_shape)
             else:
-                array = _read_padded(volume, column, corner, geometry.label_shape)
-            window[column] = array[0] if len(self.shape) == 2 else array
+                read = _read_padded(volume, column, corner, geometry.label_shape)
+            window[column] = _take_plane(read) if len(self.shape) == 2 else read
         z = corner[0] if volume.zs is None else volume.zs[corner[0]]
         return {**window, "volume": self.volumes[number], "corner": [z, *corner[1:]]}
 
@@ -386,18 +399,43 @@ class Windows:
         return self._volumes[0].is_in_memory
 
 
+def _take_plane(window: NDArray[Any] | LazyLabels) -> NDArray[Any] | LazyLabels:
+    """A window (y, x) of a window (z, y, x) of depth 1."""
+    if isinstance(window, LazyLabels):
+        return window.crop(0)
+    plane: NDArray[Any] = window[0]
+    return plane
+
+
 def _read_padded(volume: VolumeView, column: str, begin: Shape, extent: Shape) -> NDArray[Any]:
     """A window (z, y, x) that may reach beyond the border, where it is mirrored."""
+    box, mirrored = _find_box(begin, extent, volume.shape)
+    array = volume.window(column, box)
+    for axis, index in mirrored.items():
+        array = array.take(index, axis)
+    return array
+
+
+def _crop_padded(volume: RowVolume, column: str, begin: Shape, extent: Shape) -> LazyLabels:
+    """As `_read_padded`, but as lazy labels."""
+    box, mirrored = _find_box(begin, extent, volume.shape)
+    if mirrored:
+        # Only where a window is larger than the volume.
+        return LazyLabels.from_array(_read_padded(volume, column, begin, extent))
+    return volume.crop(column, box)
+
+
+def _find_box(
+    begin: Shape, extent: Shape, size: Shape
+) -> tuple[Box, dict[int, NDArray[np.int64]]]:
+    """The part of a volume that a window needs, and {axis: indices in it} where it is mirrored."""
     inside, mirrored = [], {}
-    for axis, (first, length, size) in enumerate(zip(begin, extent, volume.shape, strict=True)):
+    for axis, (first, length, end) in enumerate(zip(begin, extent, size, strict=True)):
         low, high = first, first + length
-        if low < 0 or high > size:
-            index = reflect(first, length, size)
+        if low < 0 or high > end:
+            index = reflect(first, length, end)
             low, high = int(index.min()), int(index.max()) + 1
             mirrored[axis] = index - low
         inside.append(slice(low, high))
     z, y, x = inside
-    array = volume.window(column, (z, y, x))
-    for axis, index in mirrored.items():
-        array = array.take(index, axis)
-    return array
+    return (z, y, x), mirrored
