@@ -348,81 +348,9 @@ def test_a_volume_without_statistics_is_refused():
             tensors({"image": np.ones((2, 2), np.uint16), **row})
 
 
-# --- batches ----------------------------------------------------------------------------------
-
-
-def test_collate_stacks_numbers_and_lists_other_values():
-    records = [
-        {
-            "n": 1,
-            "x": 0.5,
-            "ok": True,
-            "name": "a",
-            "corner": [0, 0, 1],
-            "u": np.uint32(2**32 - 1),
-        },
-        {"n": 2, "x": 1.5, "ok": False, "name": "b", "corner": [0, 0, 2], "u": np.uint32(0)},
-    ]
-    batch = collate(records)
-    assert (batch["n"].dtype, batch["x"].dtype, batch["ok"].dtype) == (
-        torch.int64, torch.float32, torch.bool,
-    )  # fmt: skip
-    assert batch["u"].tolist() == [2**32 - 1, 0]
-    assert (batch["name"], batch["corner"]) == (["a", "b"], [[0, 0, 1], [0, 0, 2]])
-
-
-def test_records_that_cannot_be_stacked_are_refused():
-    with pytest.raises(ArgumentError, match="at least one record"):
-        collate([])
-    with pytest.raises(
-        ArgumentError, match=r"all with the same columns, got \[\['a'\], \['b'\]\]"
-    ):
-        collate([{"a": 1}, {"b": 1}])
-    records = [{"image": torch.zeros(1, n, 4)} for n in (3, 4)]
-    with pytest.raises(
-        ArgumentError, match=r"'image': tensors of shapes \[\(1, 3, 4\), \(1, 4, 4\)\] cannot"
-    ):
-        collate(records)
-
-
 def test_without_torch_an_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     tensors = ToTensors()
     for call in (lambda: tensors(make_window()), lambda: collate([{"a": 1}])):
         with pytest.raises(MissingExtraError, match=r"pip install platelet-em\[torch\]"):
             call()
-
-
-# --- windows as tensors -----------------------------------------------------------------------
-
-
-@pytest.fixture
-def windows_of_two(load):
-    both = datasets.concatenate_datasets([load(), load(split="validation")])
-    sampler = platelet_em.RandomWindows((2, 8, 8), 6)
-    return platelet_em.windows(both, sampler, columns=["image", "cells"])
-
-
-def test_corners_and_volumes_of_windows_become_tensors_on_request(windows_of_two):
-    w = windows_of_two
-    for make_batch in (collate, ToTensors().collate):
-        batch = make_batch(w[:], tensors=True)
-        assert batch["corner"].dtype == batch["volume"].dtype == torch.int64
-        assert batch["corner"].tolist() == [window["corner"] for window in w]
-        assert [w.volumes[k] for k in batch["volume"]] == [window["volume"] for window in w]
-        assert len({*batch["volume"].tolist()}) == 2
-        lists = make_batch(w[:])
-        assert lists["corner"] == batch["corner"].tolist()
-        assert lists["volume"] == [window["volume"] for window in w]
-        assert torch.equal(batch["cells"], lists["cells"])
-
-
-def test_volumes_that_lost_their_position_are_refused(windows_of_two):
-    message = "tensors=True: expected volumes of platelet_em.windows, .* got '50'; keep the column"
-    with pytest.raises(ArgumentError, match=message):
-        collate([{"volume": "50", "z": 3}], tensors=True)
-    forgetful = ToTensors(augment=lambda record: {**record, "volume": str(record["volume"])})
-    with pytest.raises(ArgumentError, match=message):
-        forgetful.collate([window for window in windows_of_two if window["volume"] == "50"],
-                          tensors=True)  # fmt: skip
-    assert collate([{"z": 3}], tensors=True)["z"].tolist() == [3]
