@@ -60,8 +60,8 @@ class LazyStack(LazyArray):
         view, page = self._decode(z)
         if page.shape != self._shape[1:] or page.dtype.newbyteorder("=") != self._dtype:
             raise ImageFormatError(
-                f"page {z}: expected shape {self._shape[1:]} and dtype {self._dtype} as in page 0, "
-                f"got {page.shape} and {page.dtype}"
+                f"page {z}: expected shape {self._shape[1:]} and dtype {self._dtype} as in page "
+                f"0, got {page.shape} and {page.dtype}"
             )
         self._views[z] = view
         return page
