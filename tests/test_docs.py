@@ -85,9 +85,8 @@ def test_every_public_name_is_on_the_api_page():
     text = read("api.md")
     found = re.findall(r"^\.\. (?:auto\w+|data):: (\w+)$", text, re.MULTILINE)
     assert sorted(found) == sorted(platelet_em.__all__)
-    functions = re.findall(
-        r"^\.\. autofunction:: platelet_em::targets\.(\w+)$", text, re.MULTILINE
-    )
+    of_targets = r"^\.\. autofunction:: platelet_em::targets\.(\w+)$"
+    functions = re.findall(of_targets, text, re.MULTILINE)
     assert sorted(functions) == platelet_em.targets.__all__
 
 
