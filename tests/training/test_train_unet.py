@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from support.color_vision import DEFICIENCIES, differences
 
+import platelet_em
 from _platelet_em.arrays.labels import LazyLabels
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "train_unet.py"
@@ -310,15 +311,29 @@ def test_an_instance_has_one_color_in_truth_and_prediction(example, truth_and_fo
 
 
 def test_a_picture_of_a_volume_without_instances_has_its_classes(
-    example, truth_and_found, tmp_path
+    example, truth_and_found, tmp_path, monkeypatch
 ):
     truth, found = truth_and_found
-    heights = []
-    for columns in (found, {"semantic": found["semantic"]}):
-        example.draw_prediction(tmp_path / "picture.png", truth, columns)
-        with Image.open(tmp_path / "picture.png") as picture:
-            heights.append(picture.height)
-    assert heights[1] < heights[0]
+    figures = []
+    monkeypatch.setattr(example.plt, "close", figures.append)
+    example.draw_prediction(tmp_path / "all.png", truth, found)
+    classes = {"semantic": found["semantic"]}
+    example.draw_prediction(tmp_path / "classes.png", {**truth, "volume": "test"}, classes)
+    monkeypatch.undo()
+    legends = [[text.get_text() for text in f.legends[0].get_texts()] for f in figures]
+    for figure in figures:
+        example.plt.close(figure)
+    assert [len(figure.axes) for figure in figures] == [8, 4]
+    assert legends[0] == [*platelet_em.CLASS_NAMES, "wrong class"]
+    assert legends[1] == ["not labeled", *legends[0][1:]]
+
+
+def test_losses_are_weighed_by_the_square_roots_of_balanced_weights(example):
+    semantic = np.uint8([[0, 0, 0, 0], [0, 0, 1, 2]])
+    weights = example.loss_weights([{"volume": "50", "semantic": semantic}])
+    assert str(weights.dtype) == "torch.float32"
+    expected = [(8 / 7 / 6) ** 0.5, (8 / 7) ** 0.5, (8 / 7) ** 0.5, 0, 0, 0, 0]
+    np.testing.assert_allclose(weights, expected, rtol=1e-6)
 
 
 def test_the_progress_bar_shows_loss_and_iou(example, main, monkeypatch, tmp_path):
