@@ -388,7 +388,7 @@ def draw_prediction(path, truth, found):
     figure.suptitle(
         f"Volume {truth['volume']}, slice z = {z}; pixels are about 10 nm", fontsize=16
     )
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=200)  # a panel has about as many pixels as a slice
     plt.close(figure)
 
 
