@@ -45,6 +45,7 @@ from _platelet_em.hf.private import register
 from _platelet_em.publisher.convert import convert
 from _platelet_em.rows.intensity import IntensityStatistics
 from _platelet_em.sample.write import write_sample
+from _platelet_em.training import targets
 from _platelet_em.training.packed import PackedLabels
 from _platelet_em.training.samplers import GridWindows, RandomWindows
 from _platelet_em.training.statistics import intensity_statistics
@@ -88,6 +89,7 @@ __all__ = [
     "load_dataset",
     "register",
     "stitch",
+    "targets",
     "windows",
     "write_sample",
 ]
