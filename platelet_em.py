@@ -45,6 +45,7 @@ from _platelet_em.hf.private import register
 from _platelet_em.publisher.convert import convert
 from _platelet_em.rows.intensity import IntensityStatistics
 from _platelet_em.sample.write import write_sample
+from _platelet_em.training import targets
 from _platelet_em.training.collate import collate
 from _platelet_em.training.grids import GridWindows, StratifiedWindows
 from _platelet_em.training.packed import PackedLabels
@@ -92,6 +93,7 @@ __all__ = [
     "load_dataset",
     "register",
     "stitch",
+    "targets",
     "windows",
     "write_sample",
 ]

@@ -82,8 +82,12 @@ def test_code_fits_the_width_of_the_site(name):
 
 
 def test_every_public_name_is_on_the_api_page():
-    found = re.findall(r"^\.\. (?:auto\w+|data):: (\w+)$", read("api.md"), re.MULTILINE)
+    text = read("api.md")
+    found = re.findall(r"^\.\. (?:auto\w+|data):: (\w+)$", text, re.MULTILINE)
     assert sorted(found) == sorted(platelet_em.__all__)
+    of_targets = r"^\.\. autofunction:: platelet_em::targets\.(\w+)$"
+    functions = re.findall(of_targets, text, re.MULTILINE)
+    assert sorted(functions) == platelet_em.targets.__all__
 
 
 def test_the_api_page_lists_the_methods_of_arrays_that_decode_everything():

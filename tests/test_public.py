@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import inspect
+import operator
 import os
 import pickle
 import pkgutil
@@ -55,6 +56,7 @@ PUBLIC = [
     "load_dataset",
     "register",
     "stitch",
+    "targets",
     "windows",
     "write_sample",
 ]
@@ -76,10 +78,30 @@ def test_public_names_are_documented_with_an_example(name):
     assert name in "".join(f"{example.source}{example.exc_msg}" for example in examples)
 
 
-@pytest.mark.parametrize("name", [name for name in PUBLIC if name not in VALUES])
+FUNCTIONS_OF_MODULES = [
+    f"{name}.{function}"
+    for name in PUBLIC
+    if inspect.ismodule(getattr(platelet_em, name))
+    for function in getattr(platelet_em, name).__all__
+]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS_OF_MODULES)
+def test_functions_of_public_modules_are_documented_with_an_example(name):
+    function = operator.attrgetter(name)(platelet_em)
+    assert inspect.isfunction(function)
+    examples = EXAMPLES.get_examples(function.__doc__)
+    assert f"{name}(" in "".join(example.source for example in examples)
+
+
+NAMES = [name for name in [*PUBLIC, *FUNCTIONS_OF_MODULES] if name not in VALUES]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_examples_need_public_names_only(name):
     globs = {public: getattr(platelet_em, public) for public in PUBLIC}
-    example = EXAMPLES.get_doctest(getattr(platelet_em, name).__doc__, globs, name, None, None)
+    text = operator.attrgetter(name)(platelet_em).__doc__
+    example = EXAMPLES.get_doctest(text, globs, name, None, None)
     assert doctest.DocTestRunner().run(example).failed == 0
 
 

@@ -1,11 +1,16 @@
-"""`intensity_statistics`: gray values of volumes, against NumPy; sources and images refused."""
+"""Statistics of volumes, against NumPy, scikit-learn and the card; sources that are refused."""
+
+import re
 
 import datasets
 import numpy as np
 import pytest
+from sklearn.utils.class_weight import compute_class_weight
 
-from _platelet_em.errors import ArgumentError, ImageFormatError
-from _platelet_em.training.statistics import intensity_statistics
+import platelet_em
+from _platelet_em.errors import ArgumentError, ImageFormatError, LabelRangeError
+from _platelet_em.hub.build import build
+from _platelet_em.training.statistics import class_weights, intensity_statistics
 
 
 def test_statistics_are_those_of_numpy(loaded, repository, cache, publication):
@@ -33,10 +38,11 @@ def test_statistics_do_not_round_or_overflow():
     assert found.std == pytest.approx((1e-6 * (1 - 1e-6)) ** 0.5, rel=1e-12)
 
 
+@pytest.mark.parametrize("function", [intensity_statistics, class_weights])
 @pytest.mark.parametrize("dataset", ["slices", None])
-def test_sources_that_are_not_datasets_are_refused(dataset):
+def test_sources_that_are_not_datasets_are_refused(dataset, function):
     with pytest.raises(ArgumentError, match="dataset: expected a dataset, its splits, or rows"):
-        intensity_statistics(dataset)
+        function(dataset)
 
 
 def test_images_of_other_values_are_refused():
@@ -53,3 +59,53 @@ def test_images_of_other_values_are_refused():
 def test_invalid_percentiles_are_refused(percentiles):
     with pytest.raises(ArgumentError, match="two that ascend, from 0 to 100"):
         intensity_statistics([], percentiles=percentiles)
+
+
+def balanced(*semantic):
+    """The weights of scikit-learn for the voxels of all arrays; all seven classes are there."""
+    voxels = np.concatenate([np.ravel(array) for array in semantic])
+    return compute_class_weight("balanced", classes=np.arange(7), y=voxels).tolist()
+
+
+def test_class_weights_are_those_of_scikit_learn(loaded, repository, cache, publication):
+    volumes = datasets.load_dataset(str(repository), "volumes", cache_dir=str(cache))
+    truth = {name: volume.semantic for name, volume in publication.volumes.items()}
+    stream = datasets.load_dataset(str(repository), "slices", split="train", streaming=True)
+    for source in (loaded["train"], volumes["train"], stream, [*loaded["train"]]):
+        weights = class_weights(source)
+        assert weights.dtype == np.float64
+        assert weights.tolist() == balanced(truth["50"])
+    for source in (loaded, volumes.with_format("platelet_em")):
+        assert class_weights(source).tolist() == balanced(truth["50"], truth["24"])
+
+
+def test_class_weights_are_those_of_the_card(tmp_path):
+    platelet_em.write_sample(tmp_path / "archives", depth=2, size=96, with_test=True)
+    repository = build(tmp_path / "repo", data_dir=tmp_path / "archives", with_test=True)
+    lines = (repository / "README.md").read_text("utf-8").splitlines()
+    [head] = [line for line in lines if line.startswith("| index | class |")]
+    table = [re.split(r" *\| *", line)[1:-1] for line in lines[lines.index(head) + 2 :][:7]]
+    splits = platelet_em.load_dataset(
+        "slices", data_dir=tmp_path / "archives", with_test=True, cache_dir=tmp_path / "cache"
+    )
+    for split, volume in (("train", "50"), ("validation", "24"), ("test", "test")):
+        column = re.split(r" *\| *", head)[1:-1].index(f"weight in {volume}")
+        written = [row[column].replace("none there", "0") for row in table]
+        assert [f"{weight:.3g}" for weight in class_weights(splits[split])] == written
+
+
+def test_background_of_a_volume_that_is_labeled_in_part_does_not_count():
+    partly = {"volume": "test", "semantic": np.uint8([[0, 0, 0], [1, 1, 2]])}
+    complete = {"volume": "50", "semantic": np.uint8([[0, 1], [1, 1]])}
+    assert class_weights([partly]).tolist() == [0, 3 / 12, 3 / 6, 0, 0, 0, 0]
+    together = [7 / 7, 7 / 35, 7 / 7, 0, 0, 0, 0]
+    assert class_weights([partly, complete]).tolist() == together
+    assert class_weights([complete, partly]).tolist() == together
+
+
+def test_class_weights_of_nothing_are_refused():
+    for rows in ([], [{"volume": "test", "semantic": np.zeros((2, 2), np.uint8)}]):
+        with pytest.raises(ArgumentError, match="at least one voxel with a class, got none"):
+            class_weights(rows)
+    with pytest.raises(LabelRangeError, match="class 7 at"):
+        class_weights([{"volume": "50", "semantic": np.uint8([[7]])}])

@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.color_vision import DEFICIENCIES, differences
 
+import platelet_em
 from _platelet_em.arrays.labels import LazyLabels
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "train_unet.py"
@@ -195,7 +197,7 @@ def test_perfect_prediction_has_perfect_figures(example):
     organelles = np.where(semantic == 2, 4, np.where(semantic > 4, 11, 0)).astype(np.int32)
     lazy = LazyLabels.from_array(organelles)
     classes = LazyLabels(lazy.shape, lazy.ids, lazy.rle, {"class_id": np.array([2, 5])})
-    truth = {"semantic": semantic, "cells": cells, "organelles": classes}
+    truth = {"volume": "24", "semantic": semantic, "cells": cells, "organelles": classes}
     figures, found = example.evaluate(truth, semantic)
     absent = {name for name, value in figures.items() if np.isnan(value)}
     assert absent == {
@@ -239,11 +241,115 @@ def test_the_network_keeps_the_shape_of_a_window(example):
 def test_only_labeled_voxels_of_the_test_volume_count(example):
     truth = np.array([0, 0, 1, 1, 2, 2])
     prediction = np.array([2, 1, 1, 0, 2, 2])
-    assert example.labeled_ious(truth, prediction) == {1: 0.5, 2: 1.0}
+    assert example.scored_ious("test", truth, prediction) == {1: 0.5, 2: 1.0}
+    assert example.scored_ious("24", truth, prediction) == pytest.approx(
+        {0: 0, 1: 1 / 3, 2: 2 / 3}
+    )
 
 
 def test_the_test_volume_is_evaluated_on_request(main, trained, tmp_path):
     main(*SMALLEST, "--with-test", "--out", tmp_path / "out")
     found = read_metrics(tmp_path / "out")
-    assert set(found["test"]) == {"mean IoU", "organelle mean IoU"}
+    assert len(found["test"]) == 2 + 7
+    assert np.isnan(found["test"]["IoU, background"])
+    assert not np.isnan(found["test"]["IoU, cell"])
     assert "test" not in read_metrics(trained[1])
+
+
+@pytest.fixture
+def truth_and_found():
+    """A volume of one slice: half of its background is found to be another cell."""
+    semantic = np.zeros((1, 20, 24), np.uint8)
+    semantic[:, :10] = 1
+    prediction = np.ones_like(semantic)
+    prediction[:, 15:] = 0
+    prediction[:, 0, :12] = 0
+    cells = np.where(semantic > 0, 5, 0)
+    found_cells = np.where(prediction > 0, np.where(semantic > 0, 2, 7), 0)
+    image = np.arange(480, dtype=np.uint16).reshape(semantic.shape) * 100
+    truth = {"volume": "24", "image": image, "semantic": semantic}
+    truth |= {"cells": LazyLabels.from_array(cells), "organelles": LazyLabels(cells.shape, [], [])}
+    found = {"semantic": prediction, "cells": found_cells, "organelles": np.zeros_like(cells)}
+    return truth, found
+
+
+def test_wrong_pixels_have_a_color_of_their_own(example, truth_and_found):
+    truth, found = truth_and_found
+    title, picture, _ = example.wrong_panel(truth, found, 0)
+    is_wrong = (picture == example.WRONG).all(axis=-1)
+    assert np.array_equal(is_wrong, truth["semantic"][0] != found["semantic"][0])
+    assert title == "wrong: 27.5% of pixels"
+    gray = picture[~is_wrong]
+    assert (gray == gray[:, :1]).all()
+    assert gray.max() <= 150
+
+
+def test_unlabeled_pixels_are_not_wrong(example, truth_and_found):
+    truth, found = truth_and_found
+    title, picture, _ = example.wrong_panel({**truth, "volume": "test"}, found, 0)
+    is_wrong = (picture == example.WRONG).all(axis=-1)
+    assert np.array_equal(np.argwhere(is_wrong), [(0, x) for x in range(12)])
+    assert title == "wrong: 5.0% of labeled pixels"
+
+
+@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+def test_color_blind_readers_see_what_is_wrong(example, deficiency):
+    grays = np.repeat(np.arange(0, 151, 5)[:, None], 3, axis=1)
+    apart = differences(np.concatenate([example.WRONG[None], grays]), deficiency)
+    assert apart[0].min() > 20
+    apart = differences([example.WRONG, *(example.CLASS_COLORS * 255)], deficiency)
+    assert apart[0].min() > 12
+
+
+def test_an_instance_has_one_color_in_truth_and_prediction(example, truth_and_found):
+    (_, true, _), (_, found, _) = example.instance_panels(*truth_and_found, "cells", 0)
+    assert (true[:10] == true[0, 0]).all()
+    assert (found[1:10] == true[0, 0]).all()
+    assert found[10:15].any(axis=-1).all()
+    assert not (found[10:15] == true[0, 0]).all(axis=-1).any()
+    assert not true[10:].any()
+
+
+def test_a_picture_of_a_volume_without_instances_has_its_classes(
+    example, truth_and_found, tmp_path, monkeypatch
+):
+    truth, found = truth_and_found
+    figures = []
+    monkeypatch.setattr(example.plt, "close", figures.append)
+    example.draw_prediction(tmp_path / "all.png", truth, found)
+    classes = {"semantic": found["semantic"]}
+    example.draw_prediction(tmp_path / "classes.png", {**truth, "volume": "test"}, classes)
+    monkeypatch.undo()
+    legends = [[text.get_text() for text in f.legends[0].get_texts()] for f in figures]
+    for figure in figures:
+        example.plt.close(figure)
+    assert [len(figure.axes) for figure in figures] == [8, 4]
+    assert legends[0] == [*platelet_em.CLASS_NAMES, "wrong class"]
+    assert legends[1] == ["not labeled", *legends[0][1:]]
+
+
+def test_losses_are_weighed_by_the_square_roots_of_balanced_weights(example):
+    semantic = np.uint8([[0, 0, 0, 0], [0, 0, 1, 2]])
+    weights = example.loss_weights([{"volume": "50", "semantic": semantic}])
+    assert str(weights.dtype) == "torch.float32"
+    expected = [(8 / 7 / 6) ** 0.5, (8 / 7) ** 0.5, (8 / 7) ** 0.5, 0, 0, 0, 0]
+    np.testing.assert_allclose(weights, expected, rtol=1e-6)
+
+
+def test_the_progress_bar_shows_loss_and_iou(example, main, monkeypatch, tmp_path):
+    shown = []
+
+    class Bar(list):
+        def __init__(self, batches, **_):
+            super().__init__(batches)
+
+        def set_postfix(self, values, refresh):
+            shown.append(values)
+
+    monkeypatch.setattr(example, "tqdm", Bar)
+    main(*SMALLEST[:-1], "3", "--out", tmp_path)
+    metrics = read_metrics(tmp_path)
+    for step, values in enumerate(shown, start=1):
+        assert values["loss"] == pytest.approx(np.mean(metrics["losses"][:step]))
+    assert len(shown) == 3
+    assert shown[2]["validation IoU"] == metrics["checks"]["2"]["mean IoU"]

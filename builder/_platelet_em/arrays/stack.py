@@ -40,20 +40,31 @@ class LazyStack(LazyArray):
 
     def __init__(self, pages: Sequence[Any]) -> None:
         self._pages = list(pages)
-        # Views take no memory, so that the directory of a page is parsed once only.
+        # Views take no memory, so that a page is parsed and checked once only.
         self._views: list[NDArray[Any] | None] = [None] * len(self._pages)
-        first = self._decode(0) if self._pages else np.empty((0, 0), np.uint8)
+        _, first = self._decode(0) if self._pages else (None, np.empty((0, 0), np.uint8))
         if first.ndim != 2:
             raise ImageFormatError(f"page 0: expected the axes (y, x), got shape {first.shape}")
         self._shape = (len(self._pages), *first.shape)
         self._dtype: np.dtype[Any] = first.dtype.newbyteorder("=")
 
-    def _decode(self, z: int) -> NDArray[Any]:
+    def _decode(self, z: int) -> tuple[NDArray[Any] | None, NDArray[Any]]:
+        """A view of a page's bytes where they allow it, and the page."""
+        page = self._pages[z]
+        view = page if isinstance(page, np.ndarray) else view_page(page)
+        return view, decode_page(page, f"page {z}") if view is None else view
+
+    def _page(self, z: int) -> NDArray[Any]:
         if (view := self._views[z]) is not None:
             return view
-        page = self._pages[z]
-        view = self._views[z] = page if isinstance(page, np.ndarray) else view_page(page)
-        return decode_page(page, f"page {z}") if view is None else view
+        view, page = self._decode(z)
+        if page.shape != self._shape[1:] or page.dtype.newbyteorder("=") != self._dtype:
+            raise ImageFormatError(
+                f"page {z}: expected shape {self._shape[1:]} and dtype {self._dtype} as in page "
+                f"0, got {page.shape} and {page.dtype}"
+            )
+        self._views[z] = view
+        return page
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -96,11 +107,5 @@ class LazyStack(LazyArray):
             return out
         window = as_slice(rows), as_slice(columns)
         for i, z in enumerate(pages):
-            page = self._decode(z)
-            if page.shape != self._shape[1:] or page.dtype.newbyteorder("=") != self._dtype:
-                raise ImageFormatError(
-                    f"page {z}: expected shape {self._shape[1:]} and dtype {self._dtype} as in "
-                    f"page 0, got {page.shape} and {page.dtype}"
-                )
-            out[i] = page[window]
+            out[i] = self._page(z)[window]
         return out

@@ -17,6 +17,7 @@ from _platelet_em.hub.layout import data_files, picture_name
 from _platelet_em.hub.parquet import count_files
 from _platelet_em.hub.read import open_volume
 from _platelet_em.hub.record import EXTRACTED, SYNTHETIC, origin_warning, stored_configs
+from _platelet_em.rows.class_balance import count_classes, weigh_classes
 from _platelet_em.rows.figure import draw_panels
 from _platelet_em.rows.intensity import GrayHistogram
 from _platelet_em.rows.make import SLICES
@@ -102,7 +103,7 @@ def measure(volume: VolumeView, spec: DatasetSpec) -> VolumeFigures:
     )
     for z in range(volume.shape[0]):
         figures.histogram.add(volume.image(z))
-        figures.class_voxels += np.bincount(volume.semantic(z).reshape(-1), minlength=classes)
+        figures.class_voxels += count_classes(volume.semantic(z), classes)
         for kind, found in figures.instances.items():
             labels = volume.labels(kind, z)
             class_ids = labels.properties.get("class_id", np.zeros_like(labels.ids))
@@ -324,23 +325,21 @@ def _classes_table(figures: dict[str, VolumeFigures], spec: DatasetSpec) -> str:
         row = [str(index), name]
         for volume in spec.volumes:
             f = figures[volume.name]
-            row += _weigh_class(f, index, volume, spec)
+            row += _weigh_class(f, index, volume)
             row += [str(f.count_by_class(c)[index]) for c in classified if c in volume.columns]
         rows.append(row)
     return _table(header, rows)
 
 
-def _weigh_class(
-    figures: VolumeFigures, index: int, volume: VolumeSpec, spec: DatasetSpec
-) -> list[str]:
+def _weigh_class(figures: VolumeFigures, index: int, volume: VolumeSpec) -> list[str]:
     """Percent and weight of a class; of labeled voxels only, where class 0 may mean unlabeled."""
     first = 1 if volume.is_partly_labeled else 0
     if index < first:
         return ["not labeled", "0"]
     voxels, total = int(figures.class_voxels[index]), int(figures.class_voxels[first:].sum())
-    count = len(spec.classes) - first
+    weights = weigh_classes(figures.class_voxels, is_partly_labeled=volume.is_partly_labeled)
     share = f"{100 * voxels / total:.3f}" if total else "0"
-    return [share, f"{total / (count * voxels):.3g}" if voxels else "none there"]
+    return [share, f"{weights[index]:.3g}" if voxels else "none there"]
 
 
 def _left_out(folder: Path, spec: DatasetSpec) -> str:
