@@ -14,6 +14,9 @@ LOWEST := $(shell sed -n '/^dependencies = \[/,/^\]/s/^ *"\(.*\)>=\(.*\)",/\1==\
 FAST_TESTS := pytest pytest-xdist hypothesis scikit-image imagecodecs 'dask[array]' matplotlib \
   markdown-it-py trustme argcomplete
 
+# What is run once more without the compiled loops; make test-long runs everything so.
+NUMPY_TESTS := tests/arrays tests/hf/test_formatter.py --ignore tests/arrays/test_compiled.py
+
 # Tests of a file stay in one process as far as possible, which makes its fixtures once.
 PYTEST := $(BIN)/pytest -n auto --dist worksteal
 
@@ -40,10 +43,12 @@ test:
 	$(MAKE) -j2 install install-oldest
 	$(MAKE) -j2 lint types docs
 	$(PYTEST) -m "not long"
+	PLATELET_EM_KERNELS=numpy $(PYTEST) -m "not long" $(NUMPY_TESTS)
 
 ## test-long: all tests, with more repetitions and larger inputs; about an hour
 test-long: $(VENV)/test.stamp install install-oldest fuzz test-pythons test-napari dist
 	$(PYTEST)
+	PLATELET_EM_KERNELS=numpy $(PYTEST) --ignore tests/arrays/test_compiled.py
 
 # Lazy arrays in napari, where a virtual screen (xvfb) is installed; its own plugins warn.
 test-napari:

@@ -1,9 +1,7 @@
 """The compiled loops: the same results and errors as NumPy's, compiled once."""
 
-import os
 import random
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import fuzz
+from support import fuzz, processes
 from support.kernels import loops, with_both
 from support.programs import PROGRAMS
 from support.runs import HUGE, HUGE_SIZE, assert_canonical, label_arrays, triples
@@ -234,17 +232,20 @@ def copied(tmp_path):
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(_platelet_em.__file__).parent, package, ignore=ignored)
     shutil.copy(platelet_em.__file__, tmp_path / "code")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA")}
-    environment |= {"PYTHONPATH": str(tmp_path / "code"), "XDG_CACHE_HOME": str(tmp_path / "user")}
-    return package / "arrays", environment | {"PLATELET_EM_KERNELS": "numba"}
+    return package / "arrays", {
+        "PYTHONPATH": str(tmp_path / "code"),
+        "XDG_CACHE_HOME": str(tmp_path / "user"),
+        "NUMBA_CACHE_DIR": "",
+        "PLATELET_EM_KERNELS": "numba",
+    }
 
 
 def run_count(environment, method="none"):
     """(compiled, loaded) of each process of the program."""
-    program = [sys.executable, PROGRAMS / "count_compilations.py", method]
-    done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+    printed = processes.run(
+        sys.executable, PROGRAMS / "count_compilations.py", method, **environment
+    )
+    return [tuple(map(int, line.split())) for line in printed.splitlines()]
 
 
 def test_loops_are_compiled_once_and_then_loaded_in_all_processes(copied):

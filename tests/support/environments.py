@@ -1,8 +1,6 @@
 """Environments with this project and with what it requires, and nothing else of what is here."""
 
 import importlib.metadata
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +8,7 @@ from packaging.requirements import Requirement
 
 import _platelet_em
 import platelet_em
+from support import processes
 from support.programs import PROGRAMS
 
 try:
@@ -66,13 +65,4 @@ def _link(path, folder):
 def run(packages, program, *arguments, cwd, **environment):
     """Run a program that may import these packages only; returns what it printed."""
     command = [sys.executable, "-I", PROGRAMS / "with_packages.py", packages, program, *arguments]
-    done = subprocess.run(
-        [*map(str, command)],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, **environment},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return processes.run(*command, cwd=cwd, **environment)

@@ -1,11 +1,11 @@
 """A Python without this project: what everybody has who only installed `datasets`."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
+from support import processes
 from support.programs import PROGRAMS
 
 OURS = ("platelet_em", "_platelet_em")
@@ -28,12 +28,4 @@ def site_packages_without_us(folder, python=sys.executable):
 def run(packages, program, *arguments, python=sys.executable, **environment):
     """Run a program that may import these packages only; returns what it printed."""
     command = [python, "-I", PROGRAMS / "without_us.py", packages, program, *arguments]
-    done = subprocess.run(
-        [*map(str, command)],
-        check=False,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return processes.run(*command, **environment)
