@@ -15,7 +15,7 @@ from support import publisher
 from support.windows import DTYPES, TRUTH, check_window, position, positions
 
 import platelet_em
-from _platelet_em.arrays import labels
+from _platelet_em.arrays import instances
 from _platelet_em.arrays.page import encode_page
 from _platelet_em.hf.volume import RowVolume
 from _platelet_em.training.window_index import WindowIndex
@@ -375,7 +375,7 @@ def counts(monkeypatch):
         monkeypatch.setattr(owner, name, counting)
 
     count(LazyStack, "_decode")
-    count(labels, "parse")
+    count(instances, "parse")
     return counted
 
 
