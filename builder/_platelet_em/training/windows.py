@@ -163,8 +163,8 @@ class Windows:
 
     It is pickled in a few kilobytes if the source is a `Dataset` on disk, whatever the number of
     windows, plus 64 bytes for each organelle (in each slice, if windows are of slices) with
-    `min_foreground` or `class_weights`, and 32 for each corner of a list. Rows that were read are not pickled, but a
-    stream was read to its end, and is pickled with all its rows, encoded.
+    `min_foreground` or `class_weights`, and 32 for each corner of a list. Rows that were read are
+    not pickled, but a stream was read to its end, and is pickled with all its rows, encoded.
 
     Attributes:
         volumes: Names of the volumes, in the order of the source.
@@ -276,8 +276,9 @@ class Windows:
         The sampler has `epoch`, that of the pass; `set_epoch(epoch)`, which sets that of the next
         pass, and is called by Lightning and accelerate; `state_dict()`, which can be written as
         JSON; and `load_state_dict(state)`: the next pass gives exactly the rest of the epoch that
-        the state was taken in. `StatefulDataLoader` of torchdata does that by itself. Without
-        it, workers are ahead of the loop: take the state at the end of an epoch.
+        the state was taken in. `StatefulDataLoader` of torchdata calls both. Without it, workers
+        are sent indices before the loop asks for them: take the state at the end of an epoch.
+        Each rank has a state of its own.
 
         Args:
             shuffle: Whether to mix the windows, in another order in each epoch, the same on all
