@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from _platelet_em.errors import ArgumentError
 
 __all__ = [
+    "IMAGE",
     "MARGIN",
     "REFLECT",
     "Corner",
@@ -25,6 +26,9 @@ __all__ = [
 Shape = tuple[int, ...]
 Corner = tuple[int, ...]
 """First voxel of a window in its volume; negative where the window begins before the volume."""
+
+IMAGE = "image"
+"""The column that has the shape of the image window; all others have that of the label window."""
 
 MARGIN = "margin"
 """`pad`: the volume is mirrored where the image window reaches beyond it, around a label window

@@ -10,15 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from _platelet_em.arrays import display
-from _platelet_em.arrays.labels import LazyLabels
-from _platelet_em.arrays.volume_view import Box, VolumeView
 from _platelet_em.errors import ArgumentError
 from _platelet_em.hf.volume import RowVolume
 from _platelet_em.training.corners import ListedWindows
 from _platelet_em.training.foreground import FOREGROUND, ForegroundCounter, measure_instances
-from _platelet_em.training.geometry import MARGIN, Shape, VolumeExtent, reflect
+from _platelet_em.training.geometry import IMAGE, MARGIN, VolumeExtent
 from _platelet_em.training.grids import GridWindows, StratifiedWindows
 from _platelet_em.training.random_windows import RandomWindows
+from _platelet_em.training.reading import crop_column, read_column
 from _platelet_em.training.samplers import WindowSampler
 from _platelet_em.training.sources import group_rows, parse_columns, read_rows
 from _platelet_em.training.stream import stream_shards
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from _platelet_em.training.epochs import EpochSampler
 
 __all__ = ["Windows", "windows"]
-
-_IMAGE = "image"
 
 Window = dict[str, Any]
 """Column -> array, and `volume` and `corner`."""
@@ -170,9 +167,9 @@ class Windows:
     `DataLoader(w, shuffle=True)`, which gives the same windows in each epoch, in another order.
 
     It is pickled in a few kilobytes if the source is a `Dataset` on disk, whatever the number of
-    windows, plus 64 bytes for each organelle if the sampler has `min_foreground` or
-    `class_weights`, and 32 for each corner of a list. Rows that were read are not pickled, but a
-    stream was read to its end, and is pickled with all its rows, encoded.
+    windows, plus 64 bytes for each organelle (in each slice, if windows are of slices) with
+    `min_foreground` or `class_weights`, and 32 for each corner of a list. Rows that were read are
+    not pickled, but a stream was read to its end, and is pickled with all its rows, encoded.
 
     Attributes:
         volumes: Names of the volumes, in the order of the source.
@@ -226,17 +223,11 @@ class Windows:
         epoch, position = self._parse_index(index)
         number, corner = self._plan.locate(position, epoch)
         volume, geometry = self._volumes[number], self._plan.geometry
-        begin = tuple(c - o for c, o in zip(corner, geometry.offset, strict=True))
+        is_plane = len(self.shape) == 2
         window: Window = {}
         for column in self.columns:
-            read: NDArray[Any] | LazyLabels
-            if column == _IMAGE:
-                read = _read_padded(volume, column, begin, geometry.image_shape)
-            elif self.packed and column in volume.kinds:
-                read = _crop_padded(volume, column, corner, geometry.label_shape)
-            else:
-                read = _read_padded(volume, column, corner, geometry.label_shape)
-            window[column] = _take_plane(read) if len(self.shape) == 2 else read
+            read = crop_column if self.packed and column in volume.kinds else read_column
+            window[column] = read(volume, column, corner, geometry, is_plane=is_plane)
         z = corner[0] if volume.zs is None else volume.zs[corner[0]]
         return {**window, "volume": self.volumes[number], "corner": [z, *corner[1:]]}
 
@@ -295,8 +286,9 @@ class Windows:
         The sampler has `epoch`, that of the pass; `set_epoch(epoch)`, which sets that of the next
         pass, and is called by Lightning and accelerate; `state_dict()`, which can be written as
         JSON; and `load_state_dict(state)`: the next pass gives exactly the rest of the epoch that
-        the state was taken in. `StatefulDataLoader` of torchdata does that by itself. Without
-        it, workers are ahead of the loop: take the state at the end of an epoch.
+        the state was taken in. `StatefulDataLoader` of torchdata calls both. Without it, workers
+        are sent indices before the loop asks for them: take the state at the end of an epoch.
+        Each rank has a state of its own.
 
         Args:
             shuffle: Whether to mix the windows, in another order in each epoch, the same on all
@@ -341,9 +333,9 @@ class Windows:
         """The windows of one epoch as a stream of `datasets`, for its `map` or `shuffle`.
 
         Windows pass unchanged, without features. Its formats "numpy" and "torch" convert all
-        integers to int64; without them dtypes stay. Workers and nodes share out the shards, so
-        each window is read once if their number divides `num_shards`; nodes read all and drop
-        those of others if not. It is weaker than `sampler` in two ways: it has the windows of one
+        integers to int64; without them dtypes stay. Workers and nodes share out the shards; if
+        the number of nodes does not divide theirs, each node reads all windows and drops those of
+        the others. It is weaker than `sampler` in two ways: it has the windows of one
         epoch, also after `set_epoch`; and a resumed stream reads the windows of the shard that
         was begun once more, and drops them.
 
@@ -380,7 +372,7 @@ class Windows:
     def _repr_html_(self) -> str:
         geometry, dtypes = self._plan.geometry, self._volumes[0].dtypes
         sizes = {
-            name: math.prod(geometry.image_shape if name == _IMAGE else geometry.label_shape)
+            name: math.prod(geometry.image_shape if name == IMAGE else geometry.label_shape)
             for name in self.columns
         }
         dense = sum(size * dtypes[name].itemsize for name, size in sizes.items())
@@ -397,45 +389,3 @@ class Windows:
 
     def _is_held(self) -> bool:
         return self._volumes[0].is_in_memory
-
-
-def _take_plane(window: NDArray[Any] | LazyLabels) -> NDArray[Any] | LazyLabels:
-    """A window (y, x) of a window (z, y, x) of depth 1."""
-    if isinstance(window, LazyLabels):
-        return window.crop(0)
-    plane: NDArray[Any] = window[0]
-    return plane
-
-
-def _read_padded(volume: VolumeView, column: str, begin: Shape, extent: Shape) -> NDArray[Any]:
-    """A window (z, y, x) that may reach beyond the border, where it is mirrored."""
-    box, mirrored = _find_box(begin, extent, volume.shape)
-    array = volume.window(column, box)
-    for axis, index in mirrored.items():
-        array = array.take(index, axis)
-    return array
-
-
-def _crop_padded(volume: RowVolume, column: str, begin: Shape, extent: Shape) -> LazyLabels:
-    """As `_read_padded`, but as lazy labels."""
-    box, mirrored = _find_box(begin, extent, volume.shape)
-    if mirrored:
-        # Only where a window is larger than the volume.
-        return LazyLabels.from_array(_read_padded(volume, column, begin, extent))
-    return volume.crop(column, box)
-
-
-def _find_box(
-    begin: Shape, extent: Shape, size: Shape
-) -> tuple[Box, dict[int, NDArray[np.int64]]]:
-    """The part of a volume that a window needs, and {axis: indices in it} where it is mirrored."""
-    inside, mirrored = [], {}
-    for axis, (first, length, end) in enumerate(zip(begin, extent, size, strict=True)):
-        low, high = first, first + length
-        if low < 0 or high > end:
-            index = reflect(first, length, end)
-            low, high = int(index.min()), int(index.max()) + 1
-            mirrored[axis] = index - low
-        inside.append(slice(low, high))
-    z, y, x = inside
-    return (z, y, x), mirrored
