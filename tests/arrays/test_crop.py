@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from support.runs import HUGE, HUGE_SIZE, assert_canonical, label_arrays
 
-from platelet_em import LazyLabels
+from platelet_em import LazyLabels, TooLargeError
 
 
 @st.composite
@@ -69,3 +69,9 @@ def test_other_indices_are_errors(index):
 def test_an_index_outside_is_numpys_error():
     with pytest.raises(IndexError, match="index 2 is out of bounds for axis 0 with size 2"):
         LazyLabels((2, 3), [7], ["1 2"]).crop(2)
+
+
+def test_a_crop_of_more_rows_than_fit_memory_is_refused():
+    labels = LazyLabels((10**6, 10**6, 10), [4], ["1 3"])
+    with pytest.raises(TooLargeError, match=r"shape \(1000000, 1000000, 9\)"):
+        labels.crop(np.s_[..., 1:])

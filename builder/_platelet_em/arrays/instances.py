@@ -27,8 +27,8 @@ __all__ = ["Instances"]
 
 _T = TypeVar("_T", bound="Instances")
 
-_RUN_BYTES = 64
-"""Memory that a run takes while it is cut from others, about."""
+_ROW_BYTES = 64
+"""Memory that a row of a window takes while its runs are cut out, about."""
 
 _SLICE_BYTES = 1 << 10
 """Memory of the labels of an empty slice, about."""
@@ -298,9 +298,10 @@ class Instances(LazyArray):
             )
         whole = self._shape
         if picked[-1].step != 1:
-            # Each element is a window of its own.
+            # Each element is a row of its own.
             whole, picked = (*whole, 1), (*picked, range(1))
-            check_room([len(indices) for indices in picked], _RUN_BYTES)
+        extent = [len(indices) for indices in picked]
+        check_room(extent[:-1], _ROW_BYTES, extent)
         runs = window(self.runs, whole, picked)
         count = len(self._ids)
         present = np.flatnonzero(np.bincount(runs.owners, minlength=count))
