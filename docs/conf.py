@@ -37,7 +37,7 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 nitpick_ignore_regex = [
     # Types in signatures that are not on the site.
-    ("py:.*", r"(_platelet_em|collections|datasets|numpy|pathlib|typing)\..*"),
+    ("py:.*", r"(_platelet_em|collections|datasets|numpy|pathlib|typing)\..*|EpochSampler"),
 ]
 
 

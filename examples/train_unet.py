@@ -42,7 +42,7 @@ import argparse
 import json
 import sys
 import tempfile
-from itertools import pairwise
+from itertools import chain, islice, pairwise, repeat
 from pathlib import Path
 
 import datasets
@@ -68,7 +68,9 @@ from _platelet_em.facts import PUBLISHED
 CONTEXT, SIDE, OVERLAP = 3, 96, 32
 """Slices per window, its pixels along y and x, and the pixels that neighboring windows share."""
 
-BATCH = 8
+BATCH, EPOCH = 8, 50
+"""Windows per batch, and batches per epoch."""
+
 LEARNING_RATE = 3e-3
 CHECKS = 5
 """Number of evaluations during training."""
@@ -114,10 +116,10 @@ def load_volumes(arguments, scratch):
 
 
 def training_batches(volumes, tensors, steps, seed):
-    """Batches of random windows, each read when it is needed."""
+    """Batches of random windows, each read when it is needed, new ones in each epoch."""
     sampler = platelet_em.RandomWindows(
         (CONTEXT, SIDE, SIDE),
-        count=steps * BATCH,
+        count=EPOCH * BATCH,
         label_shape=(1, SIDE, SIDE),
         seed=seed,
         min_foreground=0.01,
@@ -125,7 +127,8 @@ def training_batches(volumes, tensors, steps, seed):
         pad="reflect",  # volumes may be smaller than a window
     )
     windows = platelet_em.windows(volumes, sampler, columns=["image", "semantic"])
-    return DataLoader(windows, BATCH, collate_fn=tensors.collate)
+    loader = DataLoader(windows, BATCH, sampler=windows.sampler(), collate_fn=tensors.collate)
+    return islice(chain.from_iterable(repeat(loader)), steps)
 
 
 def convolutions(inputs, outputs):
