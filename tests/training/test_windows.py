@@ -576,3 +576,9 @@ def test_memory_does_not_grow_with_the_number_of_windows(scene, config, streamin
     tracemalloc.stop()
     # A column of 100 windows, of which semantic is the smallest, takes 6 MB.
     assert counts[1] - counts[0] < 2**20
+
+
+def test_windows_with_packed_labels_say_so(volume):
+    w = windows(volume, RandomWindows((2, 8, 8), 5), packed=True)
+    assert repr(w).endswith(": image, semantic, cells, organelles; labels stay runs)")
+    assert f"{2 * 8 * 8 * 3} B per window, and runs" in w._repr_html_()

@@ -362,7 +362,8 @@ class Windows:
     # --- how it shows itself ---
 
     def __repr__(self) -> str:
-        held = "; the source is in memory" if self._is_held() else ""
+        held = "; labels stay runs" if self.packed else ""
+        held += "; the source is in memory" if self._is_held() else ""
         noun = "volume" if len(self.volumes) == 1 else "volumes"
         return (
             f"Windows({len(self)} windows {self.shape} of {noun} {', '.join(self.volumes)}: "
@@ -375,14 +376,15 @@ class Windows:
             name: math.prod(geometry.image_shape if name == IMAGE else geometry.label_shape)
             for name in self.columns
         }
-        dense = sum(size * dtypes[name].itemsize for name, size in sizes.items())
+        runs = set(self._volumes[0].kinds if self.packed else ())
+        dense = sum(sizes[name] * dtypes[name].itemsize for name in sizes.keys() - runs)
         rows = {
             "volumes": ", ".join(f"{volume.name} {volume.shape}" for volume in self._volumes),
             "windows": str(len(self)),
             "image": str(self.shape),
             "labels": str(tuple(self._sampler.label_shape or self.shape)),
             "columns": ", ".join(self.columns),
-            "bytes": f"{display.format_bytes(dense)} per window",
+            "bytes": f"{display.format_bytes(dense)} per window{', and runs' if runs else ''}",
             "source": "a stream, in memory" if self._is_held() else "rows are read when needed",
         }
         return display.to_table("Windows", rows)
