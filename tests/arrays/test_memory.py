@@ -1,3 +1,4 @@
+import errno
 import json
 import re
 
@@ -34,10 +35,10 @@ def test_a_size_beyond_the_address_space_is_refused():
 
 
 def test_memory_that_cannot_be_had_is_refused(monkeypatch):
-    def refuse(size, dtype):
-        raise MemoryError
+    def refuse(file, size, **options):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
-    monkeypatch.setattr(memory.np, "empty", refuse)
+    monkeypatch.setattr(memory.mmap, "mmap", refuse)
     with pytest.raises(TooLargeError, match=r"shape \(536870912,\)"):
         check_room((2**29,), 1)
 

@@ -36,9 +36,15 @@ def oldest():
     return python
 
 
+TESTS = Path(__file__).parents[1]
+
+
 def run(python, program, *arguments, cwd, **environment):
-    """Run a program with this project, installed or on PYTHONPATH; it prints ok at its end."""
-    paths = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    """Run a program with this project, installed or on PYTHONPATH, and with what supports tests.
+
+    It prints ok at its end.
+    """
+    paths = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), TESTS]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(os.path.abspath, paths)),

@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import math
+import mmap
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,9 @@ __all__ = ["check_room", "has_room", "keep_freed_memory", "temporary_arrow_memor
 
 _SMALL = 1 << 28
 """Bytes that are allocated without a check."""
+
+_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+"""What makes mapped memory this process's own, on systems that share it by default."""
 
 _UNKNOWN = 1 << 46
 """More bytes than any machine has, for systems that do not say how many they have."""
@@ -51,12 +55,16 @@ def check_room(
 
 
 def has_room(size: int) -> bool:
-    """Whether this process can have that many bytes more."""
-    try:
-        # Memory that is not written to costs nothing, and shows whether it is available.
-        return size <= _physical_memory() and np.empty(size, np.uint8).nbytes == size
-    except MemoryError:
+    """Whether this process can have that many bytes more, at least 1."""
+    if size > _physical_memory():
         return False
+    try:
+        # Memory that is not written to costs nothing, and shows whether it is available. It is
+        # not asked for through malloc, which reserves an arena of 64 MB where it fails.
+        mmap.mmap(-1, size, **_PRIVATE).close()
+    except (OSError, MemoryError, OverflowError):
+        return False
+    return True
 
 
 @functools.cache
