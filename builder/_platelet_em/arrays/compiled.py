@@ -91,7 +91,7 @@ def _read_run(text: Bytes, at: int, end: int, size: int) -> tuple[int, int, int]
     if length < 1 or start - 1 > size - length:
         return 0, -1, at
     if at < end:
-        if text[np.uint64(at)] != _SPACE or at + 1 == end:
+        if text[np.uint64(at)] != _SPACE:
             return 0, -1, at
         at += 1
     return start - 1, length, at
@@ -155,7 +155,7 @@ def parse_text(text: Bytes, offsets: Int64s, size: int) -> tuple[Int64s, Int64s,
     Returns:
         None if a string is not canonical or reaches beyond the array.
     """
-    # A run has at least one space, and the last one of a string has no space after it.
+    # A run has a space in it, and another one after it unless it is the last of its string.
     spaces = np.count_nonzero(text[offsets[0] : offsets[-1]] == _SPACE)
     most = (spaces + len(offsets)) // 2
     starts, stops, owners = (np.empty(most, np.int64) for _ in range(3))

@@ -232,7 +232,7 @@ class LazyLabels(Instances):
             # Nothing has asked for the runs: the strings are painted as they are read.
             if compiled.paint_text(*self._buffer, self._ids, out):
                 return
-            out[:] = 0
+            # What is painted already is painted again: the runs have the same voxels.
         runs = self.runs
         compiled.paint_runs(runs.starts, runs.stops, runs.owners, self._ids, out)
 
