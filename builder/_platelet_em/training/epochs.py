@@ -130,6 +130,10 @@ class EpochSampler(_find_base()):  # type: ignore[misc]  # a class that may be m
         """Epoch, number of indices of it that were yielded, and settings, as JSON has them."""
         if self._current is not None:
             return self._current.state_dict()
+        return self.next_state()
+
+    def next_state(self) -> dict[str, Any]:
+        """The state with which the next pass begins."""
         return self.state_of(*self._next)
 
     def state_of(self, epoch: int, position: int) -> dict[str, Any]:
@@ -243,9 +247,9 @@ class _Pass(Iterator[WindowIndex]):
         self._epoch, self._position, self._order = self._sampler.begin_pass(self, at)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of this pass, or of the sampler before it has begun."""
+        """The state of this pass, or that with which it will begin."""
         if self._order is None:
-            return self._sampler.state_dict()
+            return self._sampler.next_state()
         return self._sampler.state_of(self._epoch, self._position)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
