@@ -163,6 +163,13 @@ def test_runs_may_be_views_of_other_dtypes_or_read_only():
     assert labels.rle == ["1 2", "5 2"]
 
 
+def test_text_may_be_a_view_with_steps():
+    text = np.frombuffer(b"1- -2-5- -2-", np.uint8)[::2]
+    for read in (np.asarray, lambda labels: labels[:, 1:]):
+        labels = LazyLabels.from_buffer((2, 3), [7, 9], text, np.array([0, 3, 6]))
+        assert read(labels)[:, -2:].tolist() == [[7, 0], [9, 9]]
+
+
 def test_the_compiled_loops_are_what_is_used(monkeypatch):
     """None of NumPy's is called for canonical labels."""
 

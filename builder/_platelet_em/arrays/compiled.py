@@ -122,6 +122,7 @@ def paint_text(text: Bytes, offsets: Int64s, ids: Int32s, out: Int32s) -> bool:
         False if a string is not canonical or reaches beyond the array, which is then painted in
         part.
     """
+    text = np.ascontiguousarray(text)
     is_canonical: bool = _paint_text(text, *_as_int64s(offsets), ids, out)
     return is_canonical
 
@@ -155,6 +156,7 @@ def parse_text(text: Bytes, offsets: Int64s, size: int) -> tuple[Int64s, Int64s,
     Returns:
         None if a string is not canonical or reaches beyond the array.
     """
+    text = np.ascontiguousarray(text)
     # A run has at least one space, and the last one of a string has no space after it.
     spaces = np.count_nonzero(text[offsets[0] : offsets[-1]] == _SPACE)
     most = (spaces + len(offsets)) // 2
