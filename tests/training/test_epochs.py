@@ -238,6 +238,10 @@ def test_states_of_other_windows_are_refused(load, w):
     other = windows(validation, RandomWindows((3, 5, 5), COUNT), columns=["cells"]).sampler()
     with pytest.raises(ArgumentError, match=r"volumes=\[\['50', .*has volumes=\[\['24', "):
         other.load_state_dict(state)
+    some = [load("slices").select(range(z, z + 2)) for z in (0, 1)]
+    one, two = (windows(s, RandomWindows((5, 5), 3), columns=["cells"]).sampler() for s in some)
+    with pytest.raises(ArgumentError, match=r"volumes=.*\[0, 1\].*has volumes=.*\[1, 2\]"):
+        two.load_state_dict(one.state_dict())
     corners = [[0, 0, 0], [1, 0, 0]]
     one, two = (windows(load(), c, shape=(2, 2, 2)).sampler() for c in (corners, corners[::-1]))
     with pytest.raises(ArgumentError, match="windows="):

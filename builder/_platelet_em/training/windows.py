@@ -323,7 +323,10 @@ class Windows:
 
         described = {
             "windows": repr(self._sampler),
-            "volumes": [[volume.name, list(volume.shape)] for volume in self._volumes],
+            "volumes": [
+                [volume.name, list(volume.shape), None if volume.zs is None else [*volume.zs]]
+                for volume in self._volumes
+            ],
         }
         return EpochSampler(len(self), described, shuffle, seed, rank, world_size, uneven)
 
