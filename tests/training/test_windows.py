@@ -230,6 +230,12 @@ def test_corners_of_several_volumes_need_names(dense_volumes, load):
         windows(both, {"7": [(0, 1, 2)]}, **options)
 
 
+def test_corners_by_name_need_different_names(load):
+    twice = datasets.concatenate_datasets([load(), load()])
+    with pytest.raises(platelet_em.ArgumentError, match=r"different names, got \['50', '50'\]"):
+        windows(twice, {"50": [[0, 0, 0]]}, shape=(1, 4, 4))
+
+
 def test_corners_of_single_slices_are_those_of_their_z(dense_volumes, load):
     odd = load("slices").filter(lambda row: row["z"] % 2 == 1)
     w = windows(odd, [[5, 2, 3], [1, 0, 0]], shape=(4, 4))
