@@ -192,7 +192,7 @@ def test_the_state_of_a_complete_epoch_continues_with_the_next_one():
     assert read(resumed) == [(1, k) for k in range(COUNT)]
 
 
-def test_loops_that_set_the_epoch_of_a_loaded_state_get_its_rest():
+def test_loops_that_set_the_epoch_of_a_loaded_state_get_its_rest(caplog):
     sampler = make()
     sampler.set_epoch(2)
     next(iter(sampler))
@@ -200,8 +200,10 @@ def test_loops_that_set_the_epoch_of_a_loaded_state_get_its_rest():
     resumed.load_state_dict(sampler.state_dict())
     resumed.set_epoch(2)
     assert read(resumed) == [(2, k) for k in range(1, COUNT)]
+    assert not caplog.records
     resumed.load_state_dict(sampler.state_dict())
     resumed.set_epoch(5)
+    assert "set_epoch(5) leaves out the rest of epoch 2" in caplog.text
     assert read(resumed) == [(5, k) for k in range(COUNT)]
 
 

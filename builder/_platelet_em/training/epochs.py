@@ -3,6 +3,7 @@
 Imported when a sampler is asked for, since PyTorch is, where it is installed.
 """
 
+import logging
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,6 +14,8 @@ from _platelet_em.training.samplers import parse_integer
 from _platelet_em.training.window_index import WindowIndex
 
 __all__ = ["EpochSampler"]
+
+_log = logging.getLogger(__name__)
 
 
 def _find_base() -> Any:
@@ -124,6 +127,13 @@ class EpochSampler(_find_base()):  # type: ignore[misc]  # a class that may be m
         epoch = parse_integer(epoch, "epoch", 0)
         self._current = None
         if epoch != self._next[0]:
+            if self._next[1]:
+                _log.warning(
+                    "set_epoch(%d) leaves out the rest of epoch %d, whose state was loaded: set "
+                    "the epoch of what calls it to that of the sampler first",
+                    epoch,
+                    self._next[0],
+                )
             self._next = (epoch, 0)
 
     def state_dict(self) -> dict[str, Any]:
