@@ -18,6 +18,7 @@ import platelet_em
 from _platelet_em.arrays import instances
 from _platelet_em.arrays.page import encode_page
 from _platelet_em.hf.volume import RowVolume
+from _platelet_em.training import windows as windows_module
 from _platelet_em.training.window_index import WindowIndex
 from platelet_em import (
     GridWindows,
@@ -184,6 +185,16 @@ def test_classes_apply_to_the_voxels(scene):
     for index in (2, 3, 4):
         weighted = share_with(index, class_weights={index: 1})
         assert weighted > max(0.9, share_with(index))
+
+
+@pytest.mark.parametrize(("column", "count"), [("cells", 1), ("image", 0)])
+def test_loops_are_loaded_before_workers_are_forked(volume, monkeypatch, column, count):
+    loaded = []
+    monkeypatch.setattr(windows_module, "load_compiled", lambda: loaded.append(1))
+    w = windows(volume, RandomWindows((2, 5, 5), 3), columns=[column])
+    assert len(loaded) == count
+    pickle.loads(pickle.dumps(w))
+    assert len(loaded) == count, "a worker that is spawned loads them when it needs them"
 
 
 # --- a list of corners ------------------------------------------------------------------------
