@@ -158,6 +158,17 @@ def test_dropping_all_windows_is_an_error():
         next(iter(sampler))
 
 
+def test_ranks_that_read_different_numbers_are_named_once(caplog):
+    count = 10_007  # of no other test: it is logged once per process
+    read(make(count))
+    read(make(count, rank=0, world_size=count))
+    read(make(count, rank=0, world_size=5, uneven="drop"))
+    assert not caplog.records
+    for rank in (0, 1, 0):
+        read(make(count, rank=rank, world_size=5))
+    assert [r.getMessage()[:26] for r in caplog.records] == ["10007 windows for 5 ranks:"]
+
+
 # --- states -----------------------------------------------------------------------------------
 
 

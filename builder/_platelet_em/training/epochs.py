@@ -3,6 +3,7 @@
 Imported when a sampler is asked for, since PyTorch is, where it is installed.
 """
 
+import functools
 import logging
 import sys
 from collections.abc import Iterator, Mapping
@@ -186,7 +187,10 @@ class EpochSampler(_find_base()):  # type: ignore[misc]  # a class that may be m
         order: Any = range(self._count)
         if self._shuffle:
             order = permutation(self._count, self._seed, epoch)
-        return epoch, position, self._share(order, *self._place())
+        rank, world_size = self._place()
+        if self._uneven == "share" and self._count % world_size and rank == 0:
+            _warn_of_unequal_ranks(self._count, world_size)
+        return epoch, position, self._share(order, rank, world_size)
 
     def index(self, epoch: int, position: int) -> WindowIndex:
         """The index of a window."""
@@ -229,6 +233,16 @@ class EpochSampler(_find_base()):  # type: ignore[misc]  # a class that may be m
             "world_size": world_size,
             **self._described,
         }
+
+
+@functools.cache
+def _warn_of_unequal_ranks(count: int, world_size: int) -> None:
+    _log.warning(
+        "%d windows for %d ranks: some read one more than others, and DistributedDataParallel "
+        "waits forever where that is a batch more; uneven='drop' gives all the same number",
+        count,
+        world_size,
+    )
 
 
 class _Pass(Iterator[WindowIndex]):
