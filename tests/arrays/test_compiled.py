@@ -16,10 +16,11 @@ from support.runs import HUGE, HUGE_SIZE, assert_canonical, label_arrays, triple
 
 import _platelet_em
 import platelet_em
+from _platelet_em.arrays import labels as labels_module
 from _platelet_em.arrays import runs as runs_module
 from _platelet_em.arrays.kernels import load_compiled, value_runs, write_numbers
 from _platelet_em.arrays.rle import parse, text_buffer
-from _platelet_em.arrays.runs import Runs, encode, paint, paint_window, window
+from _platelet_em.arrays.runs import Runs, encode, paint, paint_window, resolve, window
 from _platelet_em.errors import ArgumentError, MissingExtraError
 from platelet_em import LazyLabels
 
@@ -92,6 +93,25 @@ def test_a_volume_of_more_than_32_bits_is_parsed():
     assert LazyLabels(HUGE, [4], [f"{HUGE_SIZE} 1"])[-1, -1, -3:].tolist() == [0, 0, 4]
 
 
+@given(
+    starts=st.lists(st.one_of(st.integers(0, 60), st.integers(0, 2**45)), min_size=1, max_size=40),
+    repeats=st.sampled_from([1, 3, 70]),
+)
+def test_runs_are_sorted_stably_whatever_their_distances(starts, repeats):
+    """More than 64 runs at one place are left to NumPy."""
+    starts = np.array(starts * repeats, np.int64)
+    owners = np.arange(len(starts))
+    runs = Runs(starts, starts + 1 + owners % 3, owners)
+    slow, fast = with_both(lambda: triples(resolve(runs)))
+    assert fast == slow
+    if (found := load_compiled().sort_runs(runs.starts, runs.stops, runs.owners)) is not None:
+        order = np.argsort(starts, kind="stable")
+        for column, values in zip(found, (runs.starts, runs.stops, runs.owners), strict=True):
+            assert column.tolist() == values[order].tolist()
+    else:
+        assert repeats == 70
+
+
 @st.composite
 def array_and_picked(draw):
     """A label array of at least one voxel, and indices along each axis."""
@@ -161,6 +181,20 @@ def test_runs_may_be_views_of_other_dtypes_or_read_only():
     assert labels[:, 1:].tolist() == [[7, 0], [9, 9]]
     assert labels.crop(np.s_[:, 1:]).rle == ["1 1", "3 2"]
     assert labels.rle == ["1 2", "5 2"]
+
+
+def test_text_may_be_a_view_with_steps():
+    text = np.frombuffer(b"1- -2-5- -2-", np.uint8)[::2]
+    for read in (np.asarray, lambda labels: labels[:, 1:]):
+        labels = LazyLabels.from_buffer((2, 3), [7, 9], text, np.array([0, 3, 6]))
+        assert read(labels)[:, -2:].tolist() == [[7, 0], [9, 9]]
+
+
+def test_large_arrays_are_painted_from_sorted_runs(monkeypatch):
+    monkeypatch.setattr(labels_module, "_CACHED_SIZE", 5)
+    labels = LazyLabels((2, 3), [7, 9], ["2 1 5 2", "1 2"])
+    assert np.asarray(labels).tolist() == [[9, 9, 0], [0, 7, 7]]
+    assert labels._parsed is not None
 
 
 def test_the_compiled_loops_are_what_is_used(monkeypatch):

@@ -190,6 +190,11 @@ def test_tensors_leave_packed_labels_as_they_are(pair):
     assert type(tensors(packed[0])["instances"]) is LazyLabels
 
 
+def test_windows_whose_corner_has_another_name_are_packed(pair):
+    batch = ToTensors(names={"corner": "origin"}).collate(pair[1][:])
+    assert type(batch["cells"]) is PackedLabels
+
+
 def test_rows_become_tensors_with_packed_labels_on_request(load):
     rows = load("slices").with_format("platelet_em")
     records = [rows[k] for k in (0, 1)]

@@ -158,6 +158,17 @@ def test_dropping_all_windows_is_an_error():
         next(iter(sampler))
 
 
+def test_ranks_that_read_different_numbers_are_named_once(caplog):
+    count = 10_007  # of no other test: it is logged once per process
+    read(make(count))
+    read(make(count, rank=0, world_size=count))
+    read(make(count, rank=0, world_size=5, uneven="drop"))
+    assert not caplog.records
+    for rank in (0, 1, 0):
+        read(make(count, rank=rank, world_size=5))
+    assert [r.getMessage()[:26] for r in caplog.records] == ["10007 windows for 5 ranks:"]
+
+
 # --- states -----------------------------------------------------------------------------------
 
 
@@ -192,7 +203,7 @@ def test_the_state_of_a_complete_epoch_continues_with_the_next_one():
     assert read(resumed) == [(1, k) for k in range(COUNT)]
 
 
-def test_loops_that_set_the_epoch_of_a_loaded_state_get_its_rest():
+def test_loops_that_set_the_epoch_of_a_loaded_state_get_its_rest(caplog):
     sampler = make()
     sampler.set_epoch(2)
     next(iter(sampler))
@@ -200,8 +211,10 @@ def test_loops_that_set_the_epoch_of_a_loaded_state_get_its_rest():
     resumed.load_state_dict(sampler.state_dict())
     resumed.set_epoch(2)
     assert read(resumed) == [(2, k) for k in range(1, COUNT)]
+    assert not caplog.records
     resumed.load_state_dict(sampler.state_dict())
     resumed.set_epoch(5)
+    assert "set_epoch(5) leaves out the rest of epoch 2" in caplog.text
     assert read(resumed) == [(5, k) for k in range(COUNT)]
 
 
@@ -238,6 +251,10 @@ def test_states_of_other_windows_are_refused(load, w):
     other = windows(validation, RandomWindows((3, 5, 5), COUNT), columns=["cells"]).sampler()
     with pytest.raises(ArgumentError, match=r"volumes=\[\['50', .*has volumes=\[\['24', "):
         other.load_state_dict(state)
+    some = [load("slices").select(range(z, z + 2)) for z in (0, 1)]
+    one, two = (windows(s, RandomWindows((5, 5), 3), columns=["cells"]).sampler() for s in some)
+    with pytest.raises(ArgumentError, match=r"volumes=.*\(0, 2\).*has volumes=.*\(1, 3\)"):
+        two.load_state_dict(one.state_dict())
     corners = [[0, 0, 0], [1, 0, 0]]
     one, two = (windows(load(), c, shape=(2, 2, 2)).sampler() for c in (corners, corners[::-1]))
     with pytest.raises(ArgumentError, match="windows="):

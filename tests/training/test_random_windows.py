@@ -166,6 +166,13 @@ def test_the_foreground_of_a_mirrored_window_is_that_of_all_its_voxels():
         locate_all(RandomWindows(**options, min_foreground=share + 1e-9), volume)
 
 
+def test_equal_samplers_have_one_repr():
+    shares = (0.5, np.float64(0.5)), (0, 0.0)
+    for one, other in shares:
+        samplers = [RandomWindows((8, 8), 1, min_foreground=share) for share in (one, other)]
+        assert repr(samplers[0]) == repr(samplers[1])
+
+
 def test_a_foreground_that_no_window_has_is_an_error():
     volume, _ = counted(HALF_BOX)
     plan = RandomWindows((4, 8, 8), 1, min_foreground=0.51).plan([volume])

@@ -65,6 +65,17 @@ def test_the_state_after_an_epoch_gives_the_next_one(repository, workers, persis
     assert [keys(resumed), keys(resumed)] == expected[1:]
 
 
+def test_the_state_before_the_first_window_of_a_later_epoch_gives_all_of_it(repository):
+    loader = make_loader("windows", str(repository), 0)
+    keys(loader)
+    batches = iter(loader)
+    state = loader.state_dict()
+    expected = keys(batches)
+    resumed = make_loader("windows", str(repository), 0)
+    resumed.load_state_dict(state)
+    assert keys(resumed) == expected
+
+
 def test_a_new_process_gives_exactly_the_rest(repository, tmp_path):
     cases = []
     for name, workers in itertools.product(["windows, shuffled", "windows", "slices"], [0, 2]):

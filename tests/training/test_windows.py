@@ -18,6 +18,7 @@ import platelet_em
 from _platelet_em.arrays import instances
 from _platelet_em.arrays.page import encode_page
 from _platelet_em.hf.volume import RowVolume
+from _platelet_em.training import windows as windows_module
 from _platelet_em.training.window_index import WindowIndex
 from platelet_em import (
     GridWindows,
@@ -186,6 +187,16 @@ def test_classes_apply_to_the_voxels(scene):
         assert weighted > max(0.9, share_with(index))
 
 
+@pytest.mark.parametrize(("column", "count"), [("cells", 1), ("image", 0)])
+def test_loops_are_loaded_before_workers_are_forked(volume, monkeypatch, column, count):
+    loaded = []
+    monkeypatch.setattr(windows_module, "load_compiled", lambda: loaded.append(1))
+    w = windows(volume, RandomWindows((2, 5, 5), 3), columns=[column])
+    assert len(loaded) == count
+    pickle.loads(pickle.dumps(w))
+    assert len(loaded) == count, "a worker that is spawned loads them when it needs them"
+
+
 # --- a list of corners ------------------------------------------------------------------------
 
 
@@ -228,6 +239,12 @@ def test_corners_of_several_volumes_need_names(dense_volumes, load):
         windows(both, [(0, 1, 2)], **options)
     with pytest.raises(platelet_em.ArgumentError, match=r"volumes \['50', '24'\], got one of '7'"):
         windows(both, {"7": [(0, 1, 2)]}, **options)
+
+
+def test_corners_by_name_need_different_names(load):
+    twice = datasets.concatenate_datasets([load(), load()])
+    with pytest.raises(platelet_em.ArgumentError, match=r"different names, got \['50', '50'\]"):
+        windows(twice, {"50": [[0, 0, 0]]}, shape=(1, 4, 4))
 
 
 def test_corners_of_single_slices_are_those_of_their_z(dense_volumes, load):

@@ -25,16 +25,25 @@ __all__ = [
     "paint_text",
     "paint_window",
     "parse_text",
+    "sort_runs",
     "write_text",
 ]
 
 Int32s = NDArray[np.int32]
 
+_SMALL_BLOCK = 8
 _BLOCK = 32
 """Elements that are written at a time, so that the processor guesses where most runs end. What is
 written beyond a run is written again by the next one."""
 
+_MOST_IN_BUCKET = 64
+"""Runs that are sorted by insertion, at most."""
+
 _MAX_DIGITS = 18
+_START_DIGITS, _LENGTH_DIGITS = 8, 4
+"""Digits of almost all starts and lengths."""
+
+_LOOK_AHEAD = _START_DIGITS + 1 + _LENGTH_DIGITS + 1
 _SPACE, _ZERO = 32, 48
 
 _NEW_BYTES = types.Array(types.uint8, 1, "C")
@@ -63,7 +72,58 @@ def _as_int64s(*arrays: NDArray[np.integer]) -> tuple[Int64s, ...]:
     return tuple(np.ascontiguousarray(array, np.int64) for array in arrays)
 
 
+# --- filling ----------------------------------------------------------------------------------
+
+
+@numba.njit(inline="always")
+def _fill(out: Int32s, begin: int, end: int, value: int) -> None:
+    """Write a value from `begin` to `end`."""
+    # Unsigned indices are not checked for being negative.
+    at, stop = np.uint64(begin), np.uint64(end)
+    if end - begin < _SMALL_BLOCK:
+        while at < stop:
+            out[at] = value
+            at += np.uint64(1)
+        return
+    while at + np.uint64(_SMALL_BLOCK) <= stop:
+        for k in range(np.uint64(_SMALL_BLOCK)):
+            out[at + k] = value
+        at += np.uint64(_SMALL_BLOCK)
+    for k in range(np.uint64(_SMALL_BLOCK)):  # overlaps the block before
+        out[stop - np.uint64(_SMALL_BLOCK) + k] = value
+
+
+@numba.njit(inline="always")
+def _fill_over(out: Int32s, begin: int, end: int, value: int) -> None:
+    """Write a value from `begin` to `end`, and perhaps further, but not beyond the array."""
+    at, stop = np.uint64(begin), np.uint64(end)
+    if end + _BLOCK <= len(out):
+        while at < stop:
+            for k in range(np.uint64(_BLOCK)):
+                out[at + k] = value
+            at += np.uint64(_BLOCK)
+    else:
+        while at < stop:
+            out[at] = value
+            at += np.uint64(1)
+
+
 # --- reading text -----------------------------------------------------------------------------
+
+
+@numba.njit(inline="always")
+def _read_digits(text: Bytes, at: int, most: int) -> tuple[int, int]:
+    """The number in the next digits, of which at most `most` are read, and the character after it.
+
+    It always looks at that many characters, and has no jumps that the processor could guess wrong.
+    """
+    number, width, is_digit = 0, 0, True
+    for k in range(most):
+        digit = np.int64(np.uint8(text[np.uint64(at + k)] - np.uint8(_ZERO)))
+        is_digit = is_digit & (digit < 10)
+        number = 10 * number + digit if is_digit else number
+        width += is_digit
+    return number, at + width
 
 
 @numba.njit(inline="always")
@@ -84,17 +144,28 @@ def _read_number(text: Bytes, at: int, end: int) -> tuple[int, int]:
 @numba.njit(inline="always")
 def _read_run(text: Bytes, at: int, end: int, size: int) -> tuple[int, int, int]:
     """First voxel and length of a canonical run, or length -1, and the character after it."""
-    start, at = _read_number(text, at, end)
-    if start < 1 or at >= end or text[np.uint64(at)] != _SPACE:
-        return 0, -1, at
-    length, at = _read_number(text, at + 1, end)
-    if length < 1 or start - 1 > size - length:
-        return 0, -1, at
-    if at < end:
-        if text[np.uint64(at)] != _SPACE:
+    is_read = False
+    start, length, stop = 0, 0, 0
+    if at + _LOOK_AHEAD <= len(text):
+        start, space = _read_digits(text, at, _START_DIGITS)
+        length, stop = _read_digits(text, space + 1, _LENGTH_DIGITS)
+        is_read = (
+            (space > at)
+            & (text[np.uint64(space)] == _SPACE)
+            & (stop > space + 1)
+            & ((stop == end) | ((stop < end) & (text[np.uint64(stop)] == _SPACE)))
+        )
+    if not is_read:
+        # Longer numbers, the last run of a string, which the next one follows, or no run at all.
+        start, space = _read_number(text, at, end)
+        if start < 1 or space >= end or text[np.uint64(space)] != _SPACE:
             return 0, -1, at
-        at += 1
-    return start - 1, length, at
+        length, stop = _read_number(text, space + 1, end)
+        if stop < end and text[np.uint64(stop)] != _SPACE:
+            return 0, -1, at
+    if start < 1 or length < 1 or start - 1 > size - length:
+        return 0, -1, at
+    return start - 1, length, stop + 1
 
 
 @_compiled(types.boolean(_BYTES, _INT64S, _INT32S, _NEW_INT32S))
@@ -105,7 +176,7 @@ def _paint_text(text: Bytes, offsets: Int64s, ids: Int32s, out: Int32s) -> bool:
             start, length, at = _read_run(text, at, end, len(out))
             if length < 0:
                 return False
-            out[start : start + length] = ids[i]
+            _fill(out, start, start + length, ids[i])
     return True
 
 
@@ -122,6 +193,7 @@ def paint_text(text: Bytes, offsets: Int64s, ids: Int32s, out: Int32s) -> bool:
         False if a string is not canonical or reaches beyond the array, which is then painted in
         part.
     """
+    text = np.ascontiguousarray(text)
     is_canonical: bool = _paint_text(text, *_as_int64s(offsets), ids, out)
     return is_canonical
 
@@ -155,6 +227,7 @@ def parse_text(text: Bytes, offsets: Int64s, size: int) -> tuple[Int64s, Int64s,
     Returns:
         None if a string is not canonical or reaches beyond the array.
     """
+    text = np.ascontiguousarray(text)
     # A run has a space in it, and another one after it unless it is the last of its string.
     spaces = np.count_nonzero(text[offsets[0] : offsets[-1]] == _SPACE)
     most = (spaces + len(offsets)) // 2
@@ -163,6 +236,79 @@ def parse_text(text: Bytes, offsets: Int64s, size: int) -> tuple[Int64s, Int64s,
     if count < 0:
         return None
     return starts[:count], stops[:count], owners[:count]
+
+
+# --- sorting ----------------------------------------------------------------------------------
+
+
+@_compiled(
+    types.boolean(
+        *(_INT64S, _INT64S, _INT64S, types.int64, types.int64),
+        *(_NEW_INT64S, _NEW_INT64S, _NEW_INT64S, _NEW_INT64S, _NEW_INT64S),
+    )
+)
+def _sort_runs(
+    starts: Int64s,
+    stops: Int64s,
+    owners: Int64s,
+    shift: int,
+    most: int,
+    begins: Int64s,
+    ends: Int64s,
+    new_starts: Int64s,
+    new_stops: Int64s,
+    new_owners: Int64s,
+) -> bool:
+    for k in range(len(starts)):
+        ends[np.uint64(starts[k] >> shift)] += 1
+    total = 0
+    for bucket in range(len(ends)):
+        if ends[bucket] > most:
+            return False
+        begins[bucket], total = total, total + ends[bucket]
+        ends[bucket] = begins[bucket]
+    for k in range(len(starts)):
+        bucket = np.uint64(starts[k] >> shift)
+        at = ends[bucket]
+        ends[bucket] += 1
+        # Larger starts of the same bucket move up.
+        while at > begins[bucket] and new_starts[at - 1] > starts[k]:
+            new_starts[at] = new_starts[at - 1]
+            new_stops[at] = new_stops[at - 1]
+            new_owners[at] = new_owners[at - 1]
+            at -= 1
+        new_starts[at] = starts[k]
+        new_stops[at] = stops[k]
+        new_owners[at] = owners[k]
+    return True
+
+
+def sort_runs(
+    starts: Int64s, stops: Int64s, owners: Int64s
+) -> tuple[Int64s, Int64s, Int64s] | None:
+    """Starts, stops and owners in the order of starts; those of one start keep their order.
+
+    Runs are put into buckets of neighboring voxels, about as many as there are runs, and sorted
+    there by insertion.
+
+    Args:
+        starts: int64 (n,), at least one, not negative.
+        stops: int64 (n,).
+        owners: int64 (n,).
+
+    Returns:
+        None if a bucket has many runs, since insertion is slow then.
+    """
+    starts, stops, owners = _as_int64s(starts, stops, owners)
+    last = int(starts.max())
+    shift = max(last.bit_length() - len(starts).bit_length(), 0)
+    ends = np.zeros((last >> shift) + 1, np.int64)
+    begins = np.empty_like(ends)
+    new = tuple(np.empty(len(starts), np.int64) for _ in range(3))
+    if not _sort_runs(starts, stops, owners, shift, _MOST_IN_BUCKET, begins, ends, *new):
+        return None
+    new_starts, new_stops, new_owners = new
+    return new_starts, new_stops, new_owners
 
 
 # --- writing text -----------------------------------------------------------------------------
@@ -203,7 +349,7 @@ def _paint_runs(
     starts: Int64s, stops: Int64s, owners: Int64s, values: Int32s, out: Int32s
 ) -> None:
     for k in range(len(starts)):
-        out[starts[k] : stops[k]] = values[owners[k]]
+        _fill(out, starts[k], stops[k], values[owners[k]])
 
 
 def paint_runs(starts: Int64s, stops: Int64s, owners: Int64s, values: Int32s, out: Int32s) -> None:
@@ -244,22 +390,6 @@ def _find_run(stops: Int64s, begin: int, low: int) -> int:
     return low
 
 
-@numba.njit(inline="always")
-def _fill(out: Int32s, begin: int, end: int, value: int) -> None:
-    """Write a value from `begin` to `end`, and perhaps further, but not beyond the array."""
-    # Unsigned indices are not checked for being negative.
-    at, stop = np.uint64(begin), np.uint64(end)
-    if end + _BLOCK <= len(out):
-        while at < stop:
-            for k in range(np.uint64(_BLOCK)):
-                out[at + k] = value
-            at += np.uint64(_BLOCK)
-    else:
-        while at < stop:
-            out[at] = value
-            at += np.uint64(1)
-
-
 @_compiled(types.void(_INT64S, _INT64S, _INT64S, _INT32S, _INT64S, types.int64, _NEW_INT32S))
 def _paint_window(
     starts: Int64s,
@@ -284,12 +414,12 @@ def _paint_window(
             first = max(starts[k], begin) + shift
             last = min(stops[k], end) + shift
             if done < first:
-                _fill(out, done, first, 0)
-            _fill(out, first, last, values[np.uint64(owners[k])])
+                _fill_over(out, done, first, 0)
+            _fill_over(out, first, last, values[np.uint64(owners[k])])
             done = last
             k += np.uint64(1)
         if done < end + shift:
-            _fill(out, done, end + shift, 0)
+            _fill_over(out, done, end + shift, 0)
 
 
 def paint_window(

@@ -32,6 +32,9 @@ from _platelet_em.errors import LabelFormatError, quote
 __all__ = ["LazyLabels"]
 
 _DTYPE = np.dtype(np.int32)
+_CACHED_SIZE = 1 << 22
+"""Elements of an array that the processor's cache holds, about."""
+
 _WIDE_STEP = 32
 """Steps along the last axis from which on elements are read one by one: a run takes about as much
 memory as the elements that such a step leaves out."""
@@ -228,11 +231,16 @@ class LazyLabels(Instances):
 
     def _paint_into(self, out: NDArray[np.int32], compiled: ModuleType) -> None:
         """Paint all instances into a flat array of zeros, with the compiled loops."""
-        if self._parsed is None and self._buffer is not None:
-            # Nothing has asked for the runs: the strings are painted as they are read.
-            if compiled.paint_text(*self._buffer, self._ids, out):
-                return
-            # What is painted already is painted again: the runs have the same voxels.
+        # While nothing has asked for the runs, the strings are painted as they are read: one
+        # instance after the other, which is slow where the array is larger than the processor's
+        # cache. What that has painted before it fails is painted again.
+        if (
+            self._parsed is None
+            and self._buffer is not None
+            and self.size <= _CACHED_SIZE
+            and compiled.paint_text(*self._buffer, self._ids, out)
+        ):
+            return
         runs = self.runs
         compiled.paint_runs(runs.starts, runs.stops, runs.owners, self._ids, out)
 

@@ -149,11 +149,19 @@ def resolve(runs: Runs) -> Runs:
     gaps = runs.starts[1:] - runs.stops[:-1]
     if not len(gaps) or gaps.min() > 0:
         return runs
-    runs = runs[np.argsort(runs.starts, kind="stable")]
+    runs = _sort(runs)
     narrowest = (runs.starts[1:] - runs.stops[:-1]).min()
     if narrowest < 0:
         runs = Runs(*pick_last_owners(runs.starts, runs.stops, runs.owners))
     return merge_adjacent(runs) if narrowest <= 0 else runs
+
+
+def _sort(runs: Runs) -> Runs:
+    """Runs in the order of starts; those of one start keep their order."""
+    compiled = load_compiled()
+    if compiled and (found := compiled.sort_runs(runs.starts, runs.stops, runs.owners)):
+        return Runs(*found)
+    return runs[np.argsort(runs.starts, kind="stable")]
 
 
 def merge_adjacent(runs: Runs) -> Runs:

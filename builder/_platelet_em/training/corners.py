@@ -81,6 +81,11 @@ class ListedWindows:
                 )
             numbers = np.zeros(len(corners), np.int64)
         else:
+            if len(known) < len(volumes):
+                raise ArgumentError(
+                    "sampler: corners by name need volumes of different names, got "
+                    f"{quote([volume.name for volume in volumes])}: take one source of each volume"
+                )
             if unknown := [name for name in names if name not in known]:
                 raise ArgumentError(
                     f"sampler: expected corners of the volumes {quote([*known])}, got one of "

@@ -3,6 +3,8 @@
 Imported when a sampler is asked for, since PyTorch is, where it is installed.
 """
 
+import functools
+import logging
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,6 +15,8 @@ from _platelet_em.training.samplers import parse_integer
 from _platelet_em.training.window_index import WindowIndex
 
 __all__ = ["EpochSampler"]
+
+_log = logging.getLogger(__name__)
 
 
 def _find_base() -> Any:
@@ -124,12 +128,23 @@ class EpochSampler(_find_base()):  # type: ignore[misc]  # a class that may be m
         epoch = parse_integer(epoch, "epoch", 0)
         self._current = None
         if epoch != self._next[0]:
+            if self._next[1]:
+                _log.warning(
+                    "set_epoch(%d) leaves out the rest of epoch %d, whose state was loaded: set "
+                    "the epoch of what calls it to that of the sampler first",
+                    epoch,
+                    self._next[0],
+                )
             self._next = (epoch, 0)
 
     def state_dict(self) -> dict[str, Any]:
         """Epoch, number of indices of it that were yielded, and settings, as JSON has them."""
         if self._current is not None:
             return self._current.state_dict()
+        return self.next_state()
+
+    def next_state(self) -> dict[str, Any]:
+        """The state with which the next pass begins."""
         return self.state_of(*self._next)
 
     def state_of(self, epoch: int, position: int) -> dict[str, Any]:
@@ -172,7 +187,10 @@ class EpochSampler(_find_base()):  # type: ignore[misc]  # a class that may be m
         order: Any = range(self._count)
         if self._shuffle:
             order = permutation(self._count, self._seed, epoch)
-        return epoch, position, self._share(order, *self._place())
+        rank, world_size = self._place()
+        if self._uneven == "share" and self._count % world_size and rank == 0:
+            _warn_of_unequal_ranks(self._count, world_size)
+        return epoch, position, self._share(order, rank, world_size)
 
     def index(self, epoch: int, position: int) -> WindowIndex:
         """The index of a window."""
@@ -217,6 +235,16 @@ class EpochSampler(_find_base()):  # type: ignore[misc]  # a class that may be m
         }
 
 
+@functools.cache
+def _warn_of_unequal_ranks(count: int, world_size: int) -> None:
+    _log.warning(
+        "%d windows for %d ranks: some read one more than others, and DistributedDataParallel "
+        "waits forever where that is a batch more; uneven='drop' gives all the same number",
+        count,
+        world_size,
+    )
+
+
 class _Pass(Iterator[WindowIndex]):
     """One pass through the indices of an epoch.
 
@@ -243,9 +271,9 @@ class _Pass(Iterator[WindowIndex]):
         self._epoch, self._position, self._order = self._sampler.begin_pass(self, at)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of this pass, or of the sampler before it has begun."""
+        """The state of this pass, or that with which it will begin."""
         if self._order is None:
-            return self._sampler.state_dict()
+            return self._sampler.next_state()
         return self._sampler.state_of(self._epoch, self._position)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

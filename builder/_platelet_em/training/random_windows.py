@@ -89,6 +89,8 @@ class RandomWindows:
             raise ArgumentError(
                 f"min_foreground: expected a share, 0 to 1, got {quote(self.min_foreground)}"
             )
+        # States compare samplers by their repr, in which 0 and 0.0 differ.
+        object.__setattr__(self, "min_foreground", float(self.min_foreground))
         if self.class_weights is not None:
             object.__setattr__(self, "class_weights", _parse_weights(self.class_weights))
 

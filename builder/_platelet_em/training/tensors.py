@@ -155,7 +155,11 @@ class ToTensors:
         >>> ToTensors().collate(records)["cells"].tolist()
         [[[0, 3]], [[0, 4]]]
         """
+        records = list(records)
         converted = [self._call(record, packed) for record in records]
+        if records:
+            # `names` may have renamed the column by which windows are recognized.
+            packed = is_packed(records[0], packed)
         return collate(converted, packed=packed, tensors=tensors)
 
     def _convert(self, columns: Record, packed: bool | None) -> Record:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from _platelet_em.arrays import display
+from _platelet_em.arrays.kernels import load_compiled
 from _platelet_em.errors import ArgumentError
 from _platelet_em.hf.volume import RowVolume
 from _platelet_em.training.corners import ListedWindows
@@ -206,6 +207,9 @@ class Windows:
         packed: bool = False,
     ) -> None:
         self._volumes, self._sampler, self._split = list(volumes), sampler, split
+        if any(volume.kinds for volume in volumes):
+            # Workers that are forked inherit the loops, instead of loading them in each epoch.
+            load_compiled()
         self._plan = sampler.plan(extents)
         self.volumes = tuple(VolumeName(volume.name, k) for k, volume in enumerate(volumes))
         self.columns = tuple(columns)
@@ -323,7 +327,9 @@ class Windows:
 
         described = {
             "windows": repr(self._sampler),
-            "volumes": [[volume.name, list(volume.shape)] for volume in self._volumes],
+            "volumes": [
+                [volume.name, list(volume.shape), str(volume.zs)] for volume in self._volumes
+            ],
         }
         return EpochSampler(len(self), described, shuffle, seed, rank, world_size, uneven)
 
