@@ -5,7 +5,6 @@ allocation is timed, and they are freed between repeats.
 """
 
 import functools
-import gc
 import json
 import os
 import statistics
@@ -21,68 +20,14 @@ from typing import Any
 import numpy as np
 import publishers_way
 import pyarrow as pa
-from arms import COMPILED, NUMPY_ALONE, Figure, print_table, use_kernels
+from arms import COMPILED, NUMPY_ALONE, Figure, use_kernels
 from inputs import LABELS, Truth
+from race import Call, Table, Times, both, race
 
 from _platelet_em.hf.formatter import PlateletEMFormatter
 from platelet_em import LazyLabels
 
 WINDOW, COUNT = (16, 256, 256), 64
-
-Call = Callable[[], object]
-Times = dict[str, float]
-"""Seconds of ours, of ours with NumPy alone ("numpy"), and of peers."""
-
-
-def race(repeats: int = 9, **calls: Call) -> Times:
-    """Median seconds of calls that take turns; a result is freed before the next call.
-
-    The call `numpy` is made with NumPy alone, all others with the compiled loops.
-    """
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repeats + 1):
-        for name, call in calls.items():
-            use_kernels(NUMPY_ALONE if name == "numpy" else COMPILED)
-            gc.collect()
-            begin = time.perf_counter()
-            result = call()
-            times[name].append(time.perf_counter() - begin)
-            del result
-    use_kernels(COMPILED)
-    return {name: statistics.median(each[1:]) for name, each in times.items()}
-
-
-def both(call: Call) -> dict[str, Call]:
-    """Our call, with the compiled loops and without, for `race`."""
-    return {"ours": call, "numpy": call}
-
-
-class Table:
-    """Lines of the table of labels: our time, that with NumPy alone, and that of a peer."""
-
-    def __init__(self) -> None:
-        self._rows: list[list[str]] = []
-        self._notes: list[str] = []
-
-    def add(self, task: str, peer: str, times: Times, key: str = "peer") -> None:
-        """A line; `key` is the name of the peer in `times`."""
-        cells = [f"{times[name] * 1e3:,.2f}" if name in times else ""
-                 for name in ("ours", "numpy", key)]  # fmt: skip
-        ratio = times[key] / times["ours"]
-        self._rows.append(
-            [task, *cells[:2], peer, cells[2], f"{ratio:,.{0 if ratio > 20 else 2}f}"]
-        )
-
-    def note(self, text: str) -> None:
-        """A line of text below the table."""
-        self._notes.append(text)
-
-    def show(self) -> None:
-        """Print the table and the notes."""
-        heads = ["", "ours, ms", "NumPy alone, ms", "compared with", "its ms", "times as fast"]
-        print_table(heads, self._rows)
-        print(*(f"- {note}" for note in self._notes), sep="\n", flush=True)
-
 
 # --- new processes ----------------------------------------------------------------------------
 
@@ -153,9 +98,9 @@ def fresh_volume(table: Table, kind: str, array: np.ndarray, folder: Path) -> No
                 for _ in range(repeats)]  # fmt: skip
         return tuple(map(statistics.median, zip(*runs, strict=True)))
 
-    ours, memory = median("ours", COMPILED, 5)
-    alone, memory_alone = median("ours", NUMPY_ALONE, 5)
-    peer, _ = median("publisher", NUMPY_ALONE, 3)
+    ours, memory = median("ours", COMPILED, 3)
+    alone, memory_alone = median("ours", NUMPY_ALONE, 3)
+    peer, _ = median("publisher", NUMPY_ALONE, 1)
     times = {"ours": ours, "numpy": alone, "peer": peer}
     table.add(f"decode {kind}, new process", "the publisher's way", times)
     table.note(f"Peak memory above the input, {kind}: {memory:.2f} of the output, "
@@ -178,12 +123,13 @@ def warm_volume(table: Table, kind: str, array: np.ndarray) -> float:
     read = race(**both(lambda: decode().max()), peer=lambda: fill().max())
     table.add(f"decode {kind}, and read", "`np.full`, and read", read)
 
-    begin = time.perf_counter()
-    assert publishers_way.encode(array) == labels
-    seconds = time.perf_counter() - begin
-    encoded = race(5, **both(lambda: LazyLabels.from_array(array).to_dict()), copy=array.copy)
-    table.add(f"encode {kind}", "the publisher's way", encoded | {"peer": seconds})
-    table.add("the same", "a copy", encoded, "copy")
+    encoded = race(5, **both(lambda: LazyLabels.from_array(array).to_dict()), peer=array.copy)
+    table.add(f"encode {kind}", "a copy", encoded)
+    if kind == "cells":  # organelles take minutes
+        begin = time.perf_counter()
+        assert publishers_way.encode(array) == labels
+        seconds = time.perf_counter() - begin
+        table.add("the same", "the publisher's way", encoded | {"peer": seconds})
     return times["ours"] / times["peer"]
 
 
