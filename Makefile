@@ -76,9 +76,7 @@ test-pythons:
 
 ## bench: lazy labels, samples and windows, compared with the publisher's way, NumPy and peers
 bench: $(VENV)/bench.stamp install
-	$(BIN)/python benchmarks/labels.py
-	$(BIN)/python benchmarks/loading.py
-	$(BIN)/python benchmarks/windows.py
+	$(BIN)/python benchmarks
 
 ## fuzz: millions of damaged inputs; minutes to an hour
 fuzz: $(VENV)/test.stamp install

@@ -4,18 +4,23 @@ An index (z, y, x) consists of slices; z may be an integer. Stores that are not 
 skipped. Workers are forked and open files of their own, since forks share the position in a file.
 """
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
-from arms import COLUMNS, WORKERS, Arm, Sample, Truth, bytes_of, loader
+from arms import Arm, Batch
+from inputs import COLUMNS, LABELS, Truth, bytes_of
+from workers import Loading, collate_dense
+
+MEMMAP = "np.memmap"
 
 Index = tuple[Any, slice, slice]
+Sample = dict[str, np.ndarray]
 Read = Callable[[Index], Sample]
 
 
@@ -42,30 +47,35 @@ class _Reads:
         return self.read(self.indices[i])
 
 
-def arms_of(store: Store, indices: Sequence[Index]) -> Iterator[Arm]:
-    """The arms of a store, in this process and in workers; those would copy views anyway."""
-    for workers in WORKERS[: 1 if store.name.endswith("views") else None]:
-        if workers:
-            samples = loader(_Reads(store.read, indices), workers)
-        else:
-            samples = lambda: map(store.read, indices)  # noqa: E731  # like that of loader
-        yield Arm(f"{store.name}, {workers} workers", samples, store.size)
+def as_batch(sample: dict[str, Any]) -> Batch:
+    """One sample as a batch of arrays."""
+    return {name: np.asarray(sample[name])[None] for name in COLUMNS}
+
+
+def arm_of(store: Store, indices: Sequence[Index]) -> Arm:
+    """A store read in this process."""
+    return Arm(store.name, lambda: (as_batch(store.read(index)) for index in indices), store.size)
+
+
+def loading_of(store: Store, indices: Sequence[Index]) -> Loading:
+    """A store read by workers."""
+    return Loading(store.name, lambda: _Reads(store.read, indices), store.size, collate_dense)
 
 
 def stores(
-    makers: Sequence[Callable[[Truth, Path], Iterator[Store]]], truth: Truth, folder: Path
-) -> Iterator[Store]:
-    """The stores that are installed, each written into a folder of its own."""
+    makers: Sequence[Callable[[Truth, Path], Iterator[Any]]], truth: Truth, folder: Path
+) -> Iterator[Any]:
+    """What the makers of those stores give that are installed, each in a folder of its own."""
     for i, make in enumerate(makers):
         own = folder / f"store-{i}"
-        own.mkdir()
+        own.mkdir(parents=True)
         try:
             yield from make(truth, own)
         except ImportError as error:
             print(f"a store is skipped: {error}")
 
 
-def _pages(page: Callable[[int], np.ndarray], index: Index) -> np.ndarray:
+def _join_pages(page: Callable[[int], np.ndarray], index: Index) -> np.ndarray:
     """The window at an index of an array that is read page by page."""
     z, *inside = index
     if isinstance(z, int):
@@ -74,13 +84,28 @@ def _pages(page: Callable[[int], np.ndarray], index: Index) -> np.ndarray:
 
 
 def memmap(truth: Truth, folder: Path) -> Iterator[Store]:
-    """Dense arrays, one file per column: as views that only the loop reads, and copied."""
-    for name, array in truth.items():
-        np.save(folder / name, array)
-    maps = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in truth}
-    size = bytes_of(folder)
-    yield Store("np.memmap, views", lambda index: {n: maps[n][index] for n in maps}, size)
-    yield Store("np.memmap", lambda index: {n: np.array(maps[n][index]) for n in maps}, size)
+    """Dense arrays, one file per column, labels as int32 and as uint16: copied, and as views.
+
+    Views are read by the loop, or by what stacks a batch.
+    """
+    for name, dtype in ((MEMMAP, np.int32), (f"{MEMMAP}, uint16 labels", np.uint16)):
+        own = folder / np.dtype(dtype).name
+        own.mkdir()
+        for column, array in truth.items():
+            np.save(own / column, array.astype(dtype) if column in LABELS else array)
+        # Copy-on-write: torch takes writable arrays only.
+        maps = {column: np.load(own / f"{column}.npy", mmap_mode="c") for column in truth}
+        size = bytes_of(own)
+        yield Store(name, functools.partial(_copy_window, maps), size)
+        yield Store(f"{name}, views", functools.partial(_view_window, maps), size)
+
+
+def _view_window(maps: Truth, index: Index) -> Sample:
+    return {name: array[index] for name, array in maps.items()}
+
+
+def _copy_window(maps: Truth, index: Index) -> Sample:
+    return {name: np.array(array[index]) for name, array in maps.items()}
 
 
 def litdata_raw(truth: Truth, folder: Path) -> Iterator[Store]:
@@ -126,13 +151,13 @@ def tif_pages(truth: Truth, folder: Path) -> Iterator[Store]:
     for name, array in truth.items():
         tifffile.imwrite(folder / f"{name}.tif", array, photometric="minisblack")
 
-    @cache
+    @functools.cache
     def pages(name: str, _process: int) -> tifffile.TiffPages:
         return tifffile.TiffFile(folder / f"{name}.tif").pages
 
     def read(index: Index) -> Sample:
         opened = {name: pages(name, os.getpid()) for name in truth}
-        return {name: _pages(lambda z: opened[name][z].asarray(), index) for name in opened}
+        return {name: _join_pages(lambda z: opened[name][z].asarray(), index) for name in opened}
 
     yield Store("tifffile", read, bytes_of(folder))
 
@@ -159,7 +184,7 @@ def torch_em(truth: Truth, folder: Path) -> Iterator[Store]:
         def _sample_bounding_box(self) -> Index:
             return self.box
 
-    @cache
+    @functools.cache
     def opened(shape: tuple[int, ...], _process: int) -> Placed:
         # It converts uint16 to int16 and then to `dtype`: only uint16 restores the values.
         return Placed(

@@ -1,107 +1,81 @@
-"""Random 3D windows per second, compared with other stores of the same arrays, in one run.
-
-Usage: python benchmarks/windows.py [--depth 50] [--size 800] [--rounds 9]   (or: make bench)
+"""Random 3D windows per second, compared with other stores of the same arrays.
 
 A window is 16 x 256 x 256 voxels of the image, the class indices and both instance maps, all in
-memory at the same time; the loop then reads every element of them. The corners are those that
-`RandomWindows` draws inside the volume, the same for all arms: peers read a plain slice there. All
-arms return arrays of their own, except "views", which only the loop reads.
+memory at the same time. The corners are those that `RandomWindows` draws inside the volume, the
+same for all arms: peers read a plain slice there. All arms return arrays of their own, except
+"views", which only the loop reads. The page cache is warm, and what an arm keeps, such as the
+parsed runs of a volume, is there from the first pass, which does not count.
 
-The input is the synthetic sample, made here. Each arm is checked against the truth before it is
-timed. The page cache is warm, and parsed or cached data is available from the first round, which
-does not count; arms take turns, one pass over the same windows each, and a rate is that of the
-median pass. On a shared machine only ratios are meaningful.
+webdataset is no peer here: it reads files in order, and has no random access.
 
-Without workers the loop reads in this process, without a `DataLoader`. With two, all arms are
-bound by the 11.5 MB per window that `DataLoader` moves through shared memory, as `np.memmap`
-shows; those ratios say little about the stores.
-
-Decode-then-crop is what a loader without lazy arrays does: it decodes for each window. Here, from
-slow to fast: the publisher's files, decoded the publisher's way; the row of the volume, with our
-decoder; only the 16 rows of `slices` that the window touches, with our decoder. The arm "decoded
-once" keeps the volume in memory as dense arrays instead: not a peer on disk, but the limit.
+"Decode, then crop" is what a loader without lazy arrays does, here with our decoder: it decodes
+the 16 slices that the window touches.
 """
 
-import tempfile
+import functools
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-from arms import (
-    COLUMNS,
-    WORKERS,
-    Arm,
-    Sample,
-    Truth,
-    archive,
-    bytes_of,
-    check,
-    compare,
-    dense,
-    loader,
-    make_input,
-    measure,
-    naive_volume,
-    one_pass,
-    parse_options,
-    show,
-    sources,
-)
+import workers
+from arms import NUMPY_ALONE, Arm, Figure, check, measure, show
+from inputs import COLUMNS, Truth, sources
 from stores import (
+    MEMMAP,
     Index,
+    Sample,
     Store,
-    arms_of,
+    arm_of,
+    as_batch,
     litdata_raw,
+    loading_of,
     memmap,
     stores,
     tif_pages,
     torch_em,
     zarr_chunked,
 )
+from workers import Loading
 
 import platelet_em
 
-SHAPE, COUNT = (16, 256, 256), 32
-CHUNKINGS = (
-    "auto", (1, 800, 800), (1, 256, 256), (4, 128, 128), (8, 128, 128),
-    (8, 256, 256), (16, 64, 64), (16, 128, 128), (16, 256, 256),
-)  # fmt: skip
-MAP, STREAMED = "Parquet, map-style, 0 workers", "Parquet, streamed, 0 workers"
+SHAPE, COUNT = (16, 256, 256), 48
+CHUNKINGS = ("auto", (4, 128, 128), (8, 128, 128), (8, 256, 256), (16, 128, 128))
 
 
 def ours(folder: Path, sampler: platelet_em.RandomWindows) -> Iterator[Arm]:
-    """Both ways to load, map-style and streamed."""
+    """Each source, with the compiled loops and without."""
     for source in sources(folder, "volumes"):
         windows = platelet_em.windows(source.data, sampler)
-        for workers in WORKERS:
-            samples = loader(windows, workers) if workers else windows.__iter__
-            yield Arm(f"{source.name}, {workers} workers", samples, source.size)
+        batches = functools.partial(map, as_batch, windows)
+        yield Arm(f"ours, {source.name}", batches, source.size)
+        yield Arm(f"ours, {source.name}, NumPy alone", batches, source.size, NUMPY_ALONE)
 
 
-def decode_then_crop(folder: Path) -> Iterator[Store]:
-    """Decode with our decoder for each window, and crop."""
-    volume, slices = (next(sources(folder, config)) for config in ("volumes", "slices"))
+def ours_in_workers(folder: Path, sampler: platelet_em.RandomWindows) -> Iterator[Loading]:
+    """Each source, dense and packed; each worker parses the volume at its first window."""
+    for source in sources(folder, "volumes"):
+        for form, collate in (
+            ("dense", workers.collate_dense),
+            ("packed", workers.collate_packed),
+        ):
+            make = functools.partial(
+                platelet_em.windows, source.data, sampler, packed=form == "packed"
+            )
+            yield Loading(f"ours, {source.name}, {form}", make, source.size, collate)
 
-    def read_volume(index: Index) -> Sample:
-        row = volume.data[0]
-        return {name: np.asarray(row[name])[index].copy() for name in COLUMNS}
 
-    def read_slices(index: Index) -> Sample:
+def decode_then_crop(folder: Path) -> Store:
+    """Decode the slices that a window touches, and crop."""
+    slices = next(sources(folder, "slices"))
+
+    def read(index: Index) -> Sample:
         z, *inside = index
-        rows = [dense(slices.data[k]) for k in range(z.start, z.stop)]
-        return {n: np.stack([row[n][tuple(inside)] for row in rows]) for n in COLUMNS}
+        rows = [slices.data[k] for k in range(z.start, z.stop)]
+        return {n: np.stack([np.asarray(row[n])[tuple(inside)] for row in rows]) for n in COLUMNS}
 
-    yield Store("decode the volume, crop", read_volume, volume.size)
-    yield Store("decode 16 slices, crop", read_slices, slices.size)
-
-
-def decoded_once(truth: Truth) -> Store:
-    """Dense arrays in memory: the limit."""
-    size = sum(array.nbytes for array in truth.values())
-    print(f"decoded once: {size / 1e6:.1f} MB of memory")
-    return Store("decoded once, crop", lambda index: {n: truth[n][index].copy() for n in truth}, 0)
+    return Store("decode 16 slices, then crop", read, slices.size)
 
 
 def best_zarr(regions: list[Index], truth: Truth, folder: Path) -> Iterator[Store]:
@@ -116,51 +90,49 @@ def best_zarr(regions: list[Index], truth: Truth, folder: Path) -> Iterator[Stor
                 store.read(region)
             seconds[store.name] = time.perf_counter() - begin
         made[store.name] = store
-    for name in sorted(seconds, key=seconds.__getitem__):
-        rate = len(regions) / seconds[name]
-        print(f"{name:<20} {rate:>6.1f} windows/s {made[name].size / 1e6:>6.1f} MB")
     yield made[min(seconds, key=seconds.__getitem__)]
 
 
-def naive(folder: Path, region: Index) -> Arm:
-    """The publisher's files, decoded the publisher's way for one window."""
+def run(truth: Truth, folder: Path, rounds: int) -> list[Figure]:
+    """Both tables, and the figures of them that the project wants."""
+    shape = tuple(map(min, SHAPE, truth["image"].shape))
+    sampler = platelet_em.RandomWindows(shape, COUNT, pad=None)
+    drawn = platelet_em.windows(next(sources(folder, "volumes")).data, sampler)
+    regions = [tuple(slice(c, c + n) for c, n in zip(window["corner"], shape, strict=True))
+               for window in drawn]  # fmt: skip
+    wanted = [{name: array[region] for name, array in truth.items()} for region in regions]
+    makers = (memmap, litdata_raw, tif_pages, torch_em, functools.partial(best_zarr, regions))
+    peers = list(stores(makers, truth, folder / "windows"))
+    arms = list(ours(folder, sampler))
+    arms += [arm_of(store, regions) for store in [decode_then_crop(folder), *peers]]
+    for arm in arms:
+        check(arm, wanted)
+    rates = measure(arms, rounds)
+    print(f"## Windows {shape}, one process")
+    show("windows/s", arms, rates, MEMMAP)
 
-    def samples() -> Iterator[Sample]:
-        yield {name: array[region] for name, array in naive_volume(folder).items()}
-
-    return Arm("decode the publisher's way, crop", samples, bytes_of(archive(folder)))
-
-
-def main() -> None:
-    """Make the input and run all arms."""
-    options = parse_options(__doc__, 9)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        truth = make_input(folder, options.depth, options.size)
-        shape = tuple(map(min, SHAPE, truth["image"].shape))
-        arms = list(ours(folder, platelet_em.RandomWindows(shape, COUNT, pad=None)))
-        regions = [tuple(slice(c, c + n) for c, n in zip(window["corner"], shape, strict=True))
-                   for window in arms[0].samples()]  # fmt: skip
-        makers = (memmap, litdata_raw, tif_pages, torch_em, partial(best_zarr, regions))
-        for store in [
-            decoded_once(truth),
-            *decode_then_crop(folder),
-            *stores(makers, truth, folder),
-        ]:
-            arms += arms_of(store, regions)
-        windows = [{n: array[region] for n, array in truth.items()} for region in regions]
-        for arm in arms:
-            check(arm, windows)
-        rates = measure(arms, options.rounds)
-        last = naive(folder, regions[0])
-        check(last, windows[:1])
-        rates[last.name] = one_pass(last)
-        show([*arms, last], rates, "windows/s", (MAP, STREAMED))
-        bar = [arm.name for arm in arms if arm.name.startswith(("zarr", "torch-em", "decode "))]
-        for mine in (MAP, STREAMED):
-            compare(arms, rates, mine, max(bar, key=rates.__getitem__))
-        compare(arms, rates, MAP, "np.memmap, 0 workers")
+    loadings = list(ours_in_workers(folder, sampler))
+    loadings += [loading_of(store, regions) for store in peers if store.name != "tifffile"]
+    print(f"## Windows {shape}, two workers, batches of four")
+    in_workers = workers.compare(loadings, wanted, rounds, "windows/s", MEMMAP)
+    return list(figures(rates, in_workers, [one.name for one in sources(folder, "volumes")]))
 
 
-if __name__ == "__main__":
-    main()
+def figures(
+    alone: dict[str, float], in_workers: dict[str, float], names: list[str]
+) -> Iterator[Figure]:
+    """What the project wants of windows with all four columns."""
+    for name in names:
+        arm = f"ours, {name}"
+        plain = alone[MEMMAP]
+        yield Figure(f"windows, {name}: / np.memmap", alone[arm] / plain, 1)
+        ratio = alone[f"{arm}, NumPy alone"] / plain
+        yield Figure(f"windows, {name}, NumPy alone: / np.memmap", ratio, 0.45)
+        packed = in_workers[f"{arm}, packed"]
+        for peer, least in (
+            (MEMMAP, 1.8),
+            (f"{MEMMAP}, uint16 labels", 1.3),
+            (f"{arm}, dense", 1.8),
+        ):
+            title = f"windows, {name}, 2 workers: packed / {peer}"
+            yield Figure(title, packed / in_workers[peer], least)
