@@ -141,42 +141,55 @@ def _read_number(text: Bytes, at: int, end: int) -> tuple[int, int]:
     return number, at
 
 
-@numba.njit(inline="always")
-def _read_run(text: Bytes, at: int, end: int, size: int) -> tuple[int, int, int]:
-    """First voxel and length of a canonical run, or length -1, and the character after it."""
-    is_read = False
-    start, length, stop = 0, 0, 0
-    if at + _LOOK_AHEAD <= len(text):
-        start, space = _read_digits(text, at, _START_DIGITS)
-        length, stop = _read_digits(text, space + 1, _LENGTH_DIGITS)
-        is_read = (
-            (space > at)
-            & (text[np.uint64(space)] == _SPACE)
-            & (stop > space + 1)
-            & ((stop == end) | ((stop < end) & (text[np.uint64(stop)] == _SPACE)))
-        )
-    if not is_read:
-        # Longer numbers, the last run of a string, which the next one follows, or no run at all.
-        start, space = _read_number(text, at, end)
-        if start < 1 or space >= end or text[np.uint64(space)] != _SPACE:
-            return 0, -1, at
-        length, stop = _read_number(text, space + 1, end)
-        if stop < end and text[np.uint64(stop)] != _SPACE:
-            return 0, -1, at
-    if start < 1 or length < 1 or start - 1 > size - length:
-        return 0, -1, at
-    return start - 1, length, stop + 1
+@_compiled(
+    types.int64(
+        *(_BYTES, types.int64, types.int64, types.int64),
+        *(_NEW_INT64S, _NEW_INT64S, types.int64),
+    )
+)
+def _parse_string(
+    text: Bytes, at: int, end: int, size: int, starts: Int64s, stops: Int64s, count: int
+) -> int:
+    """Append the runs of a string to `count` others; their number, or -1 if one is refused."""
+    last = len(text) - _LOOK_AHEAD
+    while at < end:
+        is_read = False
+        if at <= last:
+            start, space = _read_digits(text, at, _START_DIGITS)
+            length, stop = _read_digits(text, space + 1, _LENGTH_DIGITS)
+            is_read = (
+                (space > at)
+                & (text[np.uint64(space)] == _SPACE)
+                & (stop > space + 1)
+                & ((stop == end) | ((stop < end) & (text[np.uint64(stop)] == _SPACE)))
+            )
+        if not is_read:
+            # Longer numbers, the last run of a string, which the next one follows, or no run.
+            start, space = _read_number(text, at, end)
+            if start < 1 or space >= end or text[np.uint64(space)] != _SPACE:
+                return -1
+            length, stop = _read_number(text, space + 1, end)
+            if stop < end and text[np.uint64(stop)] != _SPACE:
+                return -1
+        if start < 1 or length < 1 or start - 1 > size - length:
+            return -1
+        at = stop + 1
+        starts[np.uint64(count)] = start - 1
+        stops[np.uint64(count)] = start - 1 + length
+        count += 1
+    return count
 
 
-@_compiled(types.boolean(_BYTES, _INT64S, _INT32S, _NEW_INT32S))
-def _paint_text(text: Bytes, offsets: Int64s, ids: Int32s, out: Int32s) -> bool:
+@_compiled(types.boolean(_BYTES, _INT64S, _INT32S, _NEW_INT32S, _NEW_INT64S, _NEW_INT64S))
+def _paint_text(
+    text: Bytes, offsets: Int64s, ids: Int32s, out: Int32s, starts: Int64s, stops: Int64s
+) -> bool:
     for i in range(len(ids)):
-        at, end = offsets[i], offsets[i + 1]
-        while at < end:
-            start, length, at = _read_run(text, at, end, len(out))
-            if length < 0:
-                return False
-            _fill(out, start, start + length, ids[i])
+        count = _parse_string(text, offsets[i], offsets[i + 1], len(out), starts, stops, 0)
+        if count < 0:
+            return False
+        for k in range(np.uint64(count)):
+            _fill(out, starts[k], stops[k], ids[i])
     return True
 
 
@@ -194,7 +207,11 @@ def paint_text(text: Bytes, offsets: Int64s, ids: Int32s, out: Int32s) -> bool:
         part.
     """
     text = np.ascontiguousarray(text)
-    is_canonical: bool = _paint_text(text, *_as_int64s(offsets), ids, out)
+    (offsets,) = _as_int64s(offsets)
+    longest = int((offsets[1:] - offsets[:-1]).max()) if len(ids) else 0
+    # A run has at least four characters, with the space after it.
+    starts, stops = (np.empty(longest // 4 + 1, np.int64) for _ in range(2))
+    is_canonical: bool = _paint_text(text, offsets, ids, out, starts, stops)
     return is_canonical
 
 
@@ -204,15 +221,11 @@ def _parse_text(
 ) -> int:
     count = 0
     for i in range(len(offsets) - 1):
-        at, end = offsets[i], offsets[i + 1]
-        while at < end:
-            start, length, at = _read_run(text, at, end, size)
-            if length < 0:
-                return -1
-            starts[count] = start
-            stops[count] = start + length
-            owners[count] = i
-            count += 1
+        end = _parse_string(text, offsets[i], offsets[i + 1], size, starts, stops, count)
+        if end < 0:
+            return -1
+        owners[count:end] = i
+        count = end
     return count
 
 

@@ -293,8 +293,9 @@ class LazyLabels(Instances):
         stacked_shape = (len(labels), *labels[0].shape)
         check_room(stacked_shape, _DTYPE.itemsize)
         if compiled := load_compiled():
-            stacked: NDArray[np.int32] = np.zeros(stacked_shape, _DTYPE)
+            stacked: NDArray[np.int32] = np.empty(stacked_shape, _DTYPE)
             for each, out in zip(labels, stacked, strict=True):
+                out[...] = 0  # just before it is painted, while the cache still has it
                 each._paint_into(out.reshape(-1), compiled)
             return stacked
         # NumPy is faster with many runs at a time.
