@@ -220,3 +220,11 @@ def test_packed_labels_of_different_shapes_are_refused():
     records = [{"cells": LazyLabels((n,), [], []), "corner": [0, 0, 0]} for n in (3, 4)]
     with pytest.raises(ArgumentError, match=r"'cells': tensors of shapes \[\(3,\), \(4,\)\]"):
         collate(records)
+
+
+def test_an_augmentation_gets_arrays_of_labels_with_other_names_too(pair):
+    seen = []
+    tensors = ToTensors(labels={"semantic": "int64"}, augment=lambda r: seen.append(r) or r)
+    batch = tensors.collate(pair[1][:2])
+    assert type(seen[0]["cells"]) is np.ndarray
+    assert torch.equal(batch["cells"], collate(pair[0][:2])["cells"])

@@ -109,3 +109,11 @@ def test_class_weights_of_nothing_are_refused():
             class_weights(rows)
     with pytest.raises(LabelRangeError, match="class 7 at"):
         class_weights([{"volume": "50", "semantic": np.uint8([[7]])}])
+
+
+@pytest.mark.parametrize("row", [{"volume": "50"}, {"semantic": np.zeros((2, 2), np.uint8)},
+                                 {"volume": "50", "semantic": None}])  # fmt: skip
+def test_rows_without_a_column_are_refused(row):
+    missing = "volume" if "volume" not in row else "semantic"
+    with pytest.raises(ArgumentError, match=f"dataset: expected rows with '{missing}', got one"):
+        class_weights([row])

@@ -266,6 +266,7 @@ def test_corners_of_single_slices_are_those_of_their_z(dense_volumes, load):
         ([(0, 0, 0.5)], {"shape": (2, 4, 4)}, "or at least one corner"),
         ([(0, 0, 0), (0, 0)], {"shape": (2, 4, 4)}, "or at least one corner"),
         ("abc", {"shape": (2, 4, 4)}, "or at least one corner"),
+        (np.uint64([[0, 0, 2**63]]), {"shape": (2, 4, 4)}, "or at least one corner"),
         (7, {}, "or at least one corner"),
         ({}, {"shape": (2, 4, 4)}, "or at least one corner"),
         (

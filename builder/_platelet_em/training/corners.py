@@ -123,7 +123,8 @@ def _to_array(values: Any) -> NDArray[np.int64]:
         array = np.asarray(values)
     except (TypeError, ValueError):
         array = np.empty(0)
-    if array.ndim != 2 or array.shape[1] != 3 or not len(array) or array.dtype.kind not in "iu":
+    is_list = array.ndim == 2 and array.shape[1] == 3 and len(array) > 0
+    if not (is_list and array.dtype.kind in "iu" and int(array.max()) < 2**63):
         raise ArgumentError(
             "sampler: expected RandomWindows, GridWindows or StratifiedWindows, or at least one "
             "corner (z, y, x) of integers: a list of corners, of pairs (name of the volume, "

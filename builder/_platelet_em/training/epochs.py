@@ -171,9 +171,10 @@ class EpochSampler(_find_base()):  # type: ignore[misc]  # a class that may be m
             ) from None
         for name, expected in self._settings().items():
             if (found := settings.get(name)) != expected:
+                one, other = _cut_what_is_common(found, expected)
                 raise ArgumentError(
-                    f"state: it was taken with {name}={quote(found)}, and this sampler has "
-                    f"{name}={quote(expected)}: load it into a sampler of the same settings"
+                    f"state: it was taken with {name}={quote(one)}, and this sampler has "
+                    f"{name}={quote(other)}: load it into a sampler of the same settings"
                 )
         position = parse_integer(position, "state: position", 0)
         if position > len(self):
@@ -233,6 +234,21 @@ class EpochSampler(_find_base()):  # type: ignore[misc]  # a class that may be m
             "world_size": world_size,
             **self._described,
         }
+
+
+def _cut_what_is_common(a: Any, b: Any) -> tuple[Any, Any]:
+    """Two descriptions from a little before the place where they differ.
+
+    >>> _cut_what_is_common("Grid((16, 256, 256), seed=0)", "Grid((16, 256, 256), seed=1)")
+    ('...16, 256, 256), seed=0)', '...16, 256, 256), seed=1)')
+    >>> _cut_what_is_common(2, 3)
+    (2, 3)
+    """
+    if not (isinstance(a, str) and isinstance(b, str)):
+        return a, b
+    same = next((k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), 0)
+    begin = max(same - 20, 0)
+    return (f"...{a[begin:]}", f"...{b[begin:]}") if begin else (a, b)
 
 
 @functools.cache

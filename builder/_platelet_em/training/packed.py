@@ -35,6 +35,7 @@ class PackedLabels:
             starts, and no two overlap.
         lengths: Tensor (k,), of the same dtype: voxels of each run.
         ids: Tensor (k,), of the same dtype: label of each run, 1 to 2**31 - 1.
+        windows: Tensor (k,), int64: index of the window of each run, 0 to n - 1.
 
     >>> cells = [LazyLabels((2, 3), [7], ["2 3"]), LazyLabels((2, 3), [9], ["6 1"])]
     >>> packed = PackedLabels.pack(cells)

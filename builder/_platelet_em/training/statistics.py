@@ -113,8 +113,14 @@ def _read_columns(dataset: Any, column: str) -> Iterator[dict[str, Any]]:
         )
     splits: Iterable[Any] = dataset.values() if isinstance(dataset, Mapping) else [dataset]
     for split in splits:
+        rows: Iterable[dict[str, Any]] = map(format_example, split)
         if hasattr(split, "with_format"):
             # Columns are selected first, so that no others are read.
-            yield from split.select_columns(["volume", column]).with_format(FORMAT)
-        else:
-            yield from map(format_example, split)
+            rows = split.select_columns(["volume", column]).with_format(FORMAT)
+        for row in rows:
+            if missing := [name for name in ("volume", column) if row.get(name) is None]:
+                raise ArgumentError(
+                    f"dataset: expected rows with {missing[0]!r}, got one without: "
+                    f"{quote(list(row))}"
+                )
+            yield row

@@ -174,7 +174,7 @@ class ToTensors:
                     # Arrow's memory is read-only, and `augment` may write to labels.
                     record[name] = np.require(record[name], requirements="W")
         if self.augment is not None:
-            record = _check_record(self.augment(record))
+            record = _check_record(self.augment(_decode_labels(record)))
         for name, value in record.items():
             if name == _IMAGE and value is not None:
                 image = to_tensor(_check_image(_to_array(value, name)), np.float32)
@@ -212,6 +212,14 @@ class ToTensors:
         normalized: NDArray[np.float32] = np.subtract(image, np.float32(offset), dtype=np.float32)
         normalized /= np.float32(scale)
         return normalized
+
+
+def _decode_labels(record: Record) -> Record:
+    """The record with arrays in place of lazy labels, also of columns that get no tensors."""
+    return {
+        name: np.asarray(value) if isinstance(value, LazyLabels) else value
+        for name, value in record.items()
+    }
 
 
 def _check_record(augmented: Any) -> Record:
