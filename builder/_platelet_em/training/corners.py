@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,8 @@ class ListedWindows:
     shape: Sequence[int]
     label_shape: Sequence[int] | None = None
     pad: str | None = MARGIN
+    needs_boxes: ClassVar[bool] = False
+    needs_counts: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         parse_shapes(self)
@@ -52,16 +54,6 @@ class ListedWindows:
             f"ListedWindows({len(corners)} corners, shape={self.shape}, "
             f"label_shape={self.label_shape}, pad={self.pad!r}, digest={digest!r})"
         )
-
-    @property
-    def needs_boxes(self) -> bool:
-        """Never: windows depend on shapes only."""
-        return False
-
-    @property
-    def needs_counts(self) -> bool:
-        """Never: windows depend on shapes only."""
-        return False
 
     def plan(self, volumes: Sequence[VolumeExtent]) -> WindowPlan:
         """The windows of these volumes.

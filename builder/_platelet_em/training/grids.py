@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,8 @@ class GridWindows:
     stride: Sequence[int] | None = None
     label_shape: Sequence[int] | None = None
     pad: str | None = MARGIN
+    needs_boxes: ClassVar[bool] = False
+    needs_counts: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         parse_shapes(self)
@@ -73,16 +76,6 @@ class GridWindows:
             label_shape = tuple(self.label_shape or self.shape)
             stride = parse_window_shape(self.stride, "stride", label_shape)
             object.__setattr__(self, "stride", stride)
-
-    @property
-    def needs_boxes(self) -> bool:
-        """Never: windows depend on shapes only."""
-        return False
-
-    @property
-    def needs_counts(self) -> bool:
-        """Never: windows depend on shapes only."""
-        return False
 
     def plan(self, volumes: Sequence[VolumeExtent]) -> WindowPlan:
         """The windows of these volumes.
@@ -187,6 +180,8 @@ class StratifiedWindows:
     label_shape: Sequence[int] | None = None
     seed: int = 0
     pad: str | None = MARGIN
+    needs_boxes: ClassVar[bool] = False
+    needs_counts: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         parse_shapes(self)
@@ -195,16 +190,6 @@ class StratifiedWindows:
         )
         object.__setattr__(self, "bins", bins)
         object.__setattr__(self, "seed", parse_integer(self.seed, "seed", 0))
-
-    @property
-    def needs_boxes(self) -> bool:
-        """Never: windows depend on shapes only."""
-        return False
-
-    @property
-    def needs_counts(self) -> bool:
-        """Never: windows depend on shapes only."""
-        return False
 
     def plan(self, volumes: Sequence[VolumeExtent]) -> WindowPlan:
         """The windows of these volumes.
