@@ -428,6 +428,15 @@ def test_a_folder_that_cannot_be_read_is_refused_and_not_taken_as_empty(tmp_path
         open_source(tmp_path)
 
 
+def test_a_folder_that_memory_does_not_suffice_for_is_not_blamed(tmp_path, monkeypatch):
+    def refuse(path):
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(MemoryError, match="Cannot allocate memory"):
+        open_source(tmp_path)
+
+
 def test_a_built_repository_is_no_archive_and_the_message_says_how_to_load_it(repository):
     with pytest.raises(MissingMemberError, match=r"a folder of Parquet files, .* datasets\.load_"):
         find_source(repository, "json")

@@ -5,6 +5,7 @@ which a TIF reader can seek. The names that an archive gives its members are onl
 used as paths; the size of a member or file is bounded by `limits.MAX_FILE`.
 """
 
+import errno
 import hashlib
 import io
 import os
@@ -352,6 +353,8 @@ def _list_folder(path: Path, spec: DatasetSpec) -> list[str]:
     }
 
     def refuse(error: OSError) -> NoReturn:
+        if error.errno == errno.ENOMEM:
+            raise MemoryError(str(error)) from error
         raise ArchiveError(
             f"{error.filename}: cannot be read: {error.strerror}: make it readable"
         ) from error
