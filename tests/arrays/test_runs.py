@@ -29,6 +29,7 @@ from _platelet_em.arrays.runs import (
     window,
 )
 from _platelet_em.errors import LabelFormatError
+from platelet_em import LazyLabels
 
 planes_and_volumes = hnp.arrays(
     np.int32, hnp.array_shapes(min_dims=2, max_dims=3, max_side=6), elements=st.sampled_from(IDS)
@@ -327,3 +328,22 @@ def test_shared_voxels_beyond_two_to_the_31_are_counted():
     far = 3 * 2**40
     found = intersect(make_runs((0, far, 1)), make_runs((5, 6, 0), (far - 2**33, far + 1, 4)))
     assert [a.tolist() for a in found] == [[1, 1], [0, 4], [1, 2**33]]
+
+
+@pytest.mark.parametrize(
+    "triple",
+    [(-1, 2, 0), (4, 4, 0), (5, 4, 0), (1, 3, 0), (4, 9, 0), (4, 5, -1), (4, 5, 2),
+     (10**12, 10**12 + 1, 0)],
+)  # fmt: skip
+def test_runs_of_others_are_checked(triple):
+    runs = make_runs((0, 2, 1), triple)
+    start, stop, owner = triple
+    message = f"run 1 is {start} to {stop} of instance {owner}: expected runs in order"
+    with pytest.raises(LabelFormatError, match=message):
+        LazyLabels.from_runs((2, 4), [7, 9], runs)
+
+
+def test_runs_without_owners_are_refused():
+    runs = make_runs((0, 2, 0))
+    with pytest.raises(LabelFormatError, match="got 1, 1 and 0"):
+        LazyLabels.from_runs((2, 4), [7], Runs(runs.starts, runs.stops, runs.owners[:0]))

@@ -19,7 +19,7 @@ from _platelet_em.arrays.label_columns import (
 from _platelet_em.arrays.lazy import LazyArray
 from _platelet_em.arrays.memory import check_room
 from _platelet_em.arrays.rle import format_runs, parse
-from _platelet_em.arrays.runs import Runs, areas, boxes, resolve, window
+from _platelet_em.arrays.runs import Runs, areas, boxes, check_runs, resolve, window
 from _platelet_em.arrays.shape import parse_shape
 from _platelet_em.errors import LabelFormatError, quote
 
@@ -110,15 +110,32 @@ class Instances(LazyArray):
         Args:
             shape: Extent along each axis.
             ids: Label of each instance.
-            runs: Runs such as those of `LazyLabels.runs`; they are not checked.
+            runs: Runs such as those of `LazyLabels.runs`.
             properties: Instance properties, or a function that returns them, called when they
                 are asked for.
+
+        Raises:
+            LabelFormatError: for runs that are not in order, overlap, lie outside the array, or
+                belong to no instance.
 
         >>> from platelet_em import LazyLabels
         >>> x = LazyLabels((2, 3), [7, 9], ["1 2", "5 2"])
         >>> LazyLabels.from_runs((3, 2), x.ids, x.runs)[:].tolist()
         [[7, 7], [0, 0], [9, 9]]
         """
+        new = cls._of_runs(shape, ids, runs, properties)
+        check_runs(runs, new.size, len(new._ids))
+        return new
+
+    @classmethod
+    def _of_runs(
+        cls: type[_T],
+        shape: Sequence[int],
+        ids: ArrayLike,
+        runs: Runs,
+        properties: Properties | None,
+    ) -> _T:
+        """As `from_runs`, of runs that were made here."""
         new = cls.__new__(cls)
         new._set_fields(shape, ids, properties)
         new._parsed = runs
@@ -242,7 +259,7 @@ class Instances(LazyArray):
                 chosen[BORDER] = touches_border(new.bboxes, shape)
             return chosen
 
-        new = type(self).from_runs(shape, self._ids[index], runs, properties)
+        new = type(self)._of_runs(shape, self._ids[index], runs, properties)
         new.class_names = self.class_names
         return new
 

@@ -27,6 +27,7 @@ __all__ = [
     "Runs",
     "areas",
     "boxes",
+    "check_runs",
     "clip",
     "cut",
     "encode",
@@ -162,6 +163,35 @@ def _sort(runs: Runs) -> Runs:
     if compiled and (found := compiled.sort_runs(runs.starts, runs.stops, runs.owners)):
         return Runs(*found)
     return runs[np.argsort(runs.starts, kind="stable")]
+
+
+def check_runs(runs: Runs, size: int, count: int) -> None:
+    """Refuse runs that are not sorted and disjoint, or not of this array and these instances.
+
+    Args:
+        runs: Any runs.
+        size: Elements of the array.
+        count: Number of instances.
+
+    Raises:
+        LabelFormatError: names the first run that is wrong.
+
+    >>> check_runs(Runs(np.array([0, 4]), np.array([2, 5]), np.array([0, 0])), 5, 1)
+    """
+    starts, stops, owners = runs.starts, runs.stops, runs.owners
+    if not len(starts) == len(stops) == len(owners):
+        raise LabelFormatError(
+            f"runs: expected as many starts as stops and owners, got {len(starts)}, {len(stops)} "
+            f"and {len(owners)}"
+        )
+    is_wrong = (starts < 0) | (stops <= starts) | (stops > size) | (owners < 0) | (owners >= count)
+    is_wrong[1:] |= starts[1:] < stops[:-1]
+    if is_wrong.any():
+        k = int(np.argmax(is_wrong))
+        raise LabelFormatError(
+            f"runs: run {k} is {starts[k]} to {stops[k]} of instance {owners[k]}: expected runs "
+            f"in order, without overlap, inside {size} voxels, of instances 0 to {count - 1}"
+        )
 
 
 def merge_adjacent(runs: Runs) -> Runs:
