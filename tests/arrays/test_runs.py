@@ -343,7 +343,16 @@ def test_runs_of_others_are_checked(triple):
         LazyLabels.from_runs((2, 4), [7, 9], runs)
 
 
-def test_runs_without_owners_are_refused():
-    runs = make_runs((0, 2, 0))
-    with pytest.raises(LabelFormatError, match="got 1, 1 and 0"):
-        LazyLabels.from_runs((2, 4), [7], Runs(runs.starts, runs.stops, runs.owners[:0]))
+@pytest.mark.parametrize("owners", [np.array([0, 0]), np.array([0.0]), np.array([[0]])])
+def test_runs_are_integers_of_one_length(owners):
+    with pytest.raises(LabelFormatError, match="runs: expected starts, stops and owners as int"):
+        LazyLabels.from_runs((2, 3), [7], Runs(np.array([0]), np.array([2]), owners))
+
+
+def test_runs_of_labels_cannot_be_changed():
+    labels = LazyLabels((2, 3), [7], ["1 2"])
+    made = LazyLabels.from_runs(labels.shape, labels.ids, labels.runs)
+    for each in (labels, made, labels.crop(np.s_[:1]), LazyLabels.from_array([[1, 0]])):
+        for column in (each.runs.starts, each.runs.stops, each.runs.owners):
+            with pytest.raises(ValueError, match="read-only"):
+                np.add(column, 1, out=column)

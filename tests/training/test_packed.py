@@ -65,6 +65,13 @@ def test_small_windows_travel_as_int32():
     assert packed.nbytes == 3 * 3 * 4
 
 
+def test_runs_that_were_changed_are_not_painted_elsewhere():
+    packed = pack(np.ones((3, 4, 5), np.int32))
+    packed.starts.add_(10**9)
+    with pytest.raises(LabelFormatError, match=r"run 0 is 1000000000 to .*: expected runs in ord"):
+        packed.dense()
+
+
 def test_no_labels_or_labels_of_two_shapes_are_errors():
     with pytest.raises(LabelFormatError, match="packed labels: expected at least one"):
         PackedLabels.pack([])

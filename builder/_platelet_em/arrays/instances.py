@@ -138,7 +138,7 @@ class Instances(LazyArray):
         """As `from_runs`, of runs that were made here."""
         new = cls.__new__(cls)
         new._set_fields(shape, ids, properties)
-        new._parsed = runs
+        new._parsed = runs.read_only()
         return new
 
     # --- the instances ---
@@ -153,7 +153,7 @@ class Instances(LazyArray):
         """The canonical runs, sorted by start, disjoint and maximal.
 
         They have the arrays `starts` and `stops` (exclusive), int64, which count from 0 in the
-        array flattened in C order, and `owners`, indices into `ids`.
+        array flattened in C order, and `owners`, indices into `ids`. They are read-only.
 
         >>> from platelet_em import LazyLabels
         >>> runs = LazyLabels((2, 3), [7, 9], ["1 2", "5 2"]).runs
@@ -164,7 +164,7 @@ class Instances(LazyArray):
             # Labels are made from strings or from runs.
             assert self._buffer is not None  # noqa: S101
             raw = parse(*self._buffer, self.size, lambda i: f"labels: id {self._ids[i]}")
-            self._parsed = resolve(raw)
+            self._parsed = resolve(raw).read_only()
         return self._parsed
 
     @property

@@ -93,7 +93,7 @@ class LazyLabels(Instances):
         ['2 3']
         """
         labels = np.atleast_1d(np.asarray(a))
-        return cls.from_runs(labels.shape, *encode(labels))
+        return cls._of_runs(labels.shape, *encode(labels), None)
 
     @classmethod
     def from_dict(cls, d: Mapping[Any, Any]) -> "LazyLabels":

@@ -65,6 +65,13 @@ class Runs:
         """int64 (n,): voxels of each run."""
         return self.stops - self.starts
 
+    def read_only(self) -> "Runs":
+        """The same runs in arrays that cannot be changed: compiled loops write where runs say."""
+        views = [column.view() for column in (self.starts, self.stops, self.owners)]
+        for view in views:
+            view.setflags(write=False)
+        return Runs(*views)
+
     @classmethod
     def empty(cls) -> "Runs":
         """No runs."""
@@ -179,10 +186,11 @@ def check_runs(runs: Runs, size: int, count: int) -> None:
     >>> check_runs(Runs(np.array([0, 4]), np.array([2, 5]), np.array([0, 0])), 5, 1)
     """
     starts, stops, owners = runs.starts, runs.stops, runs.owners
-    if not len(starts) == len(stops) == len(owners):
+    columns = (starts, stops, owners)
+    if any(c.shape != (starts.size,) or c.dtype.kind not in "iu" for c in columns):
         raise LabelFormatError(
-            f"runs: expected as many starts as stops and owners, got {len(starts)}, {len(stops)} "
-            f"and {len(owners)}"
+            "runs: expected starts, stops and owners as integers of one length, got "
+            f"{', '.join(f'{c.dtype} {c.shape}' for c in columns)}"
         )
     is_wrong = (starts < 0) | (stops <= starts) | (stops > size) | (owners < 0) | (owners >= count)
     is_wrong[1:] |= starts[1:] < stops[:-1]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.memory import check_room
-from _platelet_em.arrays.runs import Runs, paint
+from _platelet_em.arrays.runs import Runs, check_runs, paint
 from _platelet_em.errors import LabelFormatError, quote
 from _platelet_em.training.torch_import import import_torch
 
@@ -157,6 +157,7 @@ class PackedLabels:
 
         Raises:
             TooLargeError: if this machine does not have that much memory.
+            LabelFormatError: for runs that were changed, and do not fit the shape any more.
         """
         check_room(self.shape, _ITEM)
         starts, lengths, ids = self._runs.cpu().numpy()
@@ -164,6 +165,7 @@ class PackedLabels:
         first = np.repeat(np.arange(len(self)) * size, np.diff(self._bounds))
         starts = starts + first
         runs = Runs(starts, starts + lengths, np.arange(len(starts)))
+        check_runs(runs, len(self) * size, len(runs))
         painted = paint(runs, ids.astype(np.int32, copy=False), len(self) * size)
         return painted.reshape(self.shape).astype(np.int32, copy=False)
 
