@@ -308,3 +308,13 @@ def test_without_any_cache_loops_are_compiled_in_memory(copied, tmp_path):
     environment |= {"HOME": str(tmp_path / "user")}
     ((_, loaded),) = run_count(environment)
     assert loaded == 0
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+def test_a_damaged_cache_is_not_used(copied, suffix):
+    folder, environment = copied
+    ((compiled, _),) = run_count(environment)
+    for path in (folder / "__pycache__").glob(f"*.{suffix}"):
+        path.write_bytes(path.read_bytes()[:60])
+    ((again, loaded),) = run_count(environment)
+    assert (again, loaded) == (compiled, 0)

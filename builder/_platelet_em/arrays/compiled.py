@@ -8,7 +8,10 @@ Numba compiles them when this module is first imported, in seconds, and keeps th
 beside this file, or in the user's cache where that folder cannot be written.
 """
 
+import functools
+import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -46,6 +49,8 @@ _START_DIGITS, _LENGTH_DIGITS = 8, 4
 _LOOK_AHEAD = _START_DIGITS + 1 + _LENGTH_DIGITS + 1
 _SPACE, _ZERO = 32, 48
 
+_log = logging.getLogger(__name__)
+
 _NEW_BYTES = types.Array(types.uint8, 1, "C")
 _NEW_INT32S = types.Array(types.int32, 1, "C")
 _NEW_INT64S = types.Array(types.int64, 1, "C")
@@ -55,13 +60,25 @@ _BYTES, _INT32S, _INT64S = (
 _LABEL_DTYPES = (np.uint8, np.uint16, np.uint32, np.int32, np.int64)
 
 
+@functools.cache
+def _name_failure(error: str) -> None:
+    _log.warning(
+        "Numba's cache cannot be used (%s), so that loops are compiled in each process: delete "
+        "the files compiled.*.nb? in %s, or set NUMBA_CACHE_DIR",
+        error,
+        Path(__file__).parent / "__pycache__",
+    )
+
+
 def _compiled(*signatures: Any) -> Callable[[Callable[..., Any]], Any]:
     """Compile a loop for arguments of these types, or load it from the disk."""
 
     def compile_loop(loop: Callable[..., Any]) -> Any:
         try:
             return numba.njit(list(signatures), nogil=True, cache=True)(loop)
-        except RuntimeError:  # no folder for the cache can be written
+        # There is no folder for the cache, or no space, or a damaged pickle, which may raise all.
+        except Exception as error:  # noqa: BLE001
+            _name_failure(str(getattr(error, "strerror", None) or error))
             return numba.njit(list(signatures), nogil=True)(loop)
 
     return compile_loop
