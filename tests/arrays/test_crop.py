@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from support.runs import HUGE, HUGE_SIZE, assert_canonical, label_arrays
 
+from _platelet_em.arrays import memory
 from platelet_em import LazyLabels, TooLargeError
 
 
@@ -75,3 +76,17 @@ def test_a_crop_of_more_rows_than_fit_memory_is_refused():
     labels = LazyLabels((10**6, 10**6, 10), [4], ["1 3"])
     with pytest.raises(TooLargeError, match=r"shape \(1000000, 1000000, 9\)"):
         labels.crop(np.s_[..., 1:])
+
+
+def test_rows_are_counted_after_those_that_follow_each_other_are_joined():
+    labels = LazyLabels((2 * 10**12, 1), [4], ["7 2"])
+    assert labels.crop(np.s_[5 : 10**12]).areas.tolist() == [2]
+
+
+@pytest.mark.parametrize("last", [np.s_[1::-1], np.s_[::40]])
+def test_a_window_of_more_rows_than_fit_memory_is_refused(monkeypatch, last):
+    monkeypatch.setattr(memory, "_physical_memory", lambda: 2**29)
+    labels = LazyLabels((10**7, 1, 80), [4], ["1 3"])
+    assert labels[: 10**6, :, last].shape == (10**6, 1, 2)
+    with pytest.raises(TooLargeError, match=r"shape \(10000000, 1, "):
+        labels[:, :, last]

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 from skimage.segmentation import find_boundaries
 
 from _platelet_em.arrays.labels import LazyLabels
-from _platelet_em.errors import ArgumentError, LabelFormatError, LabelRangeError
+from _platelet_em.errors import ArgumentError, LabelFormatError, LabelRangeError, TooLargeError
 from _platelet_em.training import targets
 
 IDS = st.sampled_from([0, 0, 1, 2, 300, 2**31 - 1])
@@ -222,3 +222,9 @@ def test_arrays_without_these_axes_are_refused(function):
 def test_centers_of_negative_labels_are_refused(function):
     with pytest.raises(LabelFormatError, match=r"label -1 at \(0, 1\): expected ids from 0 to"):
         function([[0, -1]])
+
+
+@pytest.mark.parametrize("function", [targets.centers, targets.center_offsets])
+def test_instances_in_more_rows_than_fit_memory_are_refused(function):
+    with pytest.raises(TooLargeError, match=r"shape \(1000000000000, 1\)"):
+        function(LazyLabels((10**12, 1), [7], [f"1 {10**12}"]))

@@ -27,9 +27,6 @@ __all__ = ["Instances"]
 
 _T = TypeVar("_T", bound="Instances")
 
-_ROW_BYTES = 64
-"""Memory that a row of a window takes while its runs are cut out, about."""
-
 _SLICE_BYTES = 1 << 10
 """Memory of the labels of an empty slice, about."""
 
@@ -317,8 +314,6 @@ class Instances(LazyArray):
         if picked[-1].step != 1:
             # Each element is a row of its own.
             whole, picked = (*whole, 1), (*picked, range(1))
-        extent = [len(indices) for indices in picked]
-        check_room(extent[:-1], _ROW_BYTES, extent)
         runs = window(self.runs, whole, picked)
         count = len(self._ids)
         present = np.flatnonzero(np.bincount(runs.owners, minlength=count))

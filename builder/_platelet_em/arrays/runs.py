@@ -20,6 +20,7 @@ from _platelet_em.arrays.kernels import (
     pick_last_owners,
     value_runs,
 )
+from _platelet_em.arrays.memory import check_room
 from _platelet_em.errors import LabelFormatError
 from _platelet_em.limits import MAX_ID
 
@@ -38,6 +39,9 @@ __all__ = [
     "resolve",
     "window",
 ]
+
+_ROW_BYTES = 64
+"""Memory that a row of a window takes while its runs are cut out, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +271,9 @@ def paint_window(
 def _find_stretches(shape: tuple[int, ...], picked: Sequence[range]) -> tuple[Int64s, int]:
     """Where the stretches of the flat array begin that make up a part, int64, and their length.
 
+    Raises:
+        TooLargeError: if this machine does not have memory for that many.
+
     >>> begins, width = _find_stretches((2, 3, 10), [range(2), range(1, 2), range(4, 9)])
     >>> begins.tolist(), width
     ([14, 44], 5)
@@ -277,8 +284,11 @@ def _find_stretches(shape: tuple[int, ...], picked: Sequence[range]) -> tuple[In
         axis -= 1
     inner = math.prod(shape[axis + 1 :])
     is_contiguous = picked[axis].step == 1
+    outer = axis if is_contiguous else axis + 1
+    extent = [len(indices) for indices in picked]
+    check_room(extent[:outer], _ROW_BYTES, extent)
     begins = np.zeros(1, np.int64)
-    for k in range(axis if is_contiguous else axis + 1):
+    for k in range(outer):
         index = np.arange(picked[k].start, picked[k].stop, picked[k].step, dtype=np.int64)
         begins = (begins[:, None] * shape[k] + index).ravel()
     begins *= inner

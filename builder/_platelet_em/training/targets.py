@@ -39,6 +39,9 @@ __all__ = [
 
 _MODES = ("thick", "inner")
 
+_PIECE_BYTES = 128
+"""Memory that a run within a row takes while centers are found, about."""
+
 
 # --- boundaries -------------------------------------------------------------------------------
 
@@ -245,6 +248,7 @@ def centers(labels: ArrayLike | LazyLabels) -> tuple[NDArray[np.int32], NDArray[
     Raises:
         LabelFormatError: for labels that are not integers from 0 to 2**31 - 1, of two or three
             axes.
+        TooLargeError: for instances in more rows than this machine has memory for.
 
     >>> from platelet_em import targets
     >>> ids, points = targets.centers([[4, 4, 0], [4, 4, 9]])
@@ -298,6 +302,8 @@ def center_offsets(labels: ArrayLike | LazyLabels) -> NDArray[np.float32]:
 def _split_rows(runs: Runs, shape: tuple[int, ...]) -> tuple[Runs, list[NDArray[Any]]]:
     """Runs cut where a row ends, and the mean index of each piece along each axis."""
     width = max(shape[-1], 1)
+    count = int(((runs.stops - 1) // width - runs.starts // width + 1).sum())
+    check_room((count,), _PIECE_BYTES, shape)
     row, inside = cut(runs, width)
     pieces = Runs(inside.starts + row * width, inside.stops + row * width, inside.owners)
     leading: list[Int64s] = []
