@@ -44,6 +44,12 @@ def test_a_grid_goes_volume_by_volume():
     ]  # fmt: skip
 
 
+def test_a_grid_takes_no_memory():
+    plan = GridWindows((1, 1, 3)).plan([VolumeExtent("50", (1, 1, 2**60))])
+    assert plan.count == 2**60 // 3 + 1
+    assert [plan.locate(k, 0)[1][2] for k in (1, plan.count - 1)] == [3, 2**60 - 3]
+
+
 def test_a_grid_of_slices_takes_each_slice():
     found = locate_all(GridWindows((4, 4), stride=(3, 4)), VolumeExtent("50", (2, 5, 4)))
     assert [c for _, c in found] == [(0, 0, 0), (0, 1, 0), (1, 0, 0), (1, 1, 0)]

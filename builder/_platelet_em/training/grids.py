@@ -92,8 +92,11 @@ class GridWindows:
 
 def _grid_corners(
     geometry: WindowGeometry, stride: Shape, volume: VolumeExtent
-) -> list[list[int]]:
-    """Corners of the label windows along each axis of a volume."""
+) -> list[tuple[range, int]]:
+    """Corners of the label windows along each axis of a volume, and the highest possible one.
+
+    The last corner of a range may lie above that one, and is moved back to it.
+    """
     allowed = geometry.corner_range(volume)
     needed = geometry.label_range(volume)
     for k, axis in enumerate("zyx"):
@@ -104,7 +107,7 @@ def _grid_corners(
                 f"{geometry.label_shape[k]} cover it; use pad='margin'"
             )
     return [
-        [*range(first, last, step), last]
+        (range(first, last + step, step), last)
         for (first, last), step in zip(needed, stride, strict=True)
     ]
 
@@ -112,20 +115,22 @@ def _grid_corners(
 class _GridPlan:
     """The plan of `GridWindows`: corners along each axis of each volume."""
 
-    def __init__(self, geometry: WindowGeometry, corners: list[list[list[int]]]) -> None:
+    def __init__(
+        self, geometry: WindowGeometry, corners: Sequence[Sequence[tuple[range, int]]]
+    ) -> None:
         self.geometry = geometry
         self._corners = corners
-        self._ends = np.cumsum([math.prod(map(len, axes)) for axes in corners])
+        self._sizes = [[len(axis) for axis, _ in axes] for axes in corners]
+        self._ends = np.cumsum([math.prod(size) for size in self._sizes])
 
     @property
     def count(self) -> int:
         return int(self._ends[-1])
 
     def locate(self, index: int, epoch: int) -> tuple[int, Corner]:  # noqa: ARG002  # all alike
-        sizes = [[len(axis) for axis in axes] for axes in self._corners]
-        volume, positions = _unravel(index, self._ends, sizes)
-        axes = self._corners[volume]
-        return volume, tuple(axis[i] for axis, i in zip(axes, positions, strict=True))
+        volume, positions = _unravel(index, self._ends, self._sizes)
+        axes = zip(self._corners[volume], positions, strict=True)
+        return volume, tuple(min(axis[i], last) for (axis, last), i in axes)
 
 
 def _unravel(
