@@ -226,6 +226,16 @@ def test_corners_of_windows_give_the_same_windows(dense_volumes, load, config, s
             check_window(dense_volumes, window, sampler.shape, sampler.label_shape)
 
 
+@pytest.mark.parametrize(("config", "size"), [("volumes", 32), ("slices", 56)])
+def test_corners_are_pickled_in_the_documented_bytes(load, config, size):
+    shape = (2, 2, 2)[-3 if config == "volumes" else -2 :]
+    few, many = (
+        len(pickle.dumps(windows(load(config), np.zeros((n, 3), np.int64), shape=shape)))
+        for n in (1, 10_001)
+    )
+    assert abs(many - few - 10_000 * size) < 1000
+
+
 def test_corners_of_several_volumes_need_names(dense_volumes, load):
     both = datasets.concatenate_datasets([load(), load(split="validation")])
     options = {"shape": (2, 5, 5), "columns": ["cells"]}

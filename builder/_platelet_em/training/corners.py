@@ -84,7 +84,8 @@ class ListedWindows:
                     f"{quote(unknown[0])}"
                 )
             numbers = np.array([known[name] for name in names])
-        corners = corners.copy()
+        if any(volume.zs is not None for volume in volumes):
+            corners = corners.copy()  # for positions of slices in place of their z
         for number in np.unique(numbers).tolist():
             chosen = np.flatnonzero(numbers == number)
             corners[chosen] = _check_inside(corners[chosen], volumes[number], geometry, chosen)

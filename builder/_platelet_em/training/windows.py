@@ -62,7 +62,7 @@ def windows(
         sampler: `RandomWindows`, `GridWindows`, `StratifiedWindows`, or the corners of label
             windows as `corner` of a window has them: a list or an integer array (n, 3) for the
             only volume, else pairs (name of the volume, corner), or a dictionary {name: corners}.
-            Corners take 32 bytes each.
+            Corners take 32 bytes each, of slices 56.
         columns: Columns of images or labels. "image" has the sampler's `shape`, all others have
             its `label_shape`.
         shape: For a list of corners only, as of `RandomWindows`, and so `label_shape` and `pad`.
@@ -169,8 +169,9 @@ class Windows:
 
     It is pickled in a few kilobytes if the source is a `Dataset` on disk, whatever the number of
     windows, plus 64 bytes for each organelle (in each slice, if windows are of slices) with
-    `min_foreground` or `class_weights`, and 32 for each corner of a list. Rows that were read are
-    not pickled, but a stream was read to its end, and is pickled with all its rows, encoded.
+    `min_foreground` or `class_weights`, and 32 (of slices 56) for each corner of a list. Rows that
+    were read are not pickled, but a stream was read to its end, and is pickled with all its rows,
+    encoded.
 
     Attributes:
         volumes: Names of the volumes, in the order of the source.
