@@ -16,7 +16,7 @@ from support.windows import position, positions
 
 import platelet_em
 from _platelet_em.training.epochs import EpochSampler
-from platelet_em import ArgumentError, GridWindows, RandomWindows, windows
+from platelet_em import ArgumentError, GridWindows, RandomWindows, TooLargeError, windows
 
 COUNT = 13
 
@@ -156,6 +156,12 @@ def test_dropping_all_windows_is_an_error():
         len(sampler)
     with pytest.raises(ArgumentError, match=message):
         next(iter(sampler))
+
+
+def test_an_order_that_does_not_fit_memory_is_refused():
+    next(iter(make(10**15)))
+    with pytest.raises(TooLargeError, match="shuffle: the order of 1000000000000000 windows"):
+        next(iter(make(10**15, shuffle=True)))
 
 
 def test_ranks_that_read_different_numbers_are_named_once(caplog):

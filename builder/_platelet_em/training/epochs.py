@@ -9,12 +9,16 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from _platelet_em.errors import ArgumentError, quote
+from _platelet_em.arrays.memory import has_room
+from _platelet_em.errors import ArgumentError, TooLargeError, quote
 from _platelet_em.training.random_numbers import permutation
 from _platelet_em.training.samplers import parse_integer
 from _platelet_em.training.window_index import WindowIndex
 
 __all__ = ["EpochSampler"]
+
+_ORDER_BYTES = 16
+"""Memory that an order takes for each window while it is made."""
 
 _log = logging.getLogger(__name__)
 
@@ -187,6 +191,11 @@ class EpochSampler(_find_base()):  # type: ignore[misc]  # a class that may be m
         self._next, self._current = (epoch + 1, 0), new
         order: Any = range(self._count)
         if self._shuffle:
+            if not has_room(_ORDER_BYTES * self._count):
+                raise TooLargeError(
+                    f"shuffle: the order of {self._count} windows takes {_ORDER_BYTES} bytes "
+                    "each, more than this machine has: random windows need none"
+                )
             order = permutation(self._count, self._seed, epoch)
         rank, world_size = self._place()
         if self._uneven == "share" and self._count % world_size and rank == 0:

@@ -1,6 +1,7 @@
 """The sampler `RandomWindows`: windows at random positions, new ones in each epoch."""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,6 +81,8 @@ class RandomWindows:
     def __post_init__(self) -> None:
         parse_shapes(self)
         object.__setattr__(self, "count", parse_integer(self.count, "count", 1))
+        if self.count > sys.maxsize:
+            raise ArgumentError(f"count: expected at most {sys.maxsize}, got {self.count}")
         object.__setattr__(self, "seed", parse_integer(self.seed, "seed", 0))
         try:
             valid = 0 <= self.min_foreground <= 1
@@ -129,11 +132,11 @@ def _parse_weights(weights: Any) -> tuple[float, ...]:
     if (
         len(values) != _CLASS_COUNT
         or not all(0 <= weight < math.inf for weight in values)
-        or not any(values)
+        or not 0 < sum(values) < math.inf
     ):
         raise ArgumentError(
             f"class_weights: expected {_CLASS_COUNT} weights, one per class, or a dictionary "
-            "{class: weight}, all finite, none negative, not all 0; "
+            "{class: weight}, with a finite sum, none negative, not all 0; "
             f"got {quote(weights)}"
         )
     return values

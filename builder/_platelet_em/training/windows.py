@@ -312,6 +312,7 @@ class Windows:
         Raises:
             ArgumentError: for an argument outside these values; from `load_state_dict`, for the
                 state of other settings.
+            TooLargeError: when a pass begins, if there is no memory for the order.
 
         >>> import datasets, numpy as np
         >>> from platelet_em import LazyLabels, RandomWindows, windows
