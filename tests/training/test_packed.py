@@ -65,6 +65,12 @@ def test_small_windows_travel_as_int32():
     assert packed.nbytes == 3 * 3 * 4
 
 
+@pytest.mark.parametrize("other", [np.zeros((4, 5), np.int32), None, "1 2"])
+def test_only_lazy_labels_are_packed(other):
+    with pytest.raises(LabelFormatError, match="packed labels: expected LazyLabels, got"):
+        PackedLabels.pack([LazyLabels((4, 5), [7], ["1 2"]), other])
+
+
 def test_runs_that_were_changed_are_not_painted_elsewhere():
     packed = pack(np.ones((3, 4, 5), np.int32))
     packed.starts.add_(10**9)

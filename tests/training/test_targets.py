@@ -228,3 +228,15 @@ def test_centers_of_negative_labels_are_refused(function):
 def test_instances_in_more_rows_than_fit_memory_are_refused(function):
     with pytest.raises(TooLargeError, match=r"shape \(1000000000000, 1\)"):
         function(LazyLabels((10**12, 1), [7], [f"1 {10**12}"]))
+
+
+@pytest.mark.parametrize("shape", [4, "ab", (3.5, 4), (-3, 4), (2**40, 2**40), None])
+def test_what_is_no_shape_is_refused(shape):
+    with pytest.raises(ArgumentError, match="shape: expected a list of extents"):
+        targets.affinity_mask(shape, [(0, 1)])
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, "3", None, True])
+def test_what_is_no_number_of_classes_is_refused(count):
+    with pytest.raises(ArgumentError, match="count: expected"):
+        targets.one_hot(np.zeros((0, 3), np.uint8), count)

@@ -62,13 +62,16 @@ class PackedLabels:
             labels: n labels, at least one: windows such as `LazyLabels.crop` gives, or rows.
 
         Raises:
-            LabelFormatError: for no labels, or labels of different shapes.
+            LabelFormatError: for no labels, labels of different shapes, or something else.
             MissingExtraError: if PyTorch is not installed.
 
         >>> PackedLabels.pack([LazyLabels((2, 3), [7], ["2 3"])]).ids.tolist()
         [7]
         """
         torch = import_torch("packed labels")
+        labels = list(labels)
+        if others := [each for each in labels if not isinstance(each, LazyLabels)]:
+            raise LabelFormatError(f"packed labels: expected LazyLabels, got {quote(others[0])}")
         shapes = {each.shape for each in labels}
         if len(shapes) != 1:
             raise LabelFormatError(

@@ -22,8 +22,10 @@ from _platelet_em.arrays.kernels import Int64s, fill_runs
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.memory import check_room
 from _platelet_em.arrays.runs import Runs, areas, cut, encode, paint
+from _platelet_em.arrays.shape import parse_shape
 from _platelet_em.errors import ArgumentError, LabelFormatError, quote
 from _platelet_em.rows.class_balance import check_classes
+from _platelet_em.training.samplers import parse_integer
 from _platelet_em.training.statistics import class_weights
 
 __all__ = [
@@ -159,13 +161,13 @@ def affinity_mask(shape: Sequence[int], offsets: Sequence[Sequence[int]]) -> NDA
         bool (len(offsets), *shape): True where p + offset is inside the array.
 
     Raises:
-        ArgumentError: for offsets that do not have one integer per axis.
+        ArgumentError: for offsets that do not have one integer per axis, and for what is no shape.
 
     >>> from platelet_em import targets
     >>> targets.affinity_mask((1, 4), [(0, -1), (0, 2)]).astype(int).tolist()
     [[[0, 1, 1, 1]], [[1, 1, 0, 0]]]
     """
-    shape = tuple(shape)
+    shape = parse_shape(shape, "shape", error=ArgumentError)
     parsed = _parse_offsets(offsets, len(shape))
     check_room((len(parsed), *shape), 1)
     mask = np.zeros((len(parsed), *shape), np.bool_)
@@ -214,6 +216,7 @@ def one_hot(semantic: ArrayLike, count: int) -> NDArray[np.bool_]:
         bool (count, z, y, x) or (count, y, x).
 
     Raises:
+        ArgumentError: for a count that is no integer of at least 1.
         LabelFormatError: for values that are not integers.
         LabelRangeError: for a class outside 0..count - 1.
 
@@ -221,6 +224,7 @@ def one_hot(semantic: ArrayLike, count: int) -> NDArray[np.bool_]:
     >>> targets.one_hot([[0, 2]], 3).astype(int).tolist()
     [[[1, 0]], [[0, 0]], [[0, 1]]]
     """
+    count = parse_integer(count, "count", 1)
     classes = np.asarray(semantic)
     check_classes(classes, count)
     check_room((count, *classes.shape), 1)
