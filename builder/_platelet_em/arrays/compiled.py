@@ -1,8 +1,8 @@
 """The inner loops of runs and RLE strings, compiled by Numba.
 
-Imported by `kernels.load_compiled` only. Each function allocates its result and calls a loop. What
-is not canonical text, or does not fit the array, gives None: NumPy's way then says what is wrong.
-The loops release the GIL.
+Imported by `kernels.load_compiled` only. Each function converts its arguments and calls a loop,
+which releases the GIL. What a function cannot do, such as text that is not canonical, gives None
+or False: NumPy's way does it then, or says what is wrong.
 
 Numba compiles them when this module is first imported, in seconds, and keeps the result on disk:
 beside this file, or in the user's cache where that folder cannot be written.

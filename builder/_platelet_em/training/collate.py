@@ -31,9 +31,9 @@ def collate(
     Args:
         batch: At least one record, all with the same columns, with tensors (of `ToTensors`) or
             arrays.
-        packed: Whether lazy labels become `PackedLabels`, which workers send in a hundredth of
-            the bytes, instead of dense tensors. None: those of windows with `packed=True` do, and
-            those of rows do not.
+        packed: Whether lazy labels become `PackedLabels`, which workers send in a few percent
+            of the bytes, instead of dense tensors. None: those of windows with `packed=True` do,
+            and those of rows do not.
         tensors: Whether the columns `corner` and `volume` of windows become tensors, too, as
             accelerate needs it to send batches to other processes (`dispatch_batches`):
             `functools.partial(collate, tensors=True)`.

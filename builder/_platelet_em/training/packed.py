@@ -23,8 +23,8 @@ _ITEM = 4
 class PackedLabels:
     """Labels of n windows or slices of one shape, as runs, for the way from a worker to the GPU.
 
-    What `collate` makes of lazy labels. A batch of runs takes about a hundredth of the bytes of
-    the voxels, so it costs next to nothing to send it to another process or device, where `to`
+    What `collate` makes of lazy labels. A batch of runs takes a few percent of the bytes of
+    its voxels, so it costs next to nothing to send it to another process or device, where `to`
     paints it. Moving a batch is enough: Lightning and accelerate call `to` of what they find in
     it, and a `DataLoader` calls `pin_memory`.
 
