@@ -5,7 +5,8 @@ which releases the GIL. What a function cannot do, such as text that is not cano
 or False: NumPy's way does it then, or says what is wrong.
 
 Numba compiles them when this module is first imported, in seconds, and keeps the result on disk:
-beside this file, or in the user's cache where that folder cannot be written.
+beside this file, or in the user's cache where that folder cannot be written. All loops are in one
+file because that cache notices changes of a loop's own file only, not of what it calls.
 """
 
 import functools

@@ -29,7 +29,7 @@ from _platelet_em.arrays.runs import (
 )
 from _platelet_em.errors import LabelFormatError, quote
 
-__all__ = ["LazyLabels"]
+__all__ = ["LazyLabels", "check_alike"]
 
 _DTYPE = np.dtype(np.int32)
 _CACHED_SIZE = 1 << 22
@@ -282,14 +282,7 @@ class LazyLabels(Instances):
         array([[4, 4, 0],
                [0, 0, 6]], dtype=int32)
         """
-        labels = list(labels)
-        if others := [each for each in labels if not isinstance(each, LazyLabels)]:
-            raise LabelFormatError(f"labels: expected LazyLabels, got {quote(others[0])}")
-        shapes = {each.shape for each in labels}
-        if len(shapes) != 1:
-            raise LabelFormatError(
-                f"labels: expected at least one, all of one shape, got {quote(sorted(shapes))}"
-            )
+        labels = check_alike(labels, "labels")
         stacked_shape = (len(labels), *labels[0].shape)
         check_room(stacked_shape, _DTYPE.itemsize)
         if compiled := load_compiled():
@@ -308,3 +301,27 @@ class LazyLabels(Instances):
         ids = np.concatenate([each.ids for each in labels])
         painted = paint(Runs.join(parts), ids, begin)
         return painted.reshape(stacked_shape).astype(_DTYPE, copy=False)
+
+
+def check_alike(labels: Iterable[Any], name: str) -> list[LazyLabels]:
+    """Labels of one shape, at least one, as a list.
+
+    Args:
+        labels: What has to be such labels.
+        name: What to call them in a message.
+
+    Raises:
+        LabelFormatError: for anything else.
+
+    >>> len(check_alike([LazyLabels((3,), [4], ["1 2"])], "labels"))
+    1
+    """
+    labels = list(labels)
+    if others := [each for each in labels if not isinstance(each, LazyLabels)]:
+        raise LabelFormatError(f"{name}: expected LazyLabels, got {quote(others[0])}")
+    shapes = {each.shape for each in labels}
+    if len(shapes) != 1:
+        raise LabelFormatError(
+            f"{name}: expected at least one, all of one shape, got {quote(sorted(shapes))}"
+        )
+    return labels

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from _platelet_em.arrays.labels import LazyLabels
+from _platelet_em.arrays.labels import LazyLabels, check_alike
 from _platelet_em.arrays.memory import check_room
 from _platelet_em.arrays.runs import Runs, check_runs, paint
-from _platelet_em.errors import LabelFormatError, quote
 from _platelet_em.training.torch_import import import_torch
 
 __all__ = ["PackedLabels"]
@@ -69,15 +68,7 @@ class PackedLabels:
         [7]
         """
         torch = import_torch("packed labels")
-        labels = list(labels)
-        if others := [each for each in labels if not isinstance(each, LazyLabels)]:
-            raise LabelFormatError(f"packed labels: expected LazyLabels, got {quote(others[0])}")
-        shapes = {each.shape for each in labels}
-        if len(shapes) != 1:
-            raise LabelFormatError(
-                f"packed labels: expected at least one, all of one shape, got "
-                f"{quote(sorted(shapes))}"
-            )
+        labels = check_alike(labels, "packed labels")
         bounds = np.cumsum([0, *(len(each.runs) for each in labels)])
         dtype = np.int32 if labels[0].size <= _INT32_SIZE else np.int64
         packed = np.empty((3, bounds[-1]), dtype)
