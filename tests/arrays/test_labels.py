@@ -136,6 +136,13 @@ def test_nbytes_counts_ids_and_strings_or_runs():
     assert LazyLabels.from_buffer((2, 3), [7], buffer, np.array([2, 5])).nbytes == 4 + 3
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.int64])
+def test_text_of_another_dtype_is_refused(dtype):
+    text = np.frombuffer(b"1 2", np.uint8).astype(dtype)
+    with pytest.raises(LabelFormatError, match="expected the text as uint8, got int"):
+        LazyLabels.from_buffer((2, 3), [7], text, np.array([0, 3]))
+
+
 # --- lazy -------------------------------------------------------------------------------------
 
 

@@ -610,3 +610,9 @@ def test_windows_with_packed_labels_say_so(volume):
     w = windows(volume, RandomWindows((2, 8, 8), 5), packed=True)
     assert repr(w).endswith(": image, semantic, cells, organelles; labels stay runs)")
     assert f"{2 * 8 * 8 * 3} B per window, and runs" in w._repr_html_()
+
+
+@pytest.mark.parametrize("position", [-1, 7, 10**9])
+def test_an_index_of_a_position_outside_is_refused(w, position):
+    with pytest.raises(IndexError, match="use a sampler of these windows"):
+        w[WindowIndex(1, position, len(w))]

@@ -131,11 +131,13 @@ def join_strings(strings: Sequence[str], ids: NDArray[np.int32]) -> tuple[Bytes,
 
 
 def check_offsets(text: Bytes, offsets: Int64s, count: int) -> None:
-    """Refuse offsets that are not in order, outside the text, or not one more than `count` ids.
+    """Refuse text that is not bytes, and offsets that do not fit it, or `count` ids.
 
     Raises:
         LabelFormatError: names what is wrong with them.
     """
+    if text.dtype != np.uint8:
+        raise LabelFormatError(f"labels: expected the text as uint8, got {text.dtype}")
     if len(offsets) != count + 1:
         raise LabelFormatError(f"labels: {count} ids, but {len(offsets) - 1} RLE strings")
     if offsets[0] < 0 or offsets[-1] > len(text) or (offsets[1:] < offsets[:-1]).any():

@@ -247,7 +247,7 @@ class Windows:
         """Epoch, and position in it, of an index."""
         count = len(self)
         if isinstance(index, WindowIndex):
-            if index.count != count:
+            if index.count != count or not 0 <= index.position < count:
                 raise IndexError(
                     f"index {index!r} of a sampler of {index.count} windows: these are {count}; "
                     "use a sampler of these windows"
