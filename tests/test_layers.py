@@ -14,6 +14,7 @@ LEVELS = (
     ("",),
     ("arrays",),
     ("publisher",),
+    ("sources",),
     ("rows", "sample"),
     ("hf",),
     ("hub", "training"),

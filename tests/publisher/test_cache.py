@@ -31,10 +31,11 @@ from _platelet_em.errors import (
     MissingMemberError,
     OutputError,
 )
-from _platelet_em.facts import MIRRORS, PUBLISHED, Archive
+from _platelet_em.facts import MIRRORS, PUBLISHED
 from _platelet_em.publisher import cache as module
 from _platelet_em.publisher.cache import archive_urls, download_folder, obtain
 from _platelet_em.publisher.transfer import RETRIES
+from _platelet_em.spec import Archive
 
 CONTENT = b"PK\x03\x04 and no zip, but its MD5 is known " * 20_000
 SIZE = len(CONTENT)

@@ -23,9 +23,10 @@ from _platelet_em.errors import (
     MissingMemberError,
     OutputError,
 )
-from _platelet_em.facts import PUBLISHED, SemanticClass
+from _platelet_em.facts import PUBLISHED
 from _platelet_em.publisher import convert as convert_module
 from _platelet_em.publisher.convert import convert, write_json
+from _platelet_em.spec import SemanticClass
 
 SHAPE = (3, 6, 8)
 PALETTES = {"A": publisher.OLD, "B": publisher.JET}

@@ -9,9 +9,10 @@ from support import publisher, verified
 import platelet_em
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.commands.cli import main
-from _platelet_em.facts import PUBLISHED, DatasetSpec
+from _platelet_em.facts import PUBLISHED
 from _platelet_em.publisher import volume as volumes
 from _platelet_em.publisher.label_remarks import missing_labels
+from _platelet_em.spec import DatasetSpec
 
 
 @pytest.fixture(autouse=True)

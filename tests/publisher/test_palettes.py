@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from support import publisher
 
 from _platelet_em.errors import ConversionError
-from _platelet_em.facts import PUBLISHED, SemanticClass
+from _platelet_em.facts import PUBLISHED
 from _platelet_em.publisher.palettes import (
     class_palette,
     class_palettes,
@@ -18,6 +18,7 @@ from _platelet_em.publisher.palettes import (
     pack_colors,
     unpack_colors,
 )
+from _platelet_em.spec import SemanticClass
 
 
 def test_palettes_are_those_that_the_publisher_wrote():

@@ -5,17 +5,11 @@ import numpy as np
 import pytest
 from support import publisher
 
-from _platelet_em.facts import (
-    Archive,
-    DatasetSpec,
-    InstanceSpec,
-    SemanticClass,
-    VolumeSpec,
-)
 from _platelet_em.hub.build import build
 from _platelet_em.publisher.archive import find_source
 from _platelet_em.publisher.volume import ArchiveVolume
 from _platelet_em.rows.make import CONFIGS, make_rows, make_table
+from _platelet_em.spec import Archive, DatasetSpec, InstanceSpec, SemanticClass, VolumeSpec
 from _platelet_em.verify.run import verify
 
 SHAPE = (5, 24, 17)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from support import publisher, verified
 
-from _platelet_em.facts import PUBLISHED, SemanticClass
+from _platelet_em.facts import PUBLISHED
+from _platelet_em.spec import SemanticClass
 
 JET_WITH_4_AND_6_SWAPPED = [publisher.JET[i] for i in (0, 1, 2, 3, 6, 5, 4)]
 SHARD = "slices/train-00001-of-00008.parquet"

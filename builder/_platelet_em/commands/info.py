@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from _platelet_em.errors import MissingMemberError, PlateletEMError, quote
-from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, DatasetSpec
+from _platelet_em.facts import LABEL_SOURCES, PUBLISHED
 from _platelet_em.hub.layout import data_files, has_data
 from _platelet_em.hub.parquet import count_files
 from _platelet_em.hub.record import (
@@ -22,6 +22,7 @@ from _platelet_em.publisher.cache import archive_urls, download_folder
 from _platelet_em.publisher.connection import show_url
 from _platelet_em.publisher.volume import open_images
 from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS
+from _platelet_em.spec import DatasetSpec
 
 __all__ = ["describe", "inspect"]
 
@@ -89,7 +90,7 @@ def _inspect_dataset(spec: DatasetSpec) -> dict[str, Any]:
         "license_details": spec.license_details,
         "classes": list(spec.class_names),
         "volumes": [
-            {"name": volume.name, "split": volume.split, "shape": list(volume.shape)}
+            {"name": volume.name, "split": volume.split, "shape": list(volume.known_shape)}
             for volume in spec.with_optional().volumes
         ],
         "configs": [{"name": c.name, "description": c.description} for c in CONFIGS],
@@ -133,7 +134,7 @@ def _inspect_archives(path: Path, spec: DatasetSpec) -> dict[str, Any]:
         volumes = []
         for volume in (v for v in spec.volumes if label_source in v.archives):
             with open_images(source, volume) as images:
-                shapes = {"shape": list(images.shape), "published_shape": list(volume.shape)}
+                shapes = {"shape": list(images.shape), "published_shape": list(volume.known_shape)}
             volumes.append({"name": volume.name, **shapes})
         archives.append(
             {

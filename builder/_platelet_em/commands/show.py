@@ -6,7 +6,7 @@ from pathlib import Path
 
 from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.errors import ArgumentError, MissingMemberError, quote
-from _platelet_em.facts import LABEL_SOURCES, PICTURE_PALETTES, PUBLISHED, DatasetSpec
+from _platelet_em.facts import LABEL_SOURCES, PICTURE_PALETTES, PUBLISHED
 from _platelet_em.files import new_file, user_path
 from _platelet_em.hub.layout import data_files, has_data
 from _platelet_em.hub.read import open_volume
@@ -17,6 +17,7 @@ from _platelet_em.publisher.volume import ArchiveVolume
 from _platelet_em.rows.figure import draw_panels
 from _platelet_em.rows.make import SLICES
 from _platelet_em.rows.picture import read_slice, to_png
+from _platelet_em.spec import DatasetSpec
 
 __all__ = ["show"]
 

@@ -12,7 +12,7 @@ import datasets
 import pyarrow as pa
 
 from _platelet_em.errors import ArgumentError, ImageFormatError, quote
-from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, DatasetSpec
+from _platelet_em.facts import LABEL_SOURCES, PUBLISHED
 from _platelet_em.files import user_path
 from _platelet_em.hf.private import prepare_for_builder
 from _platelet_em.publisher.archive import Identity, Source, needed_files
@@ -23,6 +23,7 @@ from _platelet_em.rows.digest import code_digest
 from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS, config_named, make_rows, make_table
 from _platelet_em.rows.schema import json_features
 from _platelet_em.rows.shards import shard_bounds
+from _platelet_em.spec import DatasetSpec
 
 __all__ = ["PlateletEM", "PlateletEMConfig"]
 

@@ -7,11 +7,12 @@ from typing import Any
 import datasets
 
 from _platelet_em.errors import PlateletEMError
-from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, DatasetSpec
+from _platelet_em.facts import LABEL_SOURCES, PUBLISHED
 from _platelet_em.files import needs_room
 from _platelet_em.hf.builder import PlateletEM
 from _platelet_em.hf.formatter import FORMAT
 from _platelet_em.publisher.cache import obtain, published_md5s
+from _platelet_em.spec import DatasetSpec
 
 __all__ = ["load_dataset"]
 

@@ -15,12 +15,12 @@ from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
 from _platelet_em.errors import ArgumentError, OutputError, SchemaVersionError
-from _platelet_em.facts import DatasetSpec
 from _platelet_em.hub.card import CARD_MARK, is_edited
 from _platelet_em.hub.client import client_errors, connect
 from _platelet_em.hub.layout import CARD, is_repository_file
 from _platelet_em.rows.make import CONFIG_NAMES
 from _platelet_em.rows.schema import SCHEMA_VERSION
+from _platelet_em.spec import DatasetSpec
 
 __all__ = ["MAIN", "BranchState", "HubBranch"]
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from _platelet_em import __version__
 from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.errors import OutputError, PlateletEMError, printable, quote
-from _platelet_em.facts import PUBLISHED, SAMPLE_COMMENT, DatasetSpec, VolumeSpec
+from _platelet_em.facts import PUBLISHED, SAMPLE_COMMENT
 from _platelet_em.files import exclusive_lock, new_file, user_path
 from _platelet_em.hub.card import (
     CARD_MARK,
@@ -65,6 +65,7 @@ from _platelet_em.rows.make import CONFIGS, make_rows, make_table
 from _platelet_em.rows.picture import DRAWING, to_png
 from _platelet_em.rows.schema import arrow_schema
 from _platelet_em.rows.shards import rows_per_group, shard_bounds
+from _platelet_em.spec import DatasetSpec, VolumeSpec
 
 __all__ = ["build", "one_build_at_a_time", "plan_record"]
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 import _platelet_em
 from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.errors import ConversionError, printable
-from _platelet_em.facts import DatasetSpec, VolumeSpec
 from _platelet_em.hub.front_matter import render_front_matter
 from _platelet_em.hub.layout import data_files, picture_name
 from _platelet_em.hub.parquet import count_files
@@ -23,6 +22,7 @@ from _platelet_em.rows.intensity import GrayHistogram
 from _platelet_em.rows.make import SLICES
 from _platelet_em.rows.picture import read_slice
 from _platelet_em.rows.schema import SCHEMA_VERSION
+from _platelet_em.spec import DatasetSpec, VolumeSpec
 
 __all__ = [
     "CARD_MARK",

@@ -9,11 +9,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from _platelet_em.facts import DatasetSpec
 from _platelet_em.hub.layout import data_files
 from _platelet_em.hub.record import present_configs, sha256, stored_schema
 from _platelet_em.rows.config import Config
 from _platelet_em.rows.schema import Feature, describe_field
+from _platelet_em.spec import DatasetSpec
 
 __all__ = ["SYNTHETIC_DESCRIPTION", "describe_dataset", "render_croissant"]
 

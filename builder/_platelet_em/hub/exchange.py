@@ -11,11 +11,11 @@ import shutil
 from pathlib import Path
 
 from _platelet_em.errors import OutputError
-from _platelet_em.facts import DatasetSpec
 from _platelet_em.files import move_all
 from _platelet_em.hub.layout import CARD, STAGING, metadata_files, repository_files
 from _platelet_em.hub.record import stored_spec
 from _platelet_em.rows.make import CONFIG_NAMES
+from _platelet_em.spec import DatasetSpec
 
 __all__ = ["check_exchangeable", "exchange", "finish_exchange", "folders_of"]
 

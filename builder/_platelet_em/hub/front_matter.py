@@ -7,12 +7,12 @@ from typing import Any
 import yaml
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
-from _platelet_em.facts import DatasetSpec
 from _platelet_em.hub.layout import data_files
 from _platelet_em.hub.parquet import count_files, explain_damage, read_metadata
 from _platelet_em.hub.record import present_configs, stored_schema
 from _platelet_em.rows.make import CONFIGS
 from _platelet_em.rows.schema import yaml_features
+from _platelet_em.spec import DatasetSpec
 
 __all__ = ["describe_front_matter", "parse_front_matter", "render_front_matter"]
 

@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from _platelet_em.arrays.page import decode_page
 from _platelet_em.errors import ArchiveError, PlateletEMError, SchemaVersionError, quote
-from _platelet_em.facts import DatasetSpec, VolumeSpec
 from _platelet_em.files import read_regular
 from _platelet_em.hub.card import CARD_MARK
 from _platelet_em.hub.layout import (
@@ -51,6 +50,7 @@ from _platelet_em.rows.make import SLICES
 from _platelet_em.rows.picture import DRAWING
 from _platelet_em.rows.schema import Columns, arrow_schema, json_features
 from _platelet_em.rows.shards import shard_bounds
+from _platelet_em.spec import DatasetSpec, VolumeSpec
 
 __all__ = ["Repository", "inspect_repository", "read_build"]
 

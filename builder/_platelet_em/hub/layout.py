@@ -3,9 +3,9 @@
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from _platelet_em.facts import DatasetSpec, VolumeSpec
 from _platelet_em.hub.remote import HubPath
 from _platelet_em.rows.make import CONFIG_NAMES
+from _platelet_em.spec import DatasetSpec, VolumeSpec
 
 __all__ = [
     "CARD",

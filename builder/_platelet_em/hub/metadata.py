@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from _platelet_em.errors import PlateletEMError, quote
-from _platelet_em.facts import DatasetSpec
 from _platelet_em.files import read_regular
 from _platelet_em.hub.card import render_parts, unseal_card
 from _platelet_em.hub.croissant import SYNTHETIC_DESCRIPTION, describe_dataset
@@ -19,6 +18,7 @@ from _platelet_em.hub.layout import CARD, CROISSANT
 from _platelet_em.hub.problem import Problem
 from _platelet_em.hub.record import Record, read_description
 from _platelet_em.limits import MAX_METADATA
+from _platelet_em.spec import DatasetSpec
 
 __all__ = ["check_card", "check_croissant", "compare"]
 

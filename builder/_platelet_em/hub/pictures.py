@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from _platelet_em.arrays.page import decode_page
 from _platelet_em.errors import PlateletEMError
-from _platelet_em.facts import DatasetSpec, VolumeSpec
 from _platelet_em.files import read_regular
 from _platelet_em.hub.card import draw_card_picture
 from _platelet_em.hub.layout import data_files, picture_name
@@ -24,6 +23,7 @@ from _platelet_em.limits import MAX_METADATA
 from _platelet_em.progress import progress_bar
 from _platelet_em.rows import preview, volumes
 from _platelet_em.rows.picture import draw_preview, read_slice
+from _platelet_em.spec import DatasetSpec, VolumeSpec
 
 __all__ = ["check_card_pictures", "check_previews"]
 

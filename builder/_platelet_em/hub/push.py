@@ -22,7 +22,7 @@ from huggingface_hub.hf_api import RepoFile
 
 from _platelet_em import __version__
 from _platelet_em.errors import ArgumentError, OutputError, printable, quote
-from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, DatasetSpec
+from _platelet_em.facts import LABEL_SOURCES, PUBLISHED
 from _platelet_em.files import user_path
 from _platelet_em.hub.branch import MAIN, BranchState, HubBranch
 from _platelet_em.hub.build import build, one_build_at_a_time, plan_record
@@ -32,6 +32,7 @@ from _platelet_em.hub.layout import CARD, is_repository_file, repository_files
 from _platelet_em.hub.record import SYNTHETIC, Record, origin_warning, stored_spec
 from _platelet_em.publisher.cache import download_folder
 from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS
+from _platelet_em.spec import DatasetSpec
 
 __all__ = ["Change", "PushResult", "push"]
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from _platelet_em.errors import ArchiveError, MissingMemberError, quote
-from _platelet_em.facts import VolumeSpec
 from _platelet_em.hf.formatter import PlateletEMFormatter
 from _platelet_em.hf.volume import Row, RowVolume
 from _platelet_em.hub.layout import data_files
@@ -20,6 +19,7 @@ from _platelet_em.hub.parquet import (
 from _platelet_em.hub.record import check_readable
 from _platelet_em.hub.remote import HubPath
 from _platelet_em.rows.make import SLICES
+from _platelet_em.spec import VolumeSpec
 
 __all__ = ["ParquetRows", "open_volume"]
 

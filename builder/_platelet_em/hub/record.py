@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from _platelet_em.errors import HubError, SchemaVersionError, quote
-from _platelet_em.facts import LABEL_SOURCES, DatasetSpec
+from _platelet_em.facts import LABEL_SOURCES
 from _platelet_em.files import open_regular, read_regular
 from _platelet_em.hub.layout import CROISSANT, data_files
 from _platelet_em.hub.parquet import DataFile, read_schema
@@ -22,6 +22,7 @@ from _platelet_em.limits import MAX_METADATA
 from _platelet_em.rows.config import Config
 from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS
 from _platelet_em.rows.schema import SCHEMA_VERSION, Columns, json_features
+from _platelet_em.spec import DatasetSpec
 
 __all__ = [
     "EXTRACTED",

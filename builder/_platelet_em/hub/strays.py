@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from _platelet_em.facts import DatasetSpec
 from _platelet_em.hub.layout import is_repository_file
 from _platelet_em.hub.record import stored_configs
 from _platelet_em.rows.make import CONFIG_NAMES
+from _platelet_em.spec import DatasetSpec
 
 __all__ = ["find_strays"]
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from _platelet_em.facts import DatasetSpec
 from _platelet_em.hub.layout import data_files
 from _platelet_em.hub.parquet import DataFile, explain_damage, read_metadata
 from _platelet_em.hub.record import stored_configs
 from _platelet_em.hub.remote import HubPath
 from _platelet_em.rows.schema import arrow_schema
+from _platelet_em.spec import DatasetSpec
 
 __all__ = ["describe_narrow_columns"]
 

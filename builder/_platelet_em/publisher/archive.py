@@ -21,9 +21,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NoReturn
 
 from _platelet_em.errors import ArchiveError, MissingMemberError, PlateletEMError, printable
-from _platelet_em.facts import DatasetSpec
 from _platelet_em.files import TEMPORARY, needs_room, user_path
 from _platelet_em.limits import MAX_FILE
+from _platelet_em.spec import DatasetSpec
 
 __all__ = [
     "Identity",

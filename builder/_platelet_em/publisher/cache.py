@@ -17,13 +17,14 @@ from _platelet_em.errors import (
     PlateletEMError,
     quote,
 )
-from _platelet_em.facts import LABEL_SOURCES, MIRRORS, Archive, DatasetSpec
+from _platelet_em.facts import LABEL_SOURCES, MIRRORS
 from _platelet_em.files import exclusive_lock, user_path
 from _platelet_em.publisher.archive import Source, file_md5, find_source, open_source
 from _platelet_em.publisher.connection import is_on_this_machine, show_url
 from _platelet_em.publisher.joined import join_sources, other_archives
 from _platelet_em.publisher.transfer import PartialFile, download
 from _platelet_em.publisher.volume import ArchiveVolume
+from _platelet_em.spec import Archive, DatasetSpec
 
 __all__ = ["archive_urls", "download_folder", "fetch", "obtain", "published_md5s"]
 

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.runs import clip, paint
 from _platelet_em.errors import ConversionError, MissingMemberError
-from _platelet_em.facts import LABEL_FORMS, PUBLISHED, DatasetSpec
+from _platelet_em.facts import LABEL_FORMS, PUBLISHED
 from _platelet_em.files import new_file, refuse_existing, user_path
 from _platelet_em.progress import progress_bar
 from _platelet_em.publisher import label_json
 from _platelet_em.publisher.label_files import read_labels
 from _platelet_em.publisher.palettes import class_palettes, distinct_colors
 from _platelet_em.publisher.tiff import write_pages
+from _platelet_em.spec import DatasetSpec
 
 __all__ = ["convert", "write_json", "write_tif"]
 

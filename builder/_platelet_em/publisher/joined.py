@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import IO
 
-from _platelet_em.facts import LABEL_SOURCES, Archive, DatasetSpec
+from _platelet_em.facts import LABEL_SOURCES
 from _platelet_em.publisher.archive import Identity, Source, archive_files, open_source
+from _platelet_em.spec import Archive, DatasetSpec
 
 __all__ = ["JoinedSource", "join_sources", "open_sources", "other_archives", "source_paths"]
 

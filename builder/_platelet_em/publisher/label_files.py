@@ -8,9 +8,9 @@ import numpy as np
 
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.errors import LabelFormatError
-from _platelet_em.facts import DatasetSpec
 from _platelet_em.publisher import label_json, label_tif
 from _platelet_em.publisher.label_file import REMEDY, LabelFile, describe_voxels
+from _platelet_em.spec import DatasetSpec
 
 __all__ = ["read_labels"]
 

@@ -20,7 +20,6 @@ from _platelet_em.arrays.rle import parse, text_buffer
 from _platelet_em.arrays.runs import resolve
 from _platelet_em.arrays.shape import parse_shape
 from _platelet_em.errors import LabelFormatError, quote
-from _platelet_em.facts import DatasetSpec
 from _platelet_em.limits import MAX_JSON, MAX_LABELS, MAX_RUNS
 from _platelet_em.publisher.label_file import (
     REMEDY,
@@ -28,6 +27,7 @@ from _platelet_em.publisher.label_file import (
     check_run_count,
     check_volume_shape,
 )
+from _platelet_em.spec import DatasetSpec
 
 __all__ = ["read", "write"]
 

@@ -6,9 +6,9 @@ These are no errors of a file: it can be read, and may have been made that way.
 from collections.abc import Iterator, Mapping
 
 from _platelet_em.arrays.labels import LazyLabels
-from _platelet_em.facts import SEMANTIC, DatasetSpec
 from _platelet_em.publisher.color_map import LostIds, find_lost_ids
 from _platelet_em.publisher.label_file import LabelFile
+from _platelet_em.spec import SEMANTIC, DatasetSpec
 
 __all__ = ["describe_labels", "lost_ids", "missing_labels"]
 

@@ -11,7 +11,6 @@ from _platelet_em.arrays.kernels import value_runs
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.runs import Runs, merge_adjacent
 from _platelet_em.errors import LabelFormatError
-from _platelet_em.facts import DatasetSpec
 from _platelet_em.limits import MAX_ID, MAX_LABELS
 from _platelet_em.publisher.label_file import (
     REMEDY,
@@ -22,6 +21,7 @@ from _platelet_em.publisher.label_file import (
 )
 from _platelet_em.publisher.palettes import class_palettes, pack_colors, unpack_colors
 from _platelet_em.publisher.tiff import TiffStack
+from _platelet_em.spec import DatasetSpec
 
 __all__ = ["read"]
 

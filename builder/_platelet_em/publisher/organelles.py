@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from _platelet_em.arrays.kernels import Int64s
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.runs import intersect
-from _platelet_em.facts import InstanceSpec
+from _platelet_em.spec import InstanceSpec
 
 __all__ = ["SharedVoxels", "measure_instances"]
 

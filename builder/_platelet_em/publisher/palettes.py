@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from _platelet_em.errors import ConversionError
-from _platelet_em.facts import DatasetSpec
+from _platelet_em.spec import DatasetSpec
 
 __all__ = ["class_palette", "class_palettes", "distinct_colors", "pack_colors", "unpack_colors"]
 

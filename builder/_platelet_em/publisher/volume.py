@@ -14,12 +14,12 @@ from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.runs import Runs
 from _platelet_em.arrays.volume_view import Box
 from _platelet_em.errors import ImageFormatError, printable
-from _platelet_em.facts import SEMANTIC, DatasetSpec, VolumeSpec
 from _platelet_em.publisher.archive import Source
 from _platelet_em.publisher.label_files import read_labels
 from _platelet_em.publisher.label_remarks import describe_labels
 from _platelet_em.publisher.organelles import measure_instances
 from _platelet_em.publisher.tiff import TiffStack
+from _platelet_em.spec import SEMANTIC, DatasetSpec, VolumeSpec
 
 __all__ = ["ArchiveVolume", "LabeledVolume", "describe_images", "open_images", "unsigned_pages"]
 

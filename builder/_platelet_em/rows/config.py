@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from _platelet_em.arrays.volume_view import VolumeView
-from _platelet_em.facts import SEMANTIC, DatasetSpec, VolumeSpec
 from _platelet_em.rows.schema import Columns
+from _platelet_em.spec import SEMANTIC, DatasetSpec, VolumeSpec
 
 __all__ = ["Config", "Row", "Shape"]
 

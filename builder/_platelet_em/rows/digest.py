@@ -12,7 +12,7 @@ __all__ = ["PACKAGE", "code_digest"]
 
 PACKAGE = Path(_platelet_em.__file__).parent
 
-_SHAPING_FOLDERS = ("arrays", "publisher", "rows", "hf", "hub")
+_SHAPING_FOLDERS = ("arrays", "publisher", "sources", "rows", "hf", "hub")
 """Folders whose code shapes rows and files, in addition to the modules at the top of the package.
 The other folders draw samples, train, verify, or talk to the user."""
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from _platelet_em.facts import PICTURE_PALETTES, Color, DatasetSpec
+from _platelet_em.facts import PICTURE_PALETTES
 from _platelet_em.rows.picture import (
     SliceArrays,
     class_colors,
@@ -18,6 +18,7 @@ from _platelet_em.rows.picture import (
     render_panels,
     validate_slice,
 )
+from _platelet_em.spec import Color, DatasetSpec
 
 __all__ = ["draw_panels"]
 
@@ -85,7 +86,8 @@ def draw_panels(
     font = ImageFont.load_default(size=min(40, max(14, size[1] // 26)))
     colors = class_colors(spec, palette)
     panels = [Image.fromarray(panel) for panel in render_panels(arrays, spec, size, colors)]
-    _draw_scale_bar(panels[0], spec.voxel_size_nm[2] * shape[1] / size[1], font)
+    if spec.voxel_size_nm is not None:
+        _draw_scale_bar(panels[0], spec.voxel_size_nm[2] * shape[1] / size[1], font)
     counts = np.bincount(arrays.semantic.reshape(-1), minlength=len(spec.classes)).tolist()
     captions = [
         "image",

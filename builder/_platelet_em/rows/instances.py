@@ -11,9 +11,9 @@ import numpy as np
 from _platelet_em.arrays.label_columns import BORDER, touches_border
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.volume_view import VolumeView
-from _platelet_em.facts import DatasetSpec, InstanceSpec
 from _platelet_em.rows.config import Config, Row
 from _platelet_em.rows.schema import Column, Columns, class_label, value
+from _platelet_em.spec import DatasetSpec, InstanceSpec
 
 __all__ = ["CONFIG", "describe_objects"]
 

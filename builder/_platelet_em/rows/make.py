@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 
 from _platelet_em.arrays.volume_view import VolumeView
-from _platelet_em.facts import DatasetSpec
 from _platelet_em.rows import instances, preview, slices, volumes
 from _platelet_em.rows.config import Config, Row
 from _platelet_em.rows.schema import arrow_schema
+from _platelet_em.spec import DatasetSpec
 
 __all__ = ["CONFIGS", "CONFIG_NAMES", "SLICES", "config_named", "make_rows", "make_table"]
 

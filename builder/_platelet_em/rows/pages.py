@@ -7,10 +7,10 @@ import pyarrow as pa
 
 from _platelet_em.arrays.page import encode_page
 from _platelet_em.arrays.volume_view import VolumeView
-from _platelet_em.facts import DatasetSpec
 from _platelet_em.publisher.palettes import class_palette
 from _platelet_em.rows.config import Row
 from _platelet_em.rows.picture import draw_preview, read_slice, to_png
+from _platelet_em.spec import DatasetSpec
 
 __all__ = ["image_page", "label_values", "preview_page", "semantic_page", "stack_pages"]
 

@@ -15,8 +15,9 @@ from PIL import Image
 from _platelet_em.arrays.colors import color_ids
 from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.errors import ImageFormatError
-from _platelet_em.facts import PICTURE_PALETTES, DatasetSpec, InstanceSpec
+from _platelet_em.facts import PICTURE_PALETTES
 from _platelet_em.publisher.palettes import class_palette
+from _platelet_em.spec import DatasetSpec, InstanceSpec
 
 __all__ = [
     "DRAWING",

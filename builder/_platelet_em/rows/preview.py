@@ -1,10 +1,10 @@
 """The configuration `preview`: one small picture per slice, for viewing only."""
 
 from _platelet_em.arrays.volume_view import VolumeView
-from _platelet_em.facts import DatasetSpec
 from _platelet_em.rows.config import Config, Row
 from _platelet_em.rows.pages import preview_page
 from _platelet_em.rows.schema import IMAGE, Column, Columns, value
+from _platelet_em.spec import DatasetSpec
 
 __all__ = ["CONFIG"]
 

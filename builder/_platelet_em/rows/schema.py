@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from _platelet_em.facts import DatasetSpec, InstanceSpec
+from _platelet_em.spec import DatasetSpec, InstanceSpec
 
 __all__ = [
     "IMAGE",

@@ -1,10 +1,10 @@
 """The configuration `slices`: one row per slice, in z order."""
 
 from _platelet_em.arrays.volume_view import VolumeView
-from _platelet_em.facts import DatasetSpec
 from _platelet_em.rows.config import Config, Row
 from _platelet_em.rows.pages import image_page, label_values, semantic_page
 from _platelet_em.rows.schema import IMAGE, Column, Columns, label_columns, value
+from _platelet_em.spec import DatasetSpec
 
 __all__ = ["CONFIG"]
 

@@ -3,7 +3,6 @@
 import math
 
 from _platelet_em.arrays.volume_view import VolumeView
-from _platelet_em.facts import DatasetSpec
 from _platelet_em.rows.config import Config, Row
 from _platelet_em.rows.pages import (
     image_page,
@@ -13,6 +12,7 @@ from _platelet_em.rows.pages import (
     stack_pages,
 )
 from _platelet_em.rows.schema import IMAGE, Column, Columns, label_columns, list_of, value
+from _platelet_em.spec import DatasetSpec
 
 __all__ = ["CONFIG", "MAX_ROW_BYTES"]
 
@@ -50,7 +50,7 @@ def _make_rows(volume: VolumeView, index: int, spec: DatasetSpec) -> list[Row]: 
         "preview": preview_page(volume, depth // 2, spec),
         "volume": volume.name,
         "shape": list(volume.shape),
-        "voxel_size_nm": list(spec.voxel_size_nm),
+        "voxel_size_nm": spec.voxel_size_nm and list(spec.voxel_size_nm),
         **label_values(volume, spec),
     }
     return [row]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from _platelet_em.arrays.join import join_slices
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.errors import ArgumentError
-from _platelet_em.facts import COLOR_MAP_ENTRIES, PUBLISHED, SAMPLE_COMMENT, SEMANTIC, VolumeSpec
+from _platelet_em.facts import COLOR_MAP_ENTRIES, PUBLISHED, SAMPLE_COMMENT
 from _platelet_em.files import new_file, refuse_existing, user_path
 from _platelet_em.limits import MAX_PAGE, MAX_PAGES, MAX_VOXELS
 from _platelet_em.progress import progress_bar
@@ -24,6 +24,7 @@ from _platelet_em.publisher.palettes import class_palettes
 from _platelet_em.publisher.tiff import write_pages
 from _platelet_em.sample.anatomy import FIRST, SECOND
 from _platelet_em.sample.scene import Scene
+from _platelet_em.spec import SEMANTIC, VolumeSpec
 
 __all__ = ["write_sample"]
 
@@ -112,7 +113,7 @@ def write_sample(
             archive.comment = SAMPLE_COMMENT.encode()
         first = _SPEC.volumes[0]
         for index, volume in enumerate(_SPEC.volumes):
-            slices = max(depth * volume.shape[0] // first.shape[0], 1)
+            slices = max(depth * volume.known_shape[0] // first.known_shape[0], 1)
             scene = Scene((slices, size, size), seed * len(_SPEC.volumes) + index, _STYLES[index])
             _write_volume(zips, volume, scene, is_mapped=colors is not None)
         for volume in spec.optional_volumes if with_test else ():

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from _platelet_em.arrays.kernels import Int64s
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.runs import Runs, merge_adjacent
-from _platelet_em.facts import LABEL_SOURCES, SEMANTIC, DatasetSpec
+from _platelet_em.facts import LABEL_SOURCES
 from _platelet_em.publisher.color_map import mapped_colors
 from _platelet_em.publisher.organelles import SharedVoxels
+from _platelet_em.spec import SEMANTIC, DatasetSpec
 from _platelet_em.verify.report import JSON_AND_TIF, LOST_IDS, Section
 from _platelet_em.verify.view import MAX_CLASSES, VerifiedVolume, noun_of, slices_of
 

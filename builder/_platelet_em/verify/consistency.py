@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from _platelet_em.arrays.kernels import Int64s
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.runs import Runs, clip, cut, intersect, resolve
-from _platelet_em.facts import SEMANTIC, DatasetSpec, InstanceSpec
 from _platelet_em.publisher.label_remarks import missing_labels
 from _platelet_em.publisher.organelles import measure_instances
+from _platelet_em.spec import SEMANTIC, DatasetSpec, InstanceSpec
 from _platelet_em.verify.continuity import check_continuity
 from _platelet_em.verify.images import ImageCheck
 from _platelet_em.verify.placement import PlacementCheck
@@ -54,7 +54,8 @@ def check_volume(section: Section, view: VerifiedVolume, spec: DatasetSpec) -> N
     if SEMANTIC in view.labels:
         _check_classes(section, view, spec)
         for instance in instances:
-            _check_rule(section, view, instance)
+            if instance.fills_classes:
+                _check_rule(section, view, instance)
         for instance in instances:
             parent = spec.parent(instance)
             if instance.has_class and (parent is None or parent.column in view.labels):
@@ -321,8 +322,8 @@ def _check_purity(
             "mixed": {str(labels.ids[i]): round(float(purity[i]), 6) for i in mixed},
         },
     )
-    if parent:
-        outside = int((present & (properties[parent.name] == 0)).sum())
+    if parent and instance.parent:
+        outside = int((present & (properties[instance.parent] == 0)).sum())
         section.figure(f"outside of {parent.column}", f"{outside} {instance.column}", outside)
     if len(mixed):
         worst = mixed[np.argsort(purity[mixed], kind="stable")]

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.runs import Runs, clip, paint
-from _platelet_em.facts import SEMANTIC
 from _platelet_em.progress import progress_bar
+from _platelet_em.spec import SEMANTIC
 from _platelet_em.verify.placement import plane_symmetries
 from _platelet_em.verify.report import Section
 

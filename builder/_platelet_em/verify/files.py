@@ -5,12 +5,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from _platelet_em.errors import PlateletEMError
-from _platelet_em.facts import DatasetSpec
 from _platelet_em.hub.integrity import Repository, inspect_repository
 from _platelet_em.hub.layout import repository_files
 from _platelet_em.hub.parquet import count_files
 from _platelet_em.hub.record import stored_configs
 from _platelet_em.hub.viewer import describe_narrow_columns
+from _platelet_em.spec import DatasetSpec
 from _platelet_em.verify.report import Section
 
 __all__ = ["REBUILD", "check_files"]

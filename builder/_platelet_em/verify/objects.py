@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from _platelet_em.facts import DatasetSpec, VolumeSpec
 from _platelet_em.hub.integrity import Repository
 from _platelet_em.publisher.volume import LabeledVolume
 from _platelet_em.rows import instances
 from _platelet_em.rows.config import Row
+from _platelet_em.spec import DatasetSpec, VolumeSpec
 from _platelet_em.verify.files import REBUILD
 from _platelet_em.verify.report import Section
 from _platelet_em.verify.row_values import compare_values

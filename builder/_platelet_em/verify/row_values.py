@@ -10,8 +10,8 @@ from numpy.typing import DTypeLike, NDArray
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.page import decode_page, read_palette
 from _platelet_em.errors import PlateletEMError, quote
-from _platelet_em.facts import SEMANTIC, DatasetSpec, InstanceSpec
 from _platelet_em.publisher.palettes import class_palette
+from _platelet_em.spec import SEMANTIC, DatasetSpec, InstanceSpec
 from _platelet_em.verify.files import REBUILD
 from _platelet_em.verify.report import Section
 

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 from _platelet_em.arrays.join import join_slices
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.page import decode_page
-from _platelet_em.facts import SEMANTIC, DatasetSpec, InstanceSpec, VolumeSpec
 from _platelet_em.hub.integrity import Repository
 from _platelet_em.hub.parquet import open_parquet, read_group, read_metadata
 from _platelet_em.hub.read import ParquetRows
@@ -24,6 +23,7 @@ from _platelet_em.progress import progress_bar
 from _platelet_em.publisher.organelles import measure_instances
 from _platelet_em.rows import preview, slices, volumes
 from _platelet_em.rows.config import Config
+from _platelet_em.spec import SEMANTIC, DatasetSpec, InstanceSpec, VolumeSpec
 from _platelet_em.verify.files import REBUILD
 from _platelet_em.verify.report import Section
 from _platelet_em.verify.row_values import (
@@ -104,7 +104,10 @@ def read_volume_row(
         section, files, f"Checking volume {volume.name}: volumes", has_z=False
     ):
         count += 1
-        expected = {"volume": volume.name, "voxel_size_nm": list(spec.voxel_size_nm)}
+        expected = {
+            "volume": volume.name,
+            "voxel_size_nm": spec.voxel_size_nm and list(spec.voxel_size_nm),
+        }
         compare_values(reporter, values, expected)
         check_preview(reporter, values["preview"])
         if view.shape is None:

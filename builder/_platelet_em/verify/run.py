@@ -7,11 +7,12 @@ from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 
 from _platelet_em.errors import PlateletEMError
-from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, DatasetSpec, VolumeSpec
+from _platelet_em.facts import LABEL_SOURCES, PUBLISHED
 from _platelet_em.files import user_path
 from _platelet_em.hub.integrity import Repository
 from _platelet_em.hub.layout import is_built
 from _platelet_em.publisher.archive import Source, archive_files, file_md5, open_source
+from _platelet_em.spec import DatasetSpec, VolumeSpec
 from _platelet_em.verify.compare import compare_volumes
 from _platelet_em.verify.consistency import check_volume
 from _platelet_em.verify.files import check_files

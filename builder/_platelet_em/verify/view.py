@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.runs import Runs
 from _platelet_em.errors import PlateletEMError
-from _platelet_em.facts import SEMANTIC, DatasetSpec, VolumeSpec
 from _platelet_em.progress import progress_bar
 from _platelet_em.publisher.archive import Source, file_md5
 from _platelet_em.publisher.color_map import LostIds
@@ -18,6 +17,7 @@ from _platelet_em.publisher.label_file import LabelFile
 from _platelet_em.publisher.label_files import read_labels
 from _platelet_em.publisher.label_remarks import lost_ids
 from _platelet_em.publisher.volume import open_images, unsigned_pages
+from _platelet_em.spec import SEMANTIC, DatasetSpec, VolumeSpec
 from _platelet_em.verify.report import BYTES, LOST_IDS, PALETTE, Section
 
 __all__ = [

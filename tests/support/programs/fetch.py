@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from _platelet_em.errors import PlateletEMError
-from _platelet_em.facts import PUBLISHED, Archive
+from _platelet_em.facts import PUBLISHED
 from _platelet_em.publisher.cache import fetch
+from _platelet_em.spec import Archive
 
 name, url, md5, folder = sys.argv[1:]
 archive = Archive(name="json", file_name=name, url=url, size="small", md5=md5)
