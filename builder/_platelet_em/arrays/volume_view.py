@@ -19,6 +19,7 @@ class VolumeView(Protocol):
     Attributes:
         name: Name of the volume.
         shape: (z, y, x).
+        has_semantic: Whether it has semantic classes.
         kinds: Columns of the instances that it has labels for, such as ("cells", "organelles").
     """
 
@@ -31,11 +32,15 @@ class VolumeView(Protocol):
         """(z, y, x)."""
 
     @property
+    def has_semantic(self) -> bool:
+        """Whether it has semantic classes."""
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """Columns of the instances that it has labels for."""
 
-    def image(self, z: int) -> NDArray[np.uint16]:
-        """Slice z of the image, uint16 (y, x)."""
+    def image(self, z: int) -> NDArray[Any]:
+        """Slice z of the image, uint8 or uint16 (y, x)."""
 
     def semantic(self, z: int) -> NDArray[np.uint8]:
         """Slice z of the class indices, uint8 (y, x)."""

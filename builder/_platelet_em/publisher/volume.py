@@ -78,7 +78,7 @@ class LabeledVolume:
     Args:
         name: Name of the volume.
         shape: (z, y, x).
-        image: Gives slice z of the image, uint16 (y, x).
+        image: Gives slice z of the image, uint8 or uint16 (y, x).
         labels: Column -> labels (z, y, x): "semantic", whose ids are class indices, and kinds of
             instances, which may have ids without voxels, in any order.
         spec: The dataset.
@@ -88,7 +88,7 @@ class LabeledVolume:
         self,
         name: str,
         shape: Shape,
-        image: Callable[[int], NDArray[np.uint16]],
+        image: Callable[[int], NDArray[Any]],
         labels: Mapping[str, LazyLabels],
         spec: DatasetSpec,
     ) -> None:
@@ -97,18 +97,32 @@ class LabeledVolume:
         self.image = image
         self._labels = {column: _sort_by_id(found) for column, found in labels.items()}
         for instance in spec.instances:
-            if instance.column in labels and SEMANTIC in labels:
+            if instance.column in labels:
                 parent = spec.parent(instance)
                 found = self._labels[instance.column]
                 properties = measure_instances(
                     found,
                     instance,
-                    self._labels[SEMANTIC],
+                    self._labels.get(SEMANTIC),
                     self._labels.get(parent.column) if parent else None,
                 )
                 merged = LazyLabels.from_runs(shape, found.ids, found.runs, properties)
                 merged.class_names = spec.class_names
                 self._labels[instance.column] = merged
+
+    def close(self) -> None:
+        """Close its files, if it has any open."""
+
+    def __enter__(self) -> "LabeledVolume":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @property
+    def has_semantic(self) -> bool:
+        """Whether it has semantic classes."""
+        return SEMANTIC in self._labels
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -176,10 +190,8 @@ class ArchiveVolume(LabeledVolume):
             # Closed at the latest when the volume is garbage-collected.
             self._close = weakref.finalize(self, opened.pop_all().close)
 
-    def __enter__(self) -> "ArchiveVolume":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
+    def close(self) -> None:
+        """Close the image file."""
         self._close()
 
 
