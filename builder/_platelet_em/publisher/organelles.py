@@ -69,7 +69,7 @@ class SharedVoxels:
 def measure_instances(
     labels: LazyLabels,
     instance: InstanceSpec,
-    semantic: LazyLabels,
+    semantic: LazyLabels | None,
     parents: LazyLabels | None = None,
 ) -> dict[str, NDArray[Any]]:
     """The properties that belong to whole instances, by name, in the order of `labels.ids`.
@@ -77,11 +77,11 @@ def measure_instances(
     Args:
         labels: The instances, (z, y, x).
         instance: Their kind, which says what properties they have.
-        semantic: The classes of the same volume; ids are class indices.
-        parents: The instances that these are part of.
+        semantic: The classes of the same volume; ids are class indices. None if it has none.
+        parents: The instances that these are part of; None if it has none.
 
     Returns:
-        As far as the kind has them: `class_id`, int64, the class with most voxels of the instance
+        As far as the kind has them, and the volume what they are measured by: `class_id`, int64, the class with most voxels of the instance
         among those from `instance.first_class` on, the lower one in a tie, 0 for none; `purity`,
         float32, the share of its voxels in that class, also in class 0; and a property named
         after the parent, int32: the id of the parent with most of its voxels, the lower one in a
@@ -89,7 +89,7 @@ def measure_instances(
     """
     properties: dict[str, NDArray[Any]] = {}
     areas = labels.areas
-    if instance.has_class:
+    if instance.has_class and semantic is not None:
         classes = SharedVoxels(labels, semantic)
         class_id, voxels = classes.most_frequent(np.zeros_like(areas), instance.first_class)
         voxels = np.where(class_id == _NOTHING, areas - classes.total(), voxels)

@@ -80,7 +80,8 @@ class LabeledVolume:
         shape: (z, y, x).
         image: Gives slice z of the image, uint16 (y, x).
         labels: Column -> labels (z, y, x): "semantic", whose ids are class indices, and kinds of
-            instances, which may have ids without voxels, in any order.
+            instances, which may have ids without voxels, in any order. Any may be missing;
+            instances then lack the properties that are measured by them.
         spec: The dataset.
     """
 
@@ -97,13 +98,13 @@ class LabeledVolume:
         self.image = image
         self._labels = {column: _sort_by_id(found) for column, found in labels.items()}
         for instance in spec.instances:
-            if instance.column in labels and SEMANTIC in labels:
+            if instance.column in labels:
                 parent = spec.parent(instance)
                 found = self._labels[instance.column]
                 properties = measure_instances(
                     found,
                     instance,
-                    self._labels[SEMANTIC],
+                    self._labels.get(SEMANTIC),
                     self._labels.get(parent.column) if parent else None,
                 )
                 merged = LazyLabels.from_runs(shape, found.ids, found.runs, properties)
@@ -116,8 +117,17 @@ class LabeledVolume:
         return tuple(column for column in self._labels if column != SEMANTIC)
 
     @property
+    def has_semantic(self) -> bool:
+        """Whether it has semantic classes."""
+        return SEMANTIC in self._labels
+
+    @property
     def classes(self) -> LazyLabels:
-        """The semantic classes as labels (z, y, x), whose ids are class indices."""
+        """The semantic classes as labels (z, y, x), whose ids are class indices.
+
+        Raises:
+            KeyError: if it has none.
+        """
         return self._labels[SEMANTIC]
 
     def semantic(self, z: int) -> NDArray[np.uint8]:
