@@ -61,9 +61,7 @@ def connected_pieces(
     return int(np.count_nonzero(is_root)), merge_adjacent(found)
 
 
-def _connect(
-    runs: Runs, shape: tuple[int, int, int], connectivity: int
-) -> tuple[Runs, Int64s]:
+def _connect(runs: Runs, shape: tuple[int, int, int], connectivity: int) -> tuple[Runs, Int64s]:
     """The runs cut into rows, in order, and for each the first one of its piece, int64."""
     depth, height, width = shape
     rows = int(((runs.stops - 1) // max(width, 1) - runs.starts // max(width, 1) + 1).sum())

@@ -17,6 +17,7 @@ from _platelet_em.spec import DatasetSpec
 
 __all__ = ["read"]
 
+
 def read(file: IO[bytes], name: str, classes_of: DatasetSpec | None) -> LabelFile:
     """Read a TIF of labels; arguments and errors as in `label_files.read_labels`."""
     most = MAX_LABELS + file.seek(0, 2) // TIF_BYTES_PER_LABEL
