@@ -1,6 +1,7 @@
 """The largest inputs that are read; larger ones are refused before memory is allocated."""
 
 __all__ = [
+    "JSON_BYTES_PER_LABEL",
     "MAX_FILE",
     "MAX_ID",
     "MAX_JSON",
@@ -10,6 +11,7 @@ __all__ = [
     "MAX_PAGES",
     "MAX_RUNS",
     "MAX_VOXELS",
+    "TIF_BYTES_PER_LABEL",
 ]
 
 MAX_ID = 2**31 - 1
@@ -28,7 +30,14 @@ MAX_FILE = 4 * MAX_VOXELS
 """Bytes of a file of an archive: the largest volume as uncompressed 8-bit RGBA, 4 GiB."""
 
 MAX_LABELS = 2**18
-"""Labels of a file: about 500 times the organelles of a published volume."""
+"""Labels of a small file: about 500 times the organelles of a published volume. A larger one may
+have one more for each of the following numbers of bytes."""
+
+JSON_BYTES_PER_LABEL = 32
+"""Bytes of a JSON label file per label beyond `MAX_LABELS`: one of a few runs takes as many."""
+
+TIF_BYTES_PER_LABEL = 4
+"""Bytes of a picture file of labels per label beyond `MAX_LABELS`: a compressed one takes more."""
 
 MAX_METADATA = 2**25
 """Bytes of a card, a description or a picture of a repository: `build` writes less than 1 MB."""

@@ -10,7 +10,14 @@ from _platelet_em.arrays.runs import Runs
 from _platelet_em.errors import LabelFormatError
 from _platelet_em.limits import MAX_PAGE, MAX_PAGES, MAX_RUNS, MAX_VOXELS
 
-__all__ = ["REMEDY", "LabelFile", "check_run_count", "check_volume_shape", "describe_voxels"]
+__all__ = [
+    "REMEDY",
+    "LabelFile",
+    "check_label_count",
+    "check_run_count",
+    "check_volume_shape",
+    "describe_voxels",
+]
 
 REMEDY = "the file is damaged, or not a label file: fetch it again"
 """End of the messages about files that break their form."""
@@ -77,3 +84,13 @@ def check_run_count(count: int, name: str) -> None:
             f"{name}: expected at most {MAX_RUNS} runs, got more: the file is damaged, or holds "
             "noise instead of labels"
         )
+
+
+def check_label_count(count: int, most: int, name: str) -> None:
+    """Refuse more labels than a file of its size may have.
+
+    Raises:
+        LabelFormatError: for more than `most`.
+    """
+    if count > most:
+        raise LabelFormatError(f"{name}: expected at most {most} labels, got more: {REMEDY}")

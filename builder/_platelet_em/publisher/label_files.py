@@ -12,7 +12,7 @@ from _platelet_em.publisher import label_json, label_tif
 from _platelet_em.publisher.label_file import REMEDY, LabelFile, describe_voxels
 from _platelet_em.spec import DatasetSpec
 
-__all__ = ["read_labels"]
+__all__ = ["check_classes", "read_labels"]
 
 _READERS: dict[str, Callable[[IO[bytes], str, DatasetSpec | None], LabelFile]] = {
     ".json": label_json.read,
@@ -58,16 +58,23 @@ def read_labels(
             "image and the labels of one volume"
         )
     if classes_of is not None:
-        _check_classes(found.labels, name, classes_of)
+        check_classes(found.labels, name, classes_of)
     return found
 
 
-def _check_classes(labels: LazyLabels, name: str, classes_of: DatasetSpec) -> None:
+def check_classes(
+    labels: LazyLabels, name: str, classes_of: DatasetSpec, remedy: str = REMEDY
+) -> None:
+    """Refuse ids that are no index of a class.
+
+    Raises:
+        LabelFormatError: names the first such id, and where it is.
+    """
     last = len(classes_of.classes) - 1
     if (wrong := np.flatnonzero(labels.ids > last)).size:
         owner = int(wrong[0])
         voxels = describe_voxels(labels.runs, owner, labels.shape)
         raise LabelFormatError(
             f"{name}: expected classes from 0 to {last}, got label {labels.ids[owner]} {voxels}: "
-            f"{REMEDY}"
+            f"{remedy}"
         )

@@ -20,10 +20,11 @@ from _platelet_em.arrays.rle import parse, text_buffer
 from _platelet_em.arrays.runs import resolve
 from _platelet_em.arrays.shape import parse_shape
 from _platelet_em.errors import LabelFormatError, quote
-from _platelet_em.limits import MAX_JSON, MAX_LABELS, MAX_RUNS
+from _platelet_em.limits import JSON_BYTES_PER_LABEL, MAX_JSON, MAX_LABELS, MAX_RUNS
 from _platelet_em.publisher.label_file import (
     REMEDY,
     LabelFile,
+    check_label_count,
     check_run_count,
     check_volume_shape,
 )
@@ -31,9 +32,9 @@ from _platelet_em.spec import DatasetSpec
 
 __all__ = ["read", "write"]
 
-_MAX_COMMAS = MAX_LABELS + 2**10
-"""Commas between the labels and in `.info`; RLE strings have none. Every JSON value but the first
-of a list or object follows a comma, so this bounds how many values the parser builds."""
+_INFO_COMMAS = 2**10
+"""Commas in `.info`, beyond those between the labels; RLE strings have none. Every JSON value but
+the first of a list or object follows a comma, so this bounds how many values the parser builds."""
 
 _MAX_BRACKETS = 2**8
 """Lists and objects: the file, `.info`, its shape, and what else `.info` may have. In memory they
@@ -47,11 +48,22 @@ def read(
     file: IO[bytes],
     name: str,
     classes_of: DatasetSpec | None,  # noqa: ARG001  # only colors depend on it
+    *,
+    may_be_plane: bool = False,
 ) -> LabelFile:
-    """Read a JSON label file; arguments and errors as in `label_files.read_labels`."""
-    shape, strings, dtype = _parse_document(_read_text(file, name), name)
+    """Read a JSON label file; other arguments and errors as in `label_files.read_labels`.
+
+    Args:
+        file: Open for reading; it can seek.
+        name: What to call it in a message.
+        classes_of: Unused.
+        may_be_plane: Whether a shape (y, x) is that of a volume of one slice; else it is refused.
+    """
+    most = MAX_LABELS + file.seek(0, 2) // JSON_BYTES_PER_LABEL
+    shape, strings, dtype = _parse_document(_read_text(file, name, most), name, most)
     ids = np.array(list(strings), np.int32)
-    volume_shape = check_volume_shape(shape, name)
+    is_plane = may_be_plane and len(shape) == 2
+    volume_shape = check_volume_shape((1, *shape) if is_plane else shape, name)
 
     def name_label(index: int) -> str:
         return f"{name}: id {ids[index]}"
@@ -69,7 +81,7 @@ def read(
     )
 
 
-def _read_text(file: IO[bytes], name: str) -> str:
+def _read_text(file: IO[bytes], name: str, most: int) -> str:
     """The text of a file that is small enough to be parsed in memory.
 
     Raises:
@@ -80,15 +92,15 @@ def _read_text(file: IO[bytes], name: str) -> str:
         raise LabelFormatError(f"{name}: expected at most {MAX_JSON} bytes, got {size}: {REMEDY}")
     file.seek(0)
     data = file.read()
-    if data.count(b",") > _MAX_COMMAS:
-        raise LabelFormatError(f"{name}: expected at most {MAX_LABELS} labels, got more: {REMEDY}")
+    if data.count(b",") > most + _INFO_COMMAS:
+        check_label_count(most + 1, most, name)
     if data.count(b"[") + data.count(b"{") > _MAX_BRACKETS:
         raise LabelFormatError(
             f"{name}: expected a JSON object of strings, got more than {_MAX_BRACKETS} lists and "
             f"objects: {REMEDY}"
         )
     # A blank of a string is a space or an escape: JSON has no others there.
-    if data.count(b" ") + data.count(b"\\") > 2 * MAX_RUNS + _MAX_COMMAS:
+    if data.count(b" ") + data.count(b"\\") > 2 * MAX_RUNS + most + _INFO_COMMAS:
         check_run_count(MAX_RUNS + 1, name)
     try:
         return data.decode("utf-8-sig")
@@ -99,7 +111,9 @@ def _read_text(file: IO[bytes], name: str) -> str:
         ) from error
 
 
-def _parse_document(text: str, name: str) -> tuple[tuple[int, ...], dict[int, str], str]:
+def _parse_document(
+    text: str, name: str, most: int
+) -> tuple[tuple[int, ...], dict[int, str], str]:
     """Shape, RLE string by label in the order of the file, and how `.info` spells the dtype.
 
     Raises:
@@ -118,8 +132,7 @@ def _parse_document(text: str, name: str) -> tuple[tuple[int, ...], dict[int, st
             f"{REMEDY}"
         )
     shape = parse_shape(info.get("shape"), f"{name}: {INFO}: shape")
-    if len(document) > MAX_LABELS:
-        raise LabelFormatError(f"{name}: expected at most {MAX_LABELS} labels, got more: {REMEDY}")
+    check_label_count(len(document), most, name)
     strings = {}
     for key, value in document.items():
         label = parse_id(key, name)

@@ -1,50 +1,26 @@
 """Label volumes as TIFs: class indices or ids as integers, or colors that stand for them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import IO, NoReturn
+from typing import IO, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from _platelet_em.arrays.kernels import value_runs
 from _platelet_em.arrays.labels import LazyLabels
-from _platelet_em.arrays.runs import Runs, merge_adjacent
 from _platelet_em.errors import LabelFormatError
-from _platelet_em.limits import MAX_ID, MAX_LABELS
-from _platelet_em.publisher.label_file import (
-    REMEDY,
-    LabelFile,
-    check_run_count,
-    check_volume_shape,
-    describe_voxels,
-)
+from _platelet_em.limits import MAX_ID, MAX_LABELS, TIF_BYTES_PER_LABEL
+from _platelet_em.publisher.label_file import REMEDY, LabelFile, describe_voxels
+from _platelet_em.publisher.page_values import PageValues, collect_values
 from _platelet_em.publisher.palettes import class_palettes, pack_colors, unpack_colors
 from _platelet_em.publisher.tiff import TiffStack
 from _platelet_em.spec import DatasetSpec
 
 __all__ = ["read"]
 
-_Shape = tuple[int, int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class _PageValues:
-    """The distinct values of all pages, in the order of their first voxel in (z, y, x).
-
-    Attributes:
-        codes: uint64 (n,), the indices or packed colors; 0, the background, is none of them.
-        runs: Canonical runs of the volume; their owners are indices into `codes`.
-        shape: (z, y, x).
-    """
-
-    codes: NDArray[np.uint64]
-    runs: Runs
-    shape: _Shape
-
 
 def read(file: IO[bytes], name: str, classes_of: DatasetSpec | None) -> LabelFile:
     """Read a TIF of labels; arguments and errors as in `label_files.read_labels`."""
+    most = MAX_LABELS + file.seek(0, 2) // TIF_BYTES_PER_LABEL
     with TiffStack(file, name) as stack:
         channels = stack.shape[3:]
         if channels not in ((), (3,), (4,)) or stack.dtype.kind not in "bui":
@@ -62,7 +38,10 @@ def read(file: IO[bytes], name: str, classes_of: DatasetSpec | None) -> LabelFil
                 "colors as RGB"
             )
         has_colors = stack.has_colors or bool(channels)
-        values = _read_pages(stack, name, _read_color_page if has_colors else _read_index_page)
+        read_page = _read_color_page if has_colors else _read_index_page
+        values = collect_values(
+            stack.shape[:3], name, lambda z: value_runs(read_page(stack, name, z).ravel()), most
+        )
         samples = {(): "indices", (3,): "RGB", (4,): "RGBA"}[channels]
         form = f"TIF, {'color ' * stack.has_colors}{samples} {stack.dtype}"
     colors = _to_eight_bits(values, name) if has_colors else None
@@ -81,42 +60,12 @@ def _fail(name: str, expected: str, found: str, remedy: str = REMEDY) -> NoRetur
     raise LabelFormatError(f"{name}: expected {expected}, got {found}: {remedy}")
 
 
-def _read_pages(
-    stack: TiffStack, name: str, read_page: Callable[[TiffStack, str, int], NDArray[np.uint64]]
-) -> _PageValues:
-    """The runs of all pages, each distinct value being an owner; 0 is background."""
-    shape = check_volume_shape(stack.shape[:3], name)
-    indices: dict[int, int] = {}
-    parts: list[Runs] = []
-    run_count = 0
-    for z in range(shape[0]):
-        codes = read_page(stack, name, z).reshape(-1)
-        starts, stops, values = value_runs(codes)
-        labeled = values != 0
-        starts, stops = starts[labeled], stops[labeled]
-        run_count += len(starts)
-        check_run_count(run_count, name)
-        present, first, inverse = np.unique(
-            values[labeled], return_index=True, return_inverse=True
-        )
-        for code in present[np.argsort(first)][: MAX_LABELS + 1].tolist():
-            indices.setdefault(code, len(indices))
-        if len(indices) > MAX_LABELS:
-            _fail(name, f"at most {MAX_LABELS} labels", "more")
-        owners = np.array([indices[code] for code in present.tolist()], np.int64)
-        begin = z * codes.size
-        parts.append(Runs(starts + begin, stops + begin, owners[inverse]))
-    # A run may go on in the next slice.
-    runs = merge_adjacent(Runs.join(parts))
-    return _PageValues(np.array(list(indices), np.uint64), runs, shape)
-
-
-def _read_index_page(stack: TiffStack, name: str, z: int) -> NDArray[np.uint64]:
+def _read_index_page(stack: TiffStack, name: str, z: int) -> NDArray[Any]:
     page = stack.page(z)
     if (bad := (page < 0) | (page > MAX_ID)).any():
         y, x = (int(c) for c in np.argwhere(bad)[0])
         _fail(f"{name}: z={z}, y={y}, x={x}", f"0 to {MAX_ID}", f"label {page[y, x]}")
-    return page.astype(np.uint64)
+    return page
 
 
 def _read_color_page(stack: TiffStack, name: str, z: int) -> NDArray[np.uint64]:
@@ -137,7 +86,7 @@ def _read_color_page(stack: TiffStack, name: str, z: int) -> NDArray[np.uint64]:
     return pack_colors(page)
 
 
-def _to_eight_bits(values: _PageValues, name: str) -> NDArray[np.int64]:
+def _to_eight_bits(values: PageValues, name: str) -> NDArray[np.int64]:
     """Colors in 8 bits per sample, int64 (n, 3).
 
     Samples of 16 bits hold the 8-bit values, or 257 times them.
@@ -158,7 +107,7 @@ def _to_eight_bits(values: _PageValues, name: str) -> NDArray[np.int64]:
 
 
 def _match_classes(
-    values: _PageValues, name: str, classes_of: DatasetSpec
+    values: PageValues, name: str, classes_of: DatasetSpec
 ) -> tuple[NDArray[np.int32], str]:
     """Class index of each color by the palette that holds all of them, and its name."""
     lookup = {

@@ -80,7 +80,8 @@ class LabeledVolume:
         shape: (z, y, x).
         image: Gives slice z of the image, uint8 or uint16 (y, x).
         labels: Column -> labels (z, y, x): "semantic", whose ids are class indices, and kinds of
-            instances, which may have ids without voxels, in any order.
+            instances, which may have ids without voxels, in any order. Any may be missing;
+            instances then lack the properties that are measured by them.
         spec: The dataset.
     """
 
@@ -130,8 +131,17 @@ class LabeledVolume:
         return tuple(column for column in self._labels if column != SEMANTIC)
 
     @property
+    def has_semantic(self) -> bool:
+        """Whether it has semantic classes."""
+        return SEMANTIC in self._labels
+
+    @property
     def classes(self) -> LazyLabels:
-        """The semantic classes as labels (z, y, x), whose ids are class indices."""
+        """The semantic classes as labels (z, y, x), whose ids are class indices.
+
+        Raises:
+            KeyError: if it has none.
+        """
         return self._labels[SEMANTIC]
 
     def semantic(self, z: int) -> NDArray[np.uint8]:

@@ -1,0 +1,82 @@
+"""`OwnVolume`: a volume of a user's own files, which a description names."""
+
+import weakref
+from contextlib import ExitStack
+from pathlib import Path
+
+from _platelet_em.errors import printable
+from _platelet_em.publisher.volume import LabeledVolume
+from _platelet_em.sources.file_stack import FileStack
+from _platelet_em.sources.own_images import OwnImages
+from _platelet_em.sources.own_labels import read_own_labels
+from _platelet_em.sources.paths import find_files
+from _platelet_em.spec import DatasetSpec, VolumeSpec
+
+__all__ = ["OwnVolume", "own_files", "own_shape"]
+
+
+class OwnVolume(LabeledVolume):
+    """A volume of a user's own files, opened for reading.
+
+    Its images are uint8 or uint16, as in the files; its labels are read at once.
+
+    Args:
+        volume: Which volume; it is in no archive.
+        spec: The dataset.
+
+    Raises:
+        PlateletEMError: for files that are missing, damaged, or do not match each other.
+    """
+
+    def __init__(self, volume: VolumeSpec, spec: DatasetSpec) -> None:
+        rules = dict(volume.components)
+        with ExitStack() as opened:
+            image = _describe(spec, volume.image_file)
+            images = OwnImages(find_files(spec.folder, volume.image_file), image)
+            opened.callback(images.close)
+            labels = {
+                column: read_own_labels(
+                    find_files(spec.folder, path),
+                    _describe(spec, path),
+                    column,
+                    spec,
+                    image=(image, images.shape),
+                    components=rules.get(column),
+                )
+                for column, path in volume.label_files
+            }
+            super().__init__(volume.name, images.shape, images.page, labels, spec)
+            # Closed at the latest when the volume is garbage-collected.
+            self._close = weakref.finalize(self, opened.pop_all().close)
+
+    def __enter__(self) -> "OwnVolume":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._close()
+
+
+def own_files(volume: VolumeSpec, spec: DatasetSpec) -> list[Path]:
+    """All files that a volume is made from: those of the image, then those of each label column.
+
+    Raises:
+        MissingMemberError: for a path or pattern without files.
+    """
+    paths = [volume.image_file, *(path for _, path in volume.label_files)]
+    return [file for path in paths for file in find_files(spec.folder, path)]
+
+
+def own_shape(volume: VolumeSpec, spec: DatasetSpec) -> tuple[int, int, int]:
+    """(z, y, x) of a volume, from the header of its first image file and the number of files.
+
+    Raises:
+        PlateletEMError: for files that are missing, or whose header is damaged.
+    """
+    paths = find_files(spec.folder, volume.image_file)
+    with FileStack(paths, _describe(spec, volume.image_file)) as stack:
+        return stack.volume_shape
+
+
+def _describe(spec: DatasetSpec, path: str) -> str:
+    """What to call the files of a path or pattern in a message."""
+    return printable(str(Path(spec.folder, path)))
