@@ -20,6 +20,7 @@ from _platelet_em.hf import builder as builder_module
 from _platelet_em.hf import load as load_module
 from _platelet_em.publisher import archive as archive_module
 from _platelet_em.publisher import cache as cache_module
+from _platelet_em.sources import opening as opening_module
 
 TRAIN, VALIDATION = 9, 4
 
@@ -129,13 +130,13 @@ def test_a_stream_has_eight_shards_in_order(load):
 
 def test_streaming_opens_a_volume_once(load, monkeypatch):
     opened = []
-    volume = builder_module.ArchiveVolume
+    volume = opening_module.ArchiveVolume
 
     def count(*arguments):
         opened.append(arguments)
         return volume(*arguments)
 
-    monkeypatch.setattr(builder_module, "ArchiveVolume", count)
+    monkeypatch.setattr(opening_module, "ArchiveVolume", count)
     stream = load(split="train", streaming=True)
     assert len(list(stream)) == len(list(stream)) == TRAIN
     assert len(opened) == 1
@@ -170,7 +171,7 @@ def test_second_call_is_a_cache_hit(load, monkeypatch):
     def fail(*arguments):
         raise AssertionError("the rows are made again")
 
-    monkeypatch.setattr(builder_module, "ArchiveVolume", fail)
+    monkeypatch.setattr(opening_module, "ArchiveVolume", fail)
     second = load(split="train")
     assert second.cache_files == first.cache_files
 
@@ -290,7 +291,7 @@ def test_a_forced_download_is_fetched_once_and_cached_as_itself(
         def fail(*arguments):
             raise AssertionError("the rows of the new archive are in the old one's cache")
 
-        monkeypatch.setattr(builder_module, "ArchiveVolume", fail)
+        monkeypatch.setattr(opening_module, "ArchiveVolume", fail)
     assert np.array_equal(load(), served[1].volumes["50"].images[1])
     assert len(fetched) == 2
 

@@ -23,6 +23,7 @@ from _platelet_em.commands.cli import main
 from _platelet_em.errors import ArchiveError
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub import build as build_module
+from _platelet_em.hub import write as write_module
 from _platelet_em.hub.build import build
 from _platelet_em.hub.card import seal_card
 from _platelet_em.hub.integrity import read_build
@@ -170,15 +171,15 @@ def test_an_interrupted_build_leaves_nothing_and_is_continued(
     flat_repository, flat_archives, tmp_path, monkeypatch, stop_at
 ):
     out = tmp_path / "repo"
-    write, written = build_module._write_file, []
+    write, written = write_module._ShardFile.finish, []
 
-    def stop(path, *arguments):
+    def stop(file):
         if len(written) == stop_at:
             raise Interrupted
-        written.append(path.name)
-        write(path, *arguments)
+        written.append(file._path.name)
+        write(file)
 
-    monkeypatch.setattr(build_module, "_write_file", stop)
+    monkeypatch.setattr(write_module._ShardFile, "finish", stop)
     with pytest.raises(Interrupted):
         build(out, data_dir=flat_archives)
     assert not [path for path in out.iterdir() if not path.name.startswith(".")]
@@ -317,7 +318,7 @@ def test_a_card_of_the_user_beside_an_interrupted_build_is_kept(
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(build_module, "_write_file", stop)
+    monkeypatch.setattr(write_module._ShardFile, "finish", stop)
     with pytest.raises(KeyboardInterrupt):
         build(out, data_dir=flat_archives)
     (out / "README.md").write_text("mine")
@@ -330,7 +331,7 @@ def test_a_second_build_at_the_same_time_is_refused(
     flat_repository, flat_archives, tmp_path, monkeypatch
 ):
     out, tried = tmp_path / "repo", []
-    write = build_module._write_file
+    write = write_module._ShardFile.finish
 
     def build_again(*arguments):
         if not tried:
@@ -341,7 +342,7 @@ def test_a_second_build_at_the_same_time_is_refused(
                 build(out, data_dir=flat_archives)
         write(*arguments)
 
-    monkeypatch.setattr(build_module, "_write_file", build_again)
+    monkeypatch.setattr(write_module._ShardFile, "finish", build_again)
     build(out, data_dir=flat_archives)
     assert tried
     assert contents(out) == contents(flat_repository)
@@ -378,7 +379,7 @@ def test_a_full_disk_is_an_error(flat_archives, tmp_path):
 
 
 def test_the_lock_is_in_the_folder_whatever_its_path(flat_archives, tmp_path, monkeypatch):
-    out, write, tried = tmp_path / "repo", build_module._write_file, []
+    out, write, tried = tmp_path / "repo", write_module._ShardFile.finish, []
     (tmp_path / "link").symlink_to(out)
 
     def build_by_link(*arguments):
@@ -396,7 +397,7 @@ def test_the_lock_is_in_the_folder_whatever_its_path(flat_archives, tmp_path, mo
             assert "another build or push is running there" in done.stderr
         write(*arguments)
 
-    monkeypatch.setattr(build_module, "_write_file", build_by_link)
+    monkeypatch.setattr(write_module._ShardFile, "finish", build_by_link)
     build(out, data_dir=flat_archives)
     assert tried
     assert read_build(out, PUBLISHED)
@@ -420,14 +421,14 @@ def test_archives_that_are_exchanged_during_a_build_end_it(publication, tmp_path
     out = build(tmp_path / "repo", data_dir=folder)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     other = publisher.publication(seed=99)
-    write_file = build_module._write_file
+    write_file = write_module._ShardFile.finish
 
-    def meddle(path, *arguments):
-        write_file(path, *arguments)
+    def meddle(file):
+        write_file(file)
         other.zip(tmp_path / "other.zip", "json")
         (tmp_path / "other.zip").replace(folder / "images_and_labels_json.zip")
 
-    monkeypatch.setattr(build_module, "_write_file", meddle)
+    monkeypatch.setattr(write_module._ShardFile, "finish", meddle)
     with pytest.raises(ArchiveError, match="its content has changed since the dataset was opened"):
         build(out, data_dir=folder)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before

@@ -12,6 +12,7 @@ import pytest
 from _platelet_em.errors import PlateletEMError
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub import build as build_module
+from _platelet_em.hub import write as write_module
 from _platelet_em.hub.read import open_volume
 
 VERIFIED = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
@@ -115,18 +116,18 @@ def test_a_damaged_file_of_a_killed_build_is_written_again(
 ):
     out = tmp_path / "repo"
     written = []
-    write_file = build_module._write_file
+    write_file = write_module._ShardFile.finish
 
-    def stop(path, *arguments):
+    def stop(file):
         if len(written) == 5:
             raise KeyboardInterrupt
-        written.append(path)
-        return write_file(path, *arguments)
+        written.append(file._path)
+        write_file(file)
 
-    monkeypatch.setattr(build_module, "_write_file", stop)
+    monkeypatch.setattr(write_module._ShardFile, "finish", stop)
     with pytest.raises(KeyboardInterrupt):
         build_module.build(out, data_dir=archives)
-    monkeypatch.setattr(build_module, "_write_file", write_file)
+    monkeypatch.setattr(write_module._ShardFile, "finish", write_file)
     staged = sorted((out / ".platelet-em-build").rglob("*.parquet"))
     content = bytearray(staged[0].read_bytes())
     content[len(content) // 3] ^= 1

@@ -7,7 +7,7 @@ import pytest
 from _platelet_em.rows.digest import PACKAGE, code_digest
 
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
-SHAPING = ("arrays/", "publisher/", "rows/", "hf/", "hub/")
+SHAPING = ("arrays/", "publisher/", "sources/", "rows/", "hf/", "hub/")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from _platelet_em.rows import volumes
 from _platelet_em.rows.make import CONFIGS, config_named, make_rows, make_table
 from _platelet_em.rows.picture import SliceArrays, draw_preview
 from _platelet_em.rows.schema import arrow_schema, json_features
-from _platelet_em.rows.shards import shard_bounds
+from _platelet_em.rows.shards import plan_shards
 
 SOURCES = ["json", "tif"]
 NAMES = ["50", "24"]
@@ -353,12 +353,12 @@ def test_labels_without_voxels_are_no_instances(tmp_path):
 
 
 def test_a_volume_that_one_row_cannot_hold_is_left_out(volume, monkeypatch):
-    size = 2 * int(np.prod(volume.shape))
+    size = 3 * int(np.prod(volume.shape))
     monkeypatch.setattr(volumes, "MAX_ROW_BYTES", size)
     assert len(make(volume, "volumes")) == 1
     monkeypatch.setattr(volumes, "MAX_ROW_BYTES", size - 1)
     assert make(volume, "volumes") == []
-    assert shard_bounds(config_named("volumes"), volume.shape) == []
+    assert plan_shards(config_named("volumes"), [("50", volume.shape)]) == []
     assert make(volume, "slices", 0, 1)[0]["z"] == 0
 
 
@@ -388,8 +388,8 @@ def test_a_table_without_rows_has_its_columns(config):
 @pytest.mark.parametrize("config", CONFIG_NAMES)
 def test_the_rows_of_the_shards_are_all_rows_in_order(config, volume):
     whole = to_table(config, make(volume, config))
-    bounds = shard_bounds(config_named(config), volume.shape)
-    shards = [to_table(config, make(volume, config, a, b)) for a, b in bounds]
+    planned = plan_shards(config_named(config), [("50", volume.shape)])
+    shards = [to_table(config, make(volume, config, a, b)) for [(_, a, b)] in planned]
     assert pa.concat_tables(shards).equals(whole)
 
 

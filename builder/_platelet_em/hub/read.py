@@ -51,7 +51,7 @@ class SplitReader:
                         f"{path}: expected the column {missing[0]!r}, got only {quote(names)}: "
                         "build it again"
                     )
-                found = (read_column(file, name).to_pylist() for name in ("volume", "z"))
+                found = [read_column(file, name).to_pylist() for name in ("volume", "z")]
             for volume, z in zip(*found, strict=True):
                 positions, zs = self._slices.setdefault(volume, ([], []))
                 positions.append(position)

@@ -7,12 +7,13 @@ another meaning.
 import hashlib
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from _platelet_em.errors import HubError, SchemaVersionError, quote
+from _platelet_em.errors import DescriptionError, HubError, SchemaVersionError, quote
 from _platelet_em.facts import LABEL_SOURCES
 from _platelet_em.files import open_regular, read_regular
 from _platelet_em.hub.layout import CROISSANT, DESCRIPTION, data_files
@@ -20,9 +21,10 @@ from _platelet_em.hub.parquet import DataFile, read_schema
 from _platelet_em.hub.remote import HubPath
 from _platelet_em.limits import MAX_METADATA
 from _platelet_em.rows.config import Config
-from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS
+from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS, SLICES
 from _platelet_em.rows.schema import SCHEMA_VERSION, Columns, json_features
-from _platelet_em.sources.description import describe_spec, parse_stored
+from _platelet_em.sources.describe import describe_spec
+from _platelet_em.sources.description import parse_description
 from _platelet_em.sources.opening import OWN_FILES
 from _platelet_em.spec import DatasetSpec
 
@@ -64,6 +66,9 @@ _KEYS = ("archive", "archive_md5", "fingerprint", "label_source", "origin", "too
 
 EXTRACTED = "an extracted folder"
 """The `archive` of a build from a folder; that from a zip is its name, whatever its suffix."""
+
+_STORED = SLICES.name
+"""What stands for the files of own volumes in the description of a repository."""
 
 OWN = "own files"
 """The `origin` of a build of own volumes."""
@@ -199,8 +204,23 @@ def stored_spec(folder: Path | HubPath, spec: DatasetSpec) -> DatasetSpec:
 
 
 def store_spec(spec: DatasetSpec) -> bytes:
-    """The content of the file `DESCRIPTION` of a repository of that dataset."""
-    return (json.dumps(describe_spec(spec), indent=1, ensure_ascii=False) + "\n").encode()
+    """The content of the file `DESCRIPTION` of a repository of that dataset.
+
+    Paths on the machine of the build are no part of it: images and labels are in `slices` now.
+    """
+    volumes = tuple(
+        volume
+        if volume.archives
+        else replace(
+            volume,
+            image_file=_STORED,
+            label_files=tuple((column, _STORED) for column in volume.columns),
+            components=(),
+        )
+        for volume in spec.volumes
+    )
+    document = describe_spec(replace(spec, volumes=volumes, folder=""))
+    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def _read_dataset(folder: Path | HubPath) -> DatasetSpec | None:
@@ -215,7 +235,18 @@ def _read_dataset(folder: Path | HubPath) -> DatasetSpec | None:
             content = read_regular(path, MAX_METADATA)
         except FileNotFoundError:
             return None
-    return parse_stored(content, str(path))
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise DescriptionError(
+            f"{path}: expected JSON, got {error!s:.200}: fetch or build the repository again"
+        ) from error
+    if not isinstance(document, dict):
+        raise DescriptionError(
+            f"{path}: expected a JSON object, got {quote(document)}: fetch or build the "
+            "repository again"
+        )
+    return parse_description(document, source=str(path))
 
 
 def stored_schema(folder: Path | HubPath) -> int:

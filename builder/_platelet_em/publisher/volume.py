@@ -121,11 +121,6 @@ class LabeledVolume:
         self.close()
 
     @property
-    def has_semantic(self) -> bool:
-        """Whether it has semantic classes."""
-        return SEMANTIC in self._labels
-
-    @property
     def kinds(self) -> tuple[str, ...]:
         """Columns of the instances that the volume has labels for."""
         return tuple(column for column in self._labels if column != SEMANTIC)

@@ -41,6 +41,7 @@ def describe_spec(spec: DatasetSpec, *, volumes: bool = True) -> dict[str, Any]:
         "license_link": spec.page,
         "folder": spec.folder if volumes else "",
         "voxel_size_nm": list(spec.voxel_size_nm or ()),
+        "is_dense": spec.is_dense,
         "bright_background": spec.bright_background,
         "whole_range": spec.whole_range,
         "confusable_classes": list(spec.confusable_classes or ()),

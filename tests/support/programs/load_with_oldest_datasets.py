@@ -26,7 +26,7 @@ def forbid_lock():
 
 def load(truth, archives, pickled):
     import platelet_em
-    from _platelet_em.hf import builder
+    from _platelet_em.sources import opening
 
     archives = {"data_dir": archives}
     for options in ({}, {"num_proc": 2, "cache_dir": "workers"}, {"streaming": True}):
@@ -43,7 +43,7 @@ def load(truth, archives, pickled):
     def fail(*arguments):
         raise AssertionError("the rows are made again")
 
-    builder.ArchiveVolume = fail
+    opening.ArchiveVolume = fail
     prepared = platelet_em.load_dataset(split="train", **archives)
     assert check_lazy_rows(prepared, truth) == list(range(9))
     stream = platelet_em.load_dataset(split="train", streaming=True, **archives)
