@@ -8,11 +8,11 @@ OLDEST := $(VENV)/lowest/bin/python -m pip --quiet --disable-pip-version-check
 # These versions have wheels for Python 3.10 and 3.11.
 LOWEST_PYTHON := $(firstword $(foreach python,python3.11 python3.10 $(PYTHON),\
   $(shell $(python) --version > /dev/null 2>&1 && echo $(python))))
-LOWEST := $(shell sed -n '/^dependencies = \[/,/^\]/s/^ *"\(.*\)>=\(.*\)",/\1==\2/p' pyproject.toml)
+LOWEST := $(shell sed -n '/^dependencies = \[/,/^\]/s/^ *"\([^>]*\)>=\([^;"]*\).*",/\1==\2/p' pyproject.toml)
 
 # What the tests need that run in other environments.
 FAST_TESTS := pytest pytest-xdist hypothesis scikit-image imagecodecs 'dask[array]' matplotlib \
-  markdown-it-py trustme argcomplete
+  jsonschema markdown-it-py trustme argcomplete
 
 # What is run once more without the compiled loops; make test-long runs everything so.
 NUMPY_TESTS := tests/arrays tests/hf/test_formatter.py --ignore tests/arrays/test_compiled.py

@@ -13,6 +13,7 @@ BUILTINS = {
     "ArgumentError": ValueError,
     "ConversionError": ValueError,
     "CoverageError": ValueError,
+    "DescriptionError": ValueError,
     "DownloadError": ConnectionError,
     "HubError": ConnectionError,
     "ImageFormatError": ValueError,

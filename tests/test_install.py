@@ -55,5 +55,5 @@ def test_only_the_intended_packages_are_dependencies():
     }
     assert names == {
         "datasets", "filelock", "huggingface-hub", "numpy", "pillow", "pyarrow", "pyyaml",
-        "requests", "tifffile", "urllib3",
+        "requests", "tifffile", "tomli", "urllib3",
     }  # fmt: skip

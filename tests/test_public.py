@@ -27,6 +27,7 @@ PUBLIC = [
     "ChecksumError",
     "ConversionError",
     "CoverageError",
+    "DescriptionError",
     "DownloadError",
     "GridWindows",
     "HubError",

@@ -90,7 +90,16 @@ def test_commands_and_links_in_it_exist():
     for target in re.findall(r"\]\(([^)]+)\)", TEXT):
         assert target.startswith("https://doi.org/") or (ROOT / target).exists(), target
     for command in re.findall(r"`platelet-em ([a-z]+)", TEXT):
-        assert command in {"build", "push", "verify", "show", "info", "convert", "sample"}
+        assert command in {
+            "build",
+            "push",
+            "verify",
+            "show",
+            "info",
+            "convert",
+            "sample",
+            "describe",
+        }
 
 
 def test_it_cites_the_paper_as_the_package_does():

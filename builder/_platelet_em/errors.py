@@ -11,6 +11,7 @@ __all__ = [
     "ChecksumError",
     "ConversionError",
     "CoverageError",
+    "DescriptionError",
     "DownloadError",
     "HubError",
     "ImageFormatError",
@@ -158,6 +159,16 @@ class CoverageError(PlateletEMError, ValueError):
     Traceback (most recent call last):
         ...
     platelet_em.CoverageError: stitch: no window covers 2 of 4 voxels, the first at ...
+    """
+
+
+class DescriptionError(PlateletEMError, ValueError):
+    """A description of own volumes with mistakes: all of them, one per line.
+
+    Each line names the file, the line and the key, what was expected and found, and the remedy.
+
+    >>> issubclass(DescriptionError, ValueError)
+    True
     """
 
 

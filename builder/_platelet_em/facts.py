@@ -24,6 +24,7 @@ __all__ = [
     "PICTURE_PALETTES",
     "PUBLISHED",
     "SAMPLE_COMMENT",
+    "is_published",
 ]
 
 LABEL_SOURCES = ("json", "tif")
@@ -227,6 +228,7 @@ PUBLISHED = DatasetSpec(
         ),
     ),
     # Measured on the published pictures of z = 0 [png].
+    is_dense=True,
     bright_background=True,
     whole_range=True,
     # Loaders that sort colors swap canalicular vessels and dense granule cores [peer].
@@ -245,3 +247,8 @@ PUBLISHED = DatasetSpec(
     ),
 )
 """The published dataset. Only the face, the commands and defaults of arguments name it."""
+
+
+def is_published(spec: DatasetSpec) -> bool:
+    """Whether a dataset is the published one, with or without its optional volumes."""
+    return spec.without_optional() == PUBLISHED

@@ -1,4 +1,4 @@
-"""`DatasetSpec`: what the code needs to know of a dataset; passed down, never read from a global."""
+"""`DatasetSpec`: what the code needs to know of a dataset, passed down from where it is named."""
 
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -214,6 +214,9 @@ class DatasetSpec:
         other_labels: Other labels of the volumes, by their names, which are compared with theirs.
         archives: The archives; the first is the default.
         known_files: MD5 of archives and of their members [code], and what each is known as.
+        is_dense: Whether images fill their slices and labels go on from slice to slice, as in the
+            published volumes: what no such volume has is damage then, such as a constant slice, a
+            label without voxels, or classes in another place than the image shows them.
         bright_background: Whether background is brighter than cells in the published pictures.
         whole_range: Whether the images of a volume use all 16-bit gray values.
         confusable_classes: Two classes that some public loaders swap, the more frequent first;
@@ -242,6 +245,7 @@ class DatasetSpec:
     known_files: tuple[tuple[str, str], ...] = ()
     optional_volumes: tuple[VolumeSpec, ...] = ()
     other_labels: tuple[VolumeSpec, ...] = ()
+    is_dense: bool = False
     bright_background: bool = False
     whole_range: bool = False
     confusable_classes: tuple[int, int] | None = None
@@ -282,6 +286,11 @@ class DatasetSpec:
         for volume in self.volumes:
             found.setdefault(volume.split, []).append(volume)
         return {split: tuple(volumes) for split, volumes in found.items()}
+
+    @property
+    def pictured_volumes(self) -> tuple[VolumeSpec, ...]:
+        """The volumes that stand for their splits in pictures: the first of each."""
+        return tuple(volumes[0] for volumes in self.splits.values())
 
     def volume(self, name: str) -> VolumeSpec:
         """The volume of that name; KeyError for any other."""

@@ -38,16 +38,17 @@ def encode_page(page: Page, palette: NDArray[np.uint8] | None = None) -> bytes:
     """Encode a slice as an uncompressed TIFF of one strip; the same page gives the same bytes.
 
     Args:
-        page: uint16 (y, x), gray values, or uint8 (y, x), indices into a palette.
+        page: uint8 or uint16 (y, x), gray values, or uint8 (y, x), indices into a palette.
         palette: uint8 (n, 3), the RGB color of each index, for uint8 pages.
 
     Raises:
         ImageFormatError: for another dtype or number of axes, or no pixels.
     """
-    expected = np.uint16 if palette is None else np.uint8
-    if page.ndim != 2 or page.dtype != expected or not page.size:
+    expected = (np.uint8, np.uint16) if palette is None else (np.uint8,)
+    if page.ndim != 2 or page.dtype not in expected or not page.size:
         raise ImageFormatError(
-            f"a page has the axes (y, x), at least one pixel and dtype {np.dtype(expected)}; got "
+            f"a page has the axes (y, x), at least one pixel and dtype "
+            f"{' or '.join(np.dtype(d).name for d in expected)}; got "
             f"shape {page.shape}, dtype {page.dtype}"
         )
     colormap = None

@@ -19,8 +19,8 @@ class VolumeView(Protocol):
     Attributes:
         name: Name of the volume.
         shape: (z, y, x).
-        kinds: Columns of the instances that it has labels for, such as ("cells", "organelles").
         has_semantic: Whether it has semantic classes.
+        kinds: Columns of the instances that it has labels for, such as ("cells", "organelles").
     """
 
     @property
@@ -32,18 +32,18 @@ class VolumeView(Protocol):
         """(z, y, x)."""
 
     @property
-    def kinds(self) -> tuple[str, ...]:
-        """Columns of the instances that it has labels for."""
-
-    @property
     def has_semantic(self) -> bool:
         """Whether it has semantic classes."""
 
-    def image(self, z: int) -> NDArray[np.uint16]:
-        """Slice z of the image, uint16 (y, x)."""
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Columns of the instances that it has labels for."""
+
+    def image(self, z: int) -> NDArray[Any]:
+        """Slice z of the image, uint8 or uint16 (y, x)."""
 
     def semantic(self, z: int) -> NDArray[np.uint8]:
-        """Slice z of the class indices, uint8 (y, x), of a volume that has semantic classes."""
+        """Slice z of the class indices, uint8 (y, x)."""
 
     def labels(self, kind: str, z: int | None = None) -> LazyLabels:
         """Instances of a kind in slice z, (y, x), or in the whole volume, (z, y, x).

@@ -178,11 +178,13 @@ def _inspect_repository(folder: Path | HubPath, spec: DatasetSpec) -> dict[str, 
     spec = stored_spec(folder, spec)
     files = []
     for config in stored_configs(folder):
-        for volume in filter(config.covers, spec.volumes):
-            shards = data_files(folder, config.name, volume.split)
+        for split, volumes in spec.splits.items():
+            if not any(map(config.covers, volumes)):
+                continue
+            shards = data_files(folder, config.name, split)
             rows, stored = count_files(shards)
             counts = {"rows": rows, "files": len(shards), "bytes": stored}
-            files.append({"config": config.name, "split": volume.split, **counts})
+            files.append({"config": config.name, "split": split, **counts})
     return {
         "content": "repository",
         "path": str(folder),

@@ -1,10 +1,12 @@
-"""`PlateletEM`: the `datasets` builder that makes rows from the publisher's archives."""
+"""`PlateletEM`: the `datasets` builder that makes rows of volumes, wherever their files are."""
 
 import hashlib
+import itertools
 import os
+import re
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +14,24 @@ import datasets
 import pyarrow as pa
 
 from _platelet_em.errors import ArgumentError, ImageFormatError, quote
-from _platelet_em.facts import LABEL_SOURCES, PUBLISHED
+from _platelet_em.facts import PUBLISHED
 from _platelet_em.files import user_path
 from _platelet_em.hf.private import prepare_for_builder
-from _platelet_em.publisher.archive import Identity, Source, needed_files
-from _platelet_em.publisher.cache import obtain, published_md5s
-from _platelet_em.publisher.joined import open_sources, source_paths
-from _platelet_em.publisher.volume import ArchiveVolume, open_images
+from _platelet_em.publisher.archive import Identity
+from _platelet_em.publisher.volume import LabeledVolume
 from _platelet_em.rows.digest import code_digest
 from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS, config_named, make_rows, make_table
 from _platelet_em.rows.schema import json_features
-from _platelet_em.rows.shards import shard_bounds
-from _platelet_em.spec import DatasetSpec
+from _platelet_em.rows.shards import Segment, plan_shards, rows_per_group
+from _platelet_em.sources.description import read_description
+from _platelet_em.sources.opening import (
+    VolumeFiles,
+    check_label_source,
+    find_files,
+    known_md5s,
+    reopen_files,
+)
+from _platelet_em.spec import DatasetSpec, VolumeSpec
 
 __all__ = ["PlateletEM", "PlateletEMConfig"]
 
@@ -61,20 +69,18 @@ class PlateletEMConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
 
 @dataclass(frozen=True, slots=True)
 class _Shard:
-    """Rows `start` to `stop` (exclusive) of a volume, and the archives that they come from."""
+    """Parts of volumes whose rows are made together, and the files that they come from."""
 
     paths: tuple[str, ...]
     label_source: str
-    volume: str
-    start: int
-    stop: int
+    segments: tuple[Segment, ...]
 
 
 class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets is untyped
-    """Builds platelet-em from the publisher's archives.
+    """Builds platelet-em from the publisher's archives, or a user's own volumes from their files.
 
-    The cache folder depends on the code of this package, the parameters, and the content of the
-    archives, so that a cached dataset is never out of date.
+    The cache folder depends on the code of this package, the parameters, the description, and the
+    content of the files, so that a cached dataset is never out of date.
 
     Args:
         cache_dir: Where prepared datasets and downloads go; the default is that of `datasets`.
@@ -84,6 +90,8 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
             downloads the archive when it is needed. For "tif", which has no published checksum,
             this happens at once, and a download that is forced later does not repeat it.
         with_test: Whether to add the split "test", the paper's third volume.
+        description: A description of the user's own volumes, in place of the published ones: the
+            path of its file. `label_source`, `data_dir` and `with_test` have no meaning then.
         hash: A string that the cache folder also depends on.
         data_files: Must be None: the files of the dataset are fixed.
         **kwargs: As for `datasets.DatasetBuilder`.
@@ -91,6 +99,7 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
     Raises:
         ArgumentError: for an unknown config or label source, or `data_files`.
         ArchiveError: for a `data_dir` without the files, or damaged.
+        DescriptionError: for a description with mistakes; names all of them.
 
     >>> import platelet_em, tempfile
     >>> folder = tempfile.TemporaryDirectory()
@@ -108,7 +117,8 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
     __module__ = "platelet_em"
 
     SPEC: DatasetSpec = PUBLISHED
-    """The dataset to build; of a builder `with_test`, it has the optional volumes."""
+    """The dataset to build: the published one, or that of the description; of a builder
+    `with_test`, it has the optional volumes."""
 
     VERSION = _VERSION
     BUILDER_CONFIG_CLASS = PlateletEMConfig
@@ -121,7 +131,7 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
 
     _pid: int | None
     _lock: threading.Lock
-    _opened: tuple[Any, ArchiveVolume] | None
+    _opened: tuple[Any, LabeledVolume] | None
     _identity: Identity
 
     def __init__(
@@ -132,6 +142,7 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
         label_source: str = "json",
         data_dir: str | Path | None = None,
         with_test: bool = False,
+        description: str | Path | None = None,
         hash: str | None = None,  # noqa: A002  # datasets' name
         data_files: Any = None,
         **kwargs: Any,
@@ -148,23 +159,23 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
                 f"datasets.load_dataset({quote(config_name)}, 'slices') and, of the result, "
                 "with_format('platelet_em')"
             )
-        if label_source not in LABEL_SOURCES:
-            raise ArgumentError(
-                f"label_source: expected one of {LABEL_SOURCES}, got {label_source!r}"
-            )
+        if description is not None:
+            self.SPEC = read_description(description)
         if with_test:
-            self.SPEC = self.SPEC.with_optional()
+            self.SPEC = self._with_test()
+        label_source = check_label_source(label_source, self.SPEC)
         if data_dir is not None:
             data_dir = user_path(data_dir).absolute()
-        md5s = published_md5s(self.SPEC, label_source)
+        md5s = known_md5s(self.SPEC, label_source)
         if data_dir is not None or None in md5s:
-            source = obtain(self.SPEC, label_source, data_dir, cache_dir)
-            self._identity = source.identity(needed_files(self.SPEC, label_source))
+            files = find_files(self.SPEC, label_source, data_dir, cache_dir)
+            self._identity = files.identity()
         else:
             self._identity = Identity("+".join(filter(None, md5s)))
-        parts = [code_digest(), self._identity.md5, hash or ""]
-        digest = hashlib.sha256("\n".join(parts).encode())
-        kwargs.setdefault("dataset_name", "platelet_em")
+        dataset = repr(replace(self.SPEC, folder=""))
+        parts = [code_digest(), dataset, self._identity.md5, hash or ""]
+        digest = hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape"))
+        kwargs.setdefault("dataset_name", re.sub(r"\W", "_", self.SPEC.name))
         self._platelet_em_cache = cache_dir
         self._forget_volume()
         super().__init__(
@@ -176,6 +187,19 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
             hash=digest.hexdigest()[:32],
             **kwargs,
         )
+
+    def _with_test(self) -> DatasetSpec:
+        """The dataset with its optional volumes.
+
+        Raises:
+            ArgumentError: if it has none.
+        """
+        if not self.SPEC.optional_volumes:
+            raise ArgumentError(
+                f"with_test: {self.SPEC.name} has no optional volumes: leave it out, and give the "
+                "volumes of any split in the description"
+            )
+        return self.SPEC.with_optional()
 
     def _info(self) -> datasets.DatasetInfo:
         columns = config_named(self.config.name).columns(self.SPEC)
@@ -191,64 +215,70 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
         label_source = self.config.label_source
         # An archive without a published checksum was identified by its content when the builder
         # was created, so it cannot be downloaded again afterwards.
-        has_checksum = None not in published_md5s(self.SPEC, label_source)
-        source = obtain(
+        has_checksum = None not in known_md5s(self.SPEC, label_source)
+        files = find_files(
             self.SPEC,
             label_source,
             self.config.data_dir,
             self._platelet_em_cache,
             force=has_checksum and _forces_download(dl_manager),
         )
-        self._check(source)
+        self._check(files)
         config = config_named(self.config.name)
-        paths = source_paths(source)
         generators = []
-        for volume in filter(config.covers, self.SPEC.volumes):
-            with open_images(source, volume) as images:
-                depth, height, width = images.shape
-            shape = (depth, height, width)
-            shards = [
-                _Shard(paths, label_source, volume.name, start, stop)
-                for start, stop in shard_bounds(config, shape)
-            ]
+        for split, volumes in self.SPEC.splits.items():
+            shapes = [(v.name, files.shape(v)) for v in volumes if config.covers(v)]
+            if not shapes:
+                continue
+            planned = plan_shards(config, shapes)
+            shards = [_Shard(files.paths, label_source, tuple(shard)) for shard in planned]
             if not shards:
+                name, (depth, height, width) = shapes[0]
                 raise ImageFormatError(
-                    f"volume {volume.name}: its {depth} images of {height} x {width} pixels are "
-                    f"more than one row of {config.name!r} can hold: use the config 'slices'"
+                    f"volume {name}: its {depth} images of {height} x {width} pixels are more "
+                    f"than one row of {config.name!r} can hold: use the config 'slices'"
                 )
-            generator = datasets.SplitGenerator(name=volume.split, gen_kwargs={"shards": shards})
+            generator = datasets.SplitGenerator(name=split, gen_kwargs={"shards": shards})
             if config.is_one_row:
-                generator.split_info.num_examples = config.count_parts(shape)
+                parts = (part for shard in planned for part in shard)
+                generator.split_info.num_examples = sum(p.stop - p.start for p in parts)
             generators.append(generator)
         return generators
 
     def check_volumes(self) -> None:
         """Open all volumes once, so that a damaged one raises its error."""
         label_source = self.config.label_source
-        source = obtain(self.SPEC, label_source, self.config.data_dir, self._platelet_em_cache)
+        files = find_files(self.SPEC, label_source, self.config.data_dir, self._platelet_em_cache)
         for volume in self.SPEC.volumes:
-            with ArchiveVolume(source, volume, label_source, self.SPEC):
+            with files.open(volume):
                 pass
 
     def _generate_tables(self, shards: list[_Shard]) -> Iterator[tuple[str, pa.Table]]:
         config = config_named(self.config.name)
+        named = {volume.name: volume for volume in self.SPEC.volumes}
         for shard in shards:
-            volume = self._open_volume(shard)
-            rows = make_rows(config, volume, self.SPEC, shard.start, shard.stop)
-            for index, row in enumerate(rows, shard.start):
-                yield f"{shard.volume}-{index}", make_table(config, [row], self.SPEC)
-            self._check(open_sources(shard.paths, self.SPEC))
+            files = reopen_files(shard.paths, shard.label_source, self.SPEC)
+            for segment in shard.segments:
+                volume = self._open_volume(files, shard, named[segment.volume])
+                rows = make_rows(config, volume, self.SPEC, segment.start, segment.stop)
+                # Rows that are made together are one table; of others, each is one, so that a
+                # stream makes none that is not asked for.
+                count = 1 if config.is_one_row else rows_per_group(config, volume.shape)
+                for index in itertools.count(segment.start):
+                    if not (group := list(itertools.islice(rows, count))):
+                        break
+                    yield f"{segment.volume}-{index}", make_table(config, group, self.SPEC)
+                self._check(files, named[segment.volume])
 
-    def _check(self, source: Source) -> None:
-        """Refuse a source that was exchanged since the builder was created.
+    def _check(self, files: VolumeFiles, volume: VolumeSpec | None = None) -> None:
+        """Refuse files that were exchanged since the builder was created; of one volume, or all.
 
         Rows would be in a cache, and in a stream, that are named after the content before.
         """
-        names = needed_files(self.SPEC, self.config.label_source)
-        self._identity = source.check(self._identity, names)
+        self._identity = files.check(self._identity, volume)
 
-    def _open_volume(self, shard: _Shard) -> ArchiveVolume:
-        """The volume of a shard; it stays open for the next shard and the next epoch.
+    def _open_volume(self, files: VolumeFiles, shard: _Shard, volume: VolumeSpec) -> LabeledVolume:
+        """A volume of a shard; it stays open for the next shard and the next epoch.
 
         Streaming reads shard after shard, from several threads when it shuffles, and opening a
         volume takes longer than reading a shard. A forked worker opens its own: two processes
@@ -256,14 +286,12 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
         """
         if self._pid != os.getpid():
             self._forget_volume()
-        key = (shard.paths, shard.label_source, shard.volume)
+        key = (shard.paths, shard.label_source, volume.name)
         with self._lock:
-            source = open_sources(shard.paths, self.SPEC)
             if self._opened is None or self._opened[0] != key:
-                volume = self.SPEC.volume(shard.volume)
-                self._opened = key, ArchiveVolume(source, volume, shard.label_source, self.SPEC)
+                self._opened = key, files.open(volume)
             # What was opened before this is what it checks.
-            self._check(source)
+            self._check(files, volume)
             return self._opened[1]
 
     def _forget_volume(self) -> None:

@@ -29,6 +29,7 @@ def load_dataset(
     num_proc: int | None = None,
     cache_dir: str | Path | None = None,
     with_test: bool = False,
+    description: str | Path | None = None,
     features: datasets.Features | None = None,
     download_config: datasets.DownloadConfig | None = None,
     download_mode: datasets.DownloadMode | str | None = None,
@@ -38,7 +39,7 @@ def load_dataset(
     token: bool | str | None = None,
     storage_options: dict[str, Any] | None = None,
 ) -> Any:
-    """Load platelet-em from the publisher's archives, in the format `"platelet_em"`.
+    """Load the publisher's archives, or own volumes, in the format `"platelet_em"`.
 
     Keywords and return types are those of `datasets.load_dataset`.
 
@@ -57,6 +58,9 @@ def load_dataset(
         with_test: Whether to add the split "test", whose archive is looked for in `data_dir`, or
             else downloaded. It has classes, and None instead of instances. A `split` that names
             "test" asks for it, too.
+        description: The description of the user's own volumes, in place of the published ones: the
+            path of its file. Then `label_source`, `data_dir` and `with_test` are left out, splits
+            are those of the description, and label columns are called after its instances.
         features: As in `datasets.load_dataset`.
         download_config: As in `datasets.load_dataset`; only its `force_download` is used.
         download_mode: As in `datasets.load_dataset`; "force_redownload" fetches the archive again.
@@ -88,32 +92,43 @@ def load_dataset(
         )
     mode = datasets.DownloadMode(download_mode or datasets.DownloadMode.REUSE_DATASET_IF_EXISTS)
     checks = datasets.VerificationMode.ALL_CHECKS if save_infos else verification_mode
-    with_test = with_test or _names_split(split, _TEST)
-    spec = PUBLISHED.with_optional() if with_test else PUBLISHED
-    if mode == datasets.DownloadMode.FORCE_REDOWNLOAD and _is_fetched_first(
-        spec, label_source, streaming=streaming
-    ):
-        obtain(spec, label_source, data_dir, cache_dir, force=True)
+    if description is None:
+        with_test = with_test or _names_split(split, _TEST)
+        spec = PUBLISHED.with_optional() if with_test else PUBLISHED
+        if mode == datasets.DownloadMode.FORCE_REDOWNLOAD and _is_fetched_first(
+            spec, label_source, streaming=streaming
+        ):
+            obtain(spec, label_source, data_dir, cache_dir, force=True)
     builder = PlateletEM(
         cache_dir=cache_dir,
         config_name=name,
         label_source=label_source,
         data_dir=data_dir,
         with_test=with_test,
+        description=description,
         features=features,
         token=token,
         storage_options=storage_options,
     )
     if streaming:
         return _with_format(builder.as_streaming_dataset(split=split))
+    _prepare(
+        builder,
+        download_config=download_config,
+        download_mode=mode,
+        verification_mode=checks,
+        num_proc=num_proc,
+        storage_options=storage_options,
+    )
+    if keep_in_memory is None:
+        keep_in_memory = datasets.utils.info_utils.is_small_dataset(builder.info.dataset_size)
+    return _with_format(builder.as_dataset(split=split, in_memory=keep_in_memory))
+
+
+def _prepare(builder: PlateletEM, *, num_proc: int | None, **options: Any) -> None:
+    """Make the rows of all splits, unless they are in the cache; errors are those of the files."""
     try:
-        builder.download_and_prepare(
-            download_config=download_config,
-            download_mode=mode,
-            verification_mode=checks,
-            num_proc=num_proc,
-            storage_options=storage_options,
-        )
+        builder.download_and_prepare(num_proc=num_proc, **options)
     except datasets.exceptions.DatasetGenerationError as error:
         # The cause is clearer than the error in which datasets wraps it.
         if isinstance(error.__cause__, PlateletEMError):
@@ -125,9 +140,6 @@ def load_dataset(
         if num_proc is not None:
             builder.check_volumes()
         raise
-    if keep_in_memory is None:
-        keep_in_memory = datasets.utils.info_utils.is_small_dataset(builder.info.dataset_size)
-    return _with_format(builder.as_dataset(split=split, in_memory=keep_in_memory))
 
 
 def _names_split(split: Any, name: str) -> bool:

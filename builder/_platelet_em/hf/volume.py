@@ -10,6 +10,7 @@ from _platelet_em.arrays.join import join_slices
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.volume_view import Box
 from _platelet_em.errors import ArgumentError, quote
+from _platelet_em.spec import SEMANTIC
 
 __all__ = ["Row", "RowVolume"]
 
@@ -20,7 +21,7 @@ class RowVolume:
     """A `VolumeView` of one row of `volumes`, or of the rows of all slices of a volume.
 
     Rows are read when they are needed. `kinds` are the columns with instances,
-    `dtypes` those of all columns.
+    `dtypes` those of all columns, and `has_semantic` says whether "semantic" is one of them.
 
     Args:
         name: Name of the volume.
@@ -58,6 +59,7 @@ class RowVolume:
         self.shape = self._find_shape(first)
         row = self._row(first)
         self.kinds = tuple(name for name in columns if isinstance(row[name], LazyLabels))
+        self.has_semantic = SEMANTIC in columns
         self.dtypes = {name: np.dtype(row[name].dtype) for name in columns}
 
     @property
@@ -117,8 +119,8 @@ class RowVolume:
             f"volume {self.name}: has no {column}: they are null in its rows; {remedy}"
         )
 
-    def image(self, z: int) -> NDArray[np.uint16]:
-        """Slice z of the image, uint16 (y, x)."""
+    def image(self, z: int) -> NDArray[Any]:
+        """Slice z of the image, uint8 or uint16 (y, x)."""
         return self._page("image", z)
 
     def semantic(self, z: int) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""`build`: a Hub repository written from an archive.
+"""`build`: a Hub repository written from the files of a dataset.
 
 A build writes into a folder of its own inside the repository, file by file. When all files are
 complete, they take the place of an earlier build (exchange.py); the card is the last file. The
@@ -11,16 +11,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from _platelet_em import __version__
-from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.errors import OutputError, PlateletEMError, printable, quote
-from _platelet_em.facts import PUBLISHED, SAMPLE_COMMENT
+from _platelet_em.facts import PUBLISHED, is_published
 from _platelet_em.files import exclusive_lock, new_file, user_path
 from _platelet_em.hub.card import (
     CARD_MARK,
@@ -38,46 +34,30 @@ from _platelet_em.hub.exchange import (
 from _platelet_em.hub.layout import (
     CARD,
     CROISSANT,
+    DESCRIPTION,
     LOCK,
     STAGING,
     metadata_files,
     picture_name,
     repository_files,
-    shard_name,
 )
 from _platelet_em.hub.record import (
     EXTRACTED,
     SYNTHETIC,
     find_origin,
-    parquet_metadata,
     read_record,
+    store_spec,
     stored_spec,
 )
 from _platelet_em.hub.strays import find_strays
-from _platelet_em.progress import progress_bar
-from _platelet_em.publisher.archive import Identity, Source, file_md5, needed_files
-from _platelet_em.publisher.cache import obtain
-from _platelet_em.publisher.joined import JoinedSource
-from _platelet_em.publisher.volume import ArchiveVolume, describe_images, open_images
-from _platelet_em.rows.config import Config, Shape
+from _platelet_em.hub.write import measure_volumes, write_split
+from _platelet_em.publisher.archive import Identity
 from _platelet_em.rows.digest import code_digest
-from _platelet_em.rows.make import CONFIGS, make_rows, make_table
 from _platelet_em.rows.picture import DRAWING, to_png
-from _platelet_em.rows.schema import arrow_schema
-from _platelet_em.rows.shards import rows_per_group, shard_bounds
-from _platelet_em.spec import DatasetSpec, VolumeSpec
+from _platelet_em.sources.opening import VolumeFiles, check_label_source, find_files
+from _platelet_em.spec import DatasetSpec
 
 __all__ = ["build", "one_build_at_a_time", "plan_record"]
-
-
-@dataclass(frozen=True, slots=True)
-class _DataFile:
-    """A Parquet file: its path in the repository, and its parts `start` to `stop` (exclusive)."""
-
-    name: str
-    config: Config
-    start: int
-    stop: int
 
 
 def plan_record(
@@ -87,9 +67,8 @@ def plan_record(
     spec: DatasetSpec = PUBLISHED,
 ) -> dict[str, str]:
     """The record that a build from these arguments would have; see `build`."""
-    source = obtain(spec, label_source, data_dir, cache_dir)
-    identity = source.identity(needed_files(spec, label_source))
-    return _make_record(source, label_source, identity, spec)
+    files = find_files(spec, check_label_source(label_source, spec), data_dir, cache_dir)
+    return _make_record(files, files.identity())
 
 
 def build(
@@ -104,6 +83,9 @@ def build(
 ) -> Path:
     """Write a complete Hub repository: Parquet for every configuration, croissant.json, the card.
 
+    Memory goes with the runs of the labels of one volume, and with a slab of slices; rows of
+    `volumes`, of which Arrow needs several copies, are left out where they are large.
+
     Args:
         out: Folder of the repository; it is created or updated. Files with other names in it are
             not changed, and an earlier build stays until the new one is complete.
@@ -115,7 +97,7 @@ def build(
             else downloaded.
         force: Whether to replace a build from other archives, or with other labels, or a README.md
             that no build has written or that was edited since.
-        spec: The dataset.
+        spec: The dataset; own volumes need no `data_dir` and no label source.
 
     Returns:
         The folder.
@@ -129,9 +111,9 @@ def build(
     out = user_path(out)
     spec = spec.with_optional() if with_test else spec
     _refuse_foreign(out, stored_spec(out, spec))
-    source = obtain(spec, label_source, data_dir, cache_dir)
-    identity = source.identity(needed_files(spec, label_source))
-    record = _make_record(source, label_source, identity, spec)
+    files = find_files(spec, check_label_source(label_source, spec), data_dir, cache_dir)
+    identity = files.identity()
+    record = _make_record(files, identity)
     with one_build_at_a_time(out):
         with _explain_write_errors(out):
             finish_exchange(out, spec)
@@ -141,7 +123,7 @@ def build(
         if not force:
             _refuse_other_build(out, record, before)
             _refuse_other_card(out)
-        _build(out, source, identity, record, spec)
+        _build(out, files, identity, record)
     return out
 
 
@@ -172,22 +154,23 @@ def one_build_at_a_time(out: Path) -> Iterator[None]:
         yield
 
 
-def _build(
-    out: Path, source: Source, identity: Identity, record: dict[str, str], spec: DatasetSpec
-) -> None:
+def _build(out: Path, files: VolumeFiles, identity: Identity, record: dict[str, str]) -> None:
     staging = _open_staging(out, record["fingerprint"])
-    for volume in spec.volumes:
-        _write_volume(staging, source, volume, record, spec)
+    spec = measure_volumes(files)
+    for volumes in spec.splits.values():
+        write_split(staging, files, volumes, record, spec)
         try:
-            source.check(identity, needed_files(spec, record["label_source"]))
+            files.check(identity)
         except PlateletEMError:
             # Its name says that it was made of the content before.
             shutil.rmtree(staging, ignore_errors=True)
             raise
     contents = {
         picture_name(volume): to_png(draw_card_picture(staging, volume, spec))
-        for volume in spec.volumes
+        for volume in spec.pictured_volumes
     }
+    if not is_published(spec):
+        contents[DESCRIPTION] = store_spec(spec)
     contents[CROISSANT] = render_croissant(staging, record, spec).encode()
     contents[CARD] = render_card(staging, record, spec).encode()
     for name, content in contents.items():
@@ -211,37 +194,27 @@ def _explain_write_errors(out: Path) -> Iterator[None]:
         ) from error
 
 
-def _make_record(
-    source: Source, label_source: str, identity: Identity, spec: DatasetSpec
-) -> dict[str, str]:
-    sources = source.sources if isinstance(source, JoinedSource) else (source,)
-    names = [part.path.name if part.is_zip else EXTRACTED for part in sources]
+def _make_record(files: VolumeFiles, identity: Identity) -> dict[str, str]:
+    spec, label_source, origin = files.spec, files.label_source, files.origin()
+    names = [EXTRACTED if name is None else name for name in origin.names]
     md5s = identity.md5.split("+")
-    parts = [code_digest(), label_source, *names, *md5s]
+    dataset = repr(replace(spec, folder=""))
+    parts = [code_digest(), dataset, label_source, *names, *md5s]
+    fingerprint = hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape"))
     record = {
-        "fingerprint": hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32],
+        "fingerprint": fingerprint.hexdigest()[:32],
         "label_source": label_source,
         "archive": names[0],
         "archive_md5": md5s[0],
-        "volumes": " ".join(volume.name for volume in spec.volumes),
         "tool_version": __version__,
         "drawing": DRAWING,
     }
+    if spec.archives:  # a build of other own volumes is one of other files
+        record |= {"volumes": " ".join(volume.name for volume in spec.volumes)}
     for name, md5 in zip(names[1:], md5s[1:], strict=True):
         record |= {"test_archive": name, "test_archive_md5": md5}
-    for volume in spec.volumes:
-        if volume.may_be_signed:
-            record |= {f"{volume.name}_images": describe_images(source, volume)}
-    origin = SYNTHETIC if _is_sample(source, spec) else find_origin(record, spec)
-    return {**record, "origin": origin}
-
-
-def _is_sample(source: Source, spec: DatasetSpec) -> bool:
-    """Whether the files are those of the synthetic sample; a folder has no zip comment."""
-    if source.is_zip:
-        return source.comment == SAMPLE_COMMENT
-    with open_images(source, spec.volumes[0]) as images:
-        return images.description == SAMPLE_COMMENT
+    record |= dict(origin.notes)
+    return {**record, "origin": SYNTHETIC if origin.is_sample else find_origin(record, spec)}
 
 
 def _refuse_foreign(out: Path, spec: DatasetSpec) -> None:
@@ -289,7 +262,7 @@ def _refuse_other_build(out: Path, record: dict[str, str], spec: DatasetSpec) ->
     """Refuse to replace a build from other archives, which the user may not have any more."""
     for path in repository_files(out, spec):
         found = (read_record(path) if path.suffix == ".parquet" else None) or {}
-        missing = {*str(found.get("volumes", "")).split()} - {*record["volumes"].split()}
+        missing = {*str(found.get("volumes", "")).split()} - {*record.get("volumes", "").split()}
         if missing:
             raise OutputError(
                 f"{out}: contains a build with volume {min(missing)}, too: build with that volume "
@@ -332,73 +305,3 @@ def _open_staging(out: Path, fingerprint: str) -> Path:
             if other != staging:
                 shutil.rmtree(other)
     return staging
-
-
-def _plan_files(volume: VolumeSpec, shape: Shape) -> Iterator[_DataFile]:
-    for config in CONFIGS:
-        bounds = shard_bounds(config, shape) if config.covers(volume) else []
-        for index, (start, stop) in enumerate(bounds):
-            name = shard_name(config.name, volume.split, index, len(bounds))
-            yield _DataFile(name, config, start, stop)
-
-
-def _write_volume(
-    staging: Path, source: Source, volume: VolumeSpec, record: dict[str, str], spec: DatasetSpec
-) -> None:
-    """Write the data files of a volume that an interrupted build has not finished."""
-    with progress_bar(stage=f"Reading volume {volume.name}", unit="volume", total=1) as bar:
-        opened = ArchiveVolume(source, volume, record["label_source"], spec)
-        bar.update()
-    with opened:
-        files = list(_plan_files(volume, opened.shape))
-        rows = sum(file.stop - file.start for file in files)
-        stage = f"Writing volume {volume.name}"
-        with progress_bar(stage=stage, unit="part", total=rows) as bar:
-            for file in files:
-                if not _is_finished(staging / file.name):
-                    _write_file(staging / file.name, opened, file, record, spec)
-                    _write_md5(staging / file.name)
-                bar.update(file.stop - file.start)
-
-
-def _is_finished(path: Path) -> bool:
-    """Whether a file has the content that an interrupted build has written."""
-    try:
-        with path.open("rb") as file:
-            return file_md5(file) == _md5_path(path).read_text(errors="replace")
-    except OSError:
-        return False
-
-
-def _write_md5(path: Path) -> None:
-    with new_file(_md5_path(path)) as out, path.open("rb") as file:
-        out.write(file_md5(file).encode())
-
-
-def _md5_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.md5")
-
-
-def _write_file(
-    path: Path, volume: VolumeView, file: _DataFile, record: dict[str, str], spec: DatasetSpec
-) -> None:
-    columns = file.config.columns(spec)
-    schema = arrow_schema(columns).with_metadata(parquet_metadata(columns, record))
-    with (
-        new_file(path) as raw,
-        pq.ParquetWriter(
-            raw,
-            schema,
-            compression="zstd",
-            use_dictionary=False,
-            write_page_index=True,
-            write_page_checksum=True,
-            # Pages end where the content says so: a row is then read alone, and a row that has not
-            # changed gives the same pages.
-            use_content_defined_chunking=True,
-        ) as writer,
-    ):
-        count = rows_per_group(file.config, volume.shape)
-        rows = make_rows(file.config, volume, spec, file.start, file.stop)
-        while group := list(islice(rows, count)):
-            writer.write_table(make_table(file.config, group, spec))

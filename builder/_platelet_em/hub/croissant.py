@@ -145,9 +145,9 @@ def _distribution(folder: Path, config: Config, spec: DatasetSpec) -> list[Node]
             "description": f"The Parquet files of the configuration {config.name}.",
             "encodingFormat": _PARQUET,
             "includes": [
-                f"{config.name}/{volume.split}-*.parquet"
-                for volume in spec.volumes
-                if data_files(folder, config.name, volume.split)
+                f"{config.name}/{split}-*.parquet"
+                for split in spec.splits
+                if data_files(folder, config.name, split)
             ],
         }
     ]
@@ -190,9 +190,7 @@ def _record_set(config: Config, folder: Path, spec: DatasetSpec) -> Node:
 
 
 def _split_field(config: Config, folder: Path, spec: DatasetSpec) -> Node:
-    splits = "|".join(
-        volume.split for volume in spec.volumes if data_files(folder, config.name, volume.split)
-    )
+    splits = "|".join(split for split in spec.splits if data_files(folder, config.name, split))
     return {
         **_head(config, ("split",), "Split of the row, from the name of its file."),
         "dataType": "sc:Text",

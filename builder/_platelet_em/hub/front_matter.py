@@ -37,9 +37,9 @@ def describe_front_matter(folder: Path, spec: DatasetSpec) -> dict[str, Any]:
             "config_name": config.name,
             **({"default": True} if config is CONFIGS[0] else {}),
             "data_files": [
-                {"split": volume.split, "path": f"{config.name}/{volume.split}-*.parquet"}
-                for volume in spec.volumes
-                if data_files(folder, config.name, volume.split)
+                {"split": split, "path": f"{config.name}/{split}-*.parquet"}
+                for split in spec.splits
+                if data_files(folder, config.name, split)
             ],
         }
         for config in present_configs(folder)
@@ -85,12 +85,12 @@ def _describe_configs(folder: Path, spec: DatasetSpec) -> list[dict[str, Any]]:
     for config in present_configs(folder):
         splits: list[dict[str, Any]] = []
         download = 0
-        for volume in spec.volumes:
-            if not (files := data_files(folder, config.name, volume.split)):
+        for split in spec.splits:
+            if not (files := data_files(folder, config.name, split)):
                 continue
             size = sum(map(_count_bytes, files))
             rows, stored = count_files(files)
-            splits.append({"name": volume.split, "num_bytes": size, "num_examples": rows})
+            splits.append({"name": split, "num_bytes": size, "num_examples": rows})
             download += stored
         infos.append(
             {

@@ -1,9 +1,9 @@
 """Whether the files of a repository are complete, undamaged, and written by one build."""
 
 import collections
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from _platelet_em.hub.parquet import (
 )
 from _platelet_em.hub.pictures import check_card_pictures, check_previews
 from _platelet_em.hub.problem import Problem
+from _platelet_em.hub.read import SplitReader
 from _platelet_em.hub.record import (
     Record,
     check_readable,
@@ -49,7 +50,7 @@ from _platelet_em.rows.config import Config, Shape
 from _platelet_em.rows.make import SLICES
 from _platelet_em.rows.picture import DRAWING
 from _platelet_em.rows.schema import Columns, arrow_schema, json_features
-from _platelet_em.rows.shards import shard_bounds
+from _platelet_em.rows.shards import plan_shards
 from _platelet_em.spec import DatasetSpec, VolumeSpec
 
 __all__ = ["Repository", "inspect_repository", "read_build"]
@@ -69,7 +70,7 @@ class Repository:
         folder: The repository.
         spec: The dataset, with the optional volumes that the repository has.
         record: The record that most of its files have; empty if none has one.
-        files: (config, volume) -> its readable files, in the order of their rows.
+        files: (config, split) -> its readable files, in the order of their rows.
         shapes: Volume -> (z, y, x), if all shards of `slices` that exist can be read.
         checksums: Path in the repository -> SHA-256 of a data file, from croissant.json.
         matching: Number of data files whose SHA-256 is that in croissant.json.
@@ -90,10 +91,10 @@ class Repository:
         """Whether its pictures were drawn by this version, and can be compared with new ones."""
         return bool(self.record.get("drawing") == DRAWING)
 
-    def is_whole(self, config: str, volume: VolumeSpec) -> bool:
-        """Whether all shards of a configuration of a volume exist and can be read."""
-        files = self.files[config, volume.name]
-        names = (shard_name(config, volume.split, i, len(files)) for i in range(len(files)))
+    def is_whole(self, config: str, split: str) -> bool:
+        """Whether all shards of a configuration of a split exist and can be read."""
+        files = self.files[config, split]
+        names = (shard_name(config, split, i, len(files)) for i in range(len(files)))
         return bool(files) and files == [self.folder / name for name in names]
 
 
@@ -161,10 +162,10 @@ def _check_data_files(repository: Repository, spec: DatasetSpec) -> None:
     records: dict[Path, Record | None] = {}
     for config in stored_configs(folder):
         columns = config.columns(spec)
-        for volume in spec.volumes:
-            problems += _check_names(repository, config, volume)
-            readable = repository.files[config.name, volume.name] = []
-            for path in data_files(folder, config.name, volume.split):
+        for split, volumes in spec.splits.items():
+            problems += _check_names(repository, config, split, volumes)
+            readable = repository.files[config.name, split] = []
+            for path in data_files(folder, config.name, split):
                 found = [*_check_schema(path, columns)]
                 problems += found
                 records[path] = None
@@ -172,8 +173,8 @@ def _check_data_files(repository: Repository, spec: DatasetSpec) -> None:
                     records[path] = read_record(path)
                 if not found:
                     readable.append(path)
-            if config is SLICES and (shape := _read_shape(repository, volume)):
-                repository.shapes[volume.name] = shape
+            if config is SLICES:
+                repository.shapes |= _read_shapes(repository, split, volumes)
     problems += _check_records(repository, records)
     if repository.record and not is_complete(repository.record):
         problems.append(
@@ -185,8 +186,8 @@ def _check_data_files(repository: Repository, spec: DatasetSpec) -> None:
             )
         )
     problems += _check_checksums(repository, list(records))
-    for volume in spec.volumes:
-        problems += _check_row_counts(repository, volume)
+    for split, volumes in spec.splits.items():
+        problems += _check_row_counts(repository, split, volumes)
 
 
 def _check_metadata_files(folder: Path, spec: DatasetSpec) -> Iterator[Problem]:
@@ -222,46 +223,63 @@ def _check_strays(folder: Path, spec: DatasetSpec) -> Iterator[Problem]:
         )
 
 
-def _read_shape(repository: Repository, volume: VolumeSpec) -> Shape | None:
-    """(z, y, x) of a volume by its rows of `slices`; None if one of their files is unreadable."""
-    files = repository.files[SLICES.name, volume.name]
-    if not files or len(files) != len(data_files(repository.folder, SLICES.name, volume.split)):
-        return None
+def _read_shapes(
+    repository: Repository, split: str, volumes: Sequence[VolumeSpec]
+) -> dict[str, Shape]:
+    """(z, y, x) of the volumes of a split; of none if one of its files of `slices` is unreadable.
+
+    Own volumes have those of the repository's description. A published one has that of its rows,
+    since it may be a sample.
+    """
+    files = repository.files[SLICES.name, split]
+    if not files or len(files) != len(data_files(repository.folder, SLICES.name, split)):
+        return {}
+    if not repository.spec.archives:
+        return {volume.name: volume.known_shape for volume in volumes}
     try:
+        if len(volumes) > 1:
+            reader = SplitReader(repository.folder, split, [])
+            return {v.name: reader.open(replace(v, label_files=())).shape for v in volumes}
         with explain_damage(files[0]), open_parquet(files[0]) as file:
             encoded = read_group(file, 0, ["image"])["image"][0]["bytes"].as_py()
         height, width = decode_page(encoded).shape
-        return sum(read_metadata(path).num_rows for path in files), height, width
+        rows = sum(read_metadata(path).num_rows for path in files)
+        return {volumes[0].name: (rows, height, width)}
     except (PlateletEMError, ValueError, TypeError, LookupError, pa.ArrowException):
-        return None
+        return {}
 
 
-def _check_names(repository: Repository, config: Config, volume: VolumeSpec) -> Iterator[Problem]:
+def _check_names(
+    repository: Repository, config: Config, split: str, volumes: Sequence[VolumeSpec]
+) -> Iterator[Problem]:
     """Whether the names of the shards are those of one build."""
     folder = repository.folder
-    files = data_files(folder, config.name, volume.split)
-    shape = repository.shapes.get(volume.name)
-    if not config.covers(volume) or (shape and not config.count_parts(shape)):
+    files = data_files(folder, config.name, split)
+    covered = [volume for volume in volumes if config.covers(volume)]
+    if not covered:
         for path in files:
             yield Problem(
                 check="shards",
                 file=str(path),
-                expected=f"no rows of volume {volume.name}, which has none in {config.name}",
+                expected=f"no rows of {split}, which has none in {config.name}",
                 found="a file",
             )
         return
+    shapes = [repository.shapes.get(volume.name) for volume in covered]
+    if not files and all(shape and not config.count_parts(shape) for shape in shapes):
+        return  # all of them are too large for rows of this configuration
     counts = {path.stem.rsplit("-of-", 1)[1] for path in files} or {"00001"}
     if len(counts) > 1 or not (text := min(counts)).isdecimal():
         yield Problem(
             check="shards",
             file=str(folder / config.name),
             expected="shards of one build",
-            found=f"{volume.split} in {', '.join(sorted(counts))} files",
+            found=f"{split} in {', '.join(sorted(counts))} files",
         )
         return
     found = [f"{config.name}/{path.name}" for path in files]
     count = int(text)
-    wanted = dict.fromkeys(shard_name(config.name, volume.split, i, count) for i in range(count))
+    wanted = dict.fromkeys(shard_name(config.name, split, i, count) for i in range(count))
     for name in found:
         if name not in wanted:
             yield Problem(
@@ -278,7 +296,7 @@ def _check_names(repository: Repository, config: Config, volume: VolumeSpec) -> 
         yield Problem(
             check="shards",
             file=str(folder / config.name),
-            expected=f"{count} shards of {volume.split}, as their names state",
+            expected=f"{count} shards of {split}, as their names state",
             found=str(len(files)),
         )
 
@@ -392,24 +410,27 @@ def _check_checksums(repository: Repository, files: list[Path]) -> Iterator[Prob
             )
 
 
-def _check_row_counts(repository: Repository, volume: VolumeSpec) -> Iterator[Problem]:
+def _check_row_counts(
+    repository: Repository, split: str, volumes: Sequence[VolumeSpec]
+) -> Iterator[Problem]:
     """Whether each shard has its number of rows; the shards of `slices` give the depth."""
-    shape = repository.shapes.get(volume.name)
-    if shape is None:
-        return
     for config in stored_configs(repository.folder):
-        if not config.is_one_row:
+        covered = [volume for volume in volumes if config.covers(volume)]
+        if not config.is_one_row or not all(v.name in repository.shapes for v in covered):
             continue
-        bounds = shard_bounds(config, shape)
-        for path in repository.files[config.name, volume.name]:
-            index = path.name.removeprefix(f"{volume.split}-")[:5]
+        shapes = [(volume.name, repository.shapes[volume.name]) for volume in covered]
+        planned = plan_shards(config, shapes)
+        rows = [sum(segment.stop - segment.start for segment in shard) for shard in planned]
+        # Earlier versions had rows of larger volumes: their files have names without a plan.
+        for path in repository.files[config.name, split] if rows else ():
+            index = path.name.removeprefix(f"{split}-")[:5]
             if not index.isdecimal():  # reported already, for its name
                 continue
-            start, stop = bounds[int(index)] if int(index) < len(bounds) else (0, 0)
-            if (rows := read_metadata(path).num_rows) != stop - start:
+            expected = rows[int(index)] if int(index) < len(rows) else 0
+            if (found := read_metadata(path).num_rows) != expected:
                 yield Problem(
                     check="rows",
                     file=str(path),
-                    expected=f"{stop - start} rows of {config.count_parts(shape)}",
-                    found=str(rows),
+                    expected=f"{expected} rows of {sum(rows)}",
+                    found=str(found),
                 )

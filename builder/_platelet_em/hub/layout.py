@@ -3,6 +3,7 @@
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+from _platelet_em.facts import is_published
 from _platelet_em.hub.remote import HubPath
 from _platelet_em.rows.make import CONFIG_NAMES
 from _platelet_em.spec import DatasetSpec, VolumeSpec
@@ -10,6 +11,7 @@ from _platelet_em.spec import DatasetSpec, VolumeSpec
 __all__ = [
     "CARD",
     "CROISSANT",
+    "DESCRIPTION",
     "LOCK",
     "STAGING",
     "data_files",
@@ -27,6 +29,9 @@ _Folder = TypeVar("_Folder", Path, HubPath, Path | HubPath)
 
 CARD = "README.md"
 CROISSANT = "croissant.json"
+DESCRIPTION = "description.json"
+"""The dataset of a repository, in the form of `sources.description`; a repository without it is of
+the published dataset."""
 STAGING = ".platelet-em-build"
 """Folder inside a repository in which a build works until all files are complete."""
 LOCK = ".platelet-em.lock"
@@ -60,7 +65,7 @@ def is_data_file(name: str, spec: DatasetSpec) -> bool:
     """
     path = PurePosixPath(name)
     return str(path.parent) in CONFIG_NAMES and any(
-        path.match(f"{volume.split}{_NUMBERS}") for volume in spec.volumes
+        path.match(f"{split}{_NUMBERS}") for split in spec.splits
     )
 
 
@@ -71,7 +76,8 @@ def picture_name(volume: VolumeSpec) -> str:
 
 def metadata_files(spec: DatasetSpec) -> list[str]:
     """Paths of all files of a repository except the data files."""
-    return [CARD, CROISSANT, *map(picture_name, spec.volumes)]
+    described = [] if is_published(spec) else [DESCRIPTION]
+    return [CARD, CROISSANT, *described, *map(picture_name, spec.pictured_volumes)]
 
 
 def repository_files(folder: Path, spec: DatasetSpec) -> list[Path]:
@@ -79,8 +85,8 @@ def repository_files(folder: Path, spec: DatasetSpec) -> list[Path]:
     data = [
         path
         for config in CONFIG_NAMES
-        for volume in spec.volumes
-        for path in data_files(folder, config, volume.split)
+        for split in spec.splits
+        for path in data_files(folder, config, split)
     ]
     metadata = [folder / name for name in metadata_files(spec)]
     return [path for path in metadata if path.is_file()] + data

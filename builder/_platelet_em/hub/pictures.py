@@ -5,6 +5,7 @@ differently, so few values may differ, and all may differ a little: another slic
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,12 @@ from _platelet_em.hub.card import draw_card_picture
 from _platelet_em.hub.layout import data_files, picture_name
 from _platelet_em.hub.parquet import explain_damage, open_parquet, read_column
 from _platelet_em.hub.problem import Problem
-from _platelet_em.hub.read import open_volume
+from _platelet_em.hub.read import open_volumes
 from _platelet_em.limits import MAX_METADATA
 from _platelet_em.progress import progress_bar
 from _platelet_em.rows import preview, volumes
 from _platelet_em.rows.picture import draw_preview, read_slice
-from _platelet_em.spec import DatasetSpec, VolumeSpec
+from _platelet_em.spec import DatasetSpec
 
 __all__ = ["check_card_pictures", "check_previews"]
 
@@ -36,7 +37,7 @@ _FEW = 0.01
 
 def check_card_pictures(folder: Path, spec: DatasetSpec) -> Iterator[Problem]:
     """Pictures of the card that show something else than the middle slices of its volumes."""
-    for volume in spec.volumes:
+    for volume in spec.pictured_volumes:
         path = folder / picture_name(volume)
         wanted = f"a picture of the middle slice of volume {volume.name}"
         try:
@@ -52,53 +53,55 @@ def check_card_pictures(folder: Path, spec: DatasetSpec) -> Iterator[Problem]:
 
 def check_previews(folder: Path, spec: DatasetSpec) -> Iterator[Problem]:
     """Rows whose preview shows something else than their slice; the data files must be intact."""
-    for volume in spec.volumes:
+    for split, named in spec.splits.items():
+        rows = {
+            config: _read_previews(folder, config, split)
+            for config in (preview.CONFIG.name, volumes.CONFIG.name)
+        }
+        stage = f"Checking previews of {split}"
         try:
-            view = open_volume(folder, volume)
-            right = [
-                draw_preview(read_slice(view, z), spec)
-                for z in progress_bar(
-                    range(view.shape[0]),
-                    stage=f"Checking previews of volume {volume.name}",
-                    unit="slice",
-                    leave=False,
-                )
-            ]
+            opened = open_volumes(folder, replace(spec, volumes=named))
+            for _, view in progress_bar(opened, stage=stage, unit="volume", total=len(named)):
+                for z in range(view.shape[0]):
+                    right = draw_preview(read_slice(view, z), spec)
+                    yield from _compare_next(rows[preview.CONFIG.name], right)
+                    if z == view.shape[0] // 2 and volumes.CONFIG.count_parts(view.shape):
+                        yield from _compare_next(rows[volumes.CONFIG.name], right)
         except PlateletEMError as error:
             yield Problem(check="previews", file=str(folder), error=error)
-            continue
-        middle = [right[view.shape[0] // 2]]
-        yield from _compare_rows(folder, preview.CONFIG.name, volume, right)
-        yield from _compare_rows(folder, volumes.CONFIG.name, volume, middle)
 
 
-def _compare_rows(
-    folder: Path, config: str, volume: VolumeSpec, right: list[NDArray[Any]]
+def _read_previews(
+    folder: Path, config: str, split: str
+) -> Iterator[tuple[Path, int, dict[str, Any] | None]]:
+    """File, row and preview of each row of a split."""
+    for path in data_files(folder, config, split):
+        with explain_damage(path), open_parquet(path) as file:
+            cells = read_column(file, "preview").to_pylist()
+        for row, cell in enumerate(cells):
+            yield path, row, cell
+
+
+def _compare_next(
+    rows: Iterator[tuple[Path, int, dict[str, Any] | None]], right: NDArray[Any]
 ) -> Iterator[Problem]:
-    expected = iter(right)
-    for path in data_files(folder, config, volume.split):
-        try:
-            with explain_damage(path), open_parquet(path) as file:
-                cells = read_column(file, "preview").to_pylist()
-        except PlateletEMError as error:
-            yield Problem(check="previews", file=str(path), error=error)
-            return  # which slices the next files show is not known
-        for row, (cell, shown) in enumerate(zip(cells, expected, strict=False)):
-            try:
-                found = decode_page(
-                    (cell or {}).get("bytes") or b"", f"{path}: row {row}: preview"
-                )
-            except PlateletEMError as error:
-                yield Problem(check="previews", file=str(path), error=error)
-                continue
-            if not _look_alike(shown, found):
-                yield Problem(
-                    check="previews",
-                    file=str(path),
-                    place={"row": row, "column": "preview"},
-                    expected="a picture of its slice",
-                    found="another picture",
-                )
+    """Compare the preview of the next row, if there is one, with what it should show."""
+    if (place := next(rows, None)) is None:
+        return
+    path, row, cell = place
+    try:
+        found = decode_page((cell or {}).get("bytes") or b"", f"{path}: row {row}: preview")
+    except PlateletEMError as error:
+        yield Problem(check="previews", file=str(path), error=error)
+        return
+    if not _look_alike(right, found):
+        yield Problem(
+            check="previews",
+            file=str(path),
+            place={"row": row, "column": "preview"},
+            expected="a picture of its slice",
+            found="another picture",
+        )
 
 
 def _look_alike(right: NDArray[Any], found: NDArray[Any]) -> bool:

@@ -1,6 +1,6 @@
 """Volumes of a built repository, read from the rows of the configuration `slices`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,70 @@ from _platelet_em.hub.parquet import (
 from _platelet_em.hub.record import check_readable
 from _platelet_em.hub.remote import HubPath
 from _platelet_em.rows.make import SLICES
-from _platelet_em.spec import VolumeSpec
+from _platelet_em.spec import DatasetSpec, VolumeSpec
 
-__all__ = ["ParquetRows", "open_volume"]
+__all__ = ["ParquetRows", "SplitReader", "open_volume", "open_volumes"]
+
+
+class SplitReader:
+    """The volumes of a split of a built repository; one row group is in memory at a time.
+
+    Args:
+        folder: The repository.
+        split: The split.
+        columns: Columns that are read of a volume, if it has labels of them.
+
+    Raises:
+        ArchiveError: for a file that is damaged, or lacks a column.
+        SchemaVersionError: for a repository of a newer schema.
+    """
+
+    def __init__(self, folder: Path | HubPath, split: str, columns: Sequence[str]) -> None:
+        self._folder = folder
+        files: Sequence[DataFile] = data_files(folder, SLICES.name, split)
+        check_readable(files)
+        self._slices: dict[Any, tuple[list[int], list[Any]]] = {}
+        position = 0
+        for path in files:
+            with explain_damage(path), open_parquet(path) as file:
+                names = file.schema_arrow.names
+                if missing := [n for n in ("volume", "z", "image", *columns) if n not in names]:
+                    raise ArchiveError(
+                        f"{path}: expected the column {missing[0]!r}, got only {quote(names)}: "
+                        "build it again"
+                    )
+                found = (read_column(file, name).to_pylist() for name in ("volume", "z"))
+            for volume, z in zip(*found, strict=True):
+                positions, zs = self._slices.setdefault(volume, ([], []))
+                positions.append(position)
+                zs.append(z)
+                position += 1
+        self._rows = ParquetRows(files, ["image", *columns])
+
+    def open(
+        self, volume: VolumeSpec, *, partial: bool = False, first_z: int | None = None
+    ) -> RowVolume:
+        """A volume; arguments and errors as of `open_volume`."""
+        positions, zs = self._slices.get(volume.name, ([], []))
+        if not zs:
+            raise MissingMemberError(
+                f"{self._folder}: volume {volume.name}: expected rows of its slices, found none: "
+                "build it again"
+            )
+        previous = -1
+        for i, z in enumerate(zs):
+            if z != i and not (partial and isinstance(z, int) and z > previous):
+                raise MissingMemberError(
+                    f"{self._folder}: volume {volume.name}: expected rows of all its slices in z "
+                    f"order, found z = {quote(z)} instead of {i} in row {i} of {len(zs)}: build "
+                    "it again"
+                )
+            previous = z
+        first = zs.index(first_z) if first_z in zs else 0
+        columns = ["image", *volume.columns]
+        return RowVolume(
+            volume.name, self._rows, columns, positions, zs, first=first, keep_rows=False
+        )
 
 
 def open_volume(
@@ -45,35 +106,19 @@ def open_volume(
         ArchiveError: for a file that is damaged, or lacks a column.
         SchemaVersionError: for a repository of a newer schema.
     """
-    files: Sequence[DataFile] = data_files(folder, SLICES.name, volume.split)
-    check_readable(files)
-    columns = ["image", *volume.columns]
-    zs: list[Any] = []
-    for path in files:
-        with explain_damage(path), open_parquet(path) as file:
-            names = file.schema_arrow.names
-            if missing := [name for name in ("z", *columns) if name not in names]:
-                raise ArchiveError(
-                    f"{path}: expected the column {missing[0]!r}, got only {quote(names)}: build "
-                    "it again"
-                )
-            zs += read_column(file, "z").to_pylist()
-    if not zs:
-        raise MissingMemberError(
-            f"{folder}: volume {volume.name}: expected rows of its slices, found none: build it "
-            "again"
-        )
-    previous = -1
-    for i, z in enumerate(zs):
-        if z != i and not (partial and isinstance(z, int) and z > previous):
-            raise MissingMemberError(
-                f"{folder}: volume {volume.name}: expected rows of all its slices in z order, "
-                f"found z = {quote(z)} instead of {i} in row {i} of {len(zs)}: build it again"
-            )
-        previous = z
-    rows = ParquetRows(files, columns)
-    first = zs.index(first_z) if first_z in zs else 0
-    return RowVolume(volume.name, rows, columns, range(len(zs)), zs, first=first, keep_rows=False)
+    reader = SplitReader(folder, volume.split, volume.columns)
+    return reader.open(volume, partial=partial, first_z=first_z)
+
+
+def open_volumes(
+    folder: Path | HubPath, spec: DatasetSpec
+) -> Iterator[tuple[VolumeSpec, RowVolume]]:
+    """Each volume of a dataset, opened; arguments and errors as of `open_volume`."""
+    for split, volumes in spec.splits.items():
+        columns = {column: None for volume in volumes for column in volume.columns}
+        reader = SplitReader(folder, split, [*columns])
+        for volume in volumes:
+            yield volume, reader.open(volume)
 
 
 class ParquetRows(Sequence[Row]):

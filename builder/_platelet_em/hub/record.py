@@ -15,17 +15,20 @@ import pyarrow as pa
 from _platelet_em.errors import HubError, SchemaVersionError, quote
 from _platelet_em.facts import LABEL_SOURCES
 from _platelet_em.files import open_regular, read_regular
-from _platelet_em.hub.layout import CROISSANT, data_files
+from _platelet_em.hub.layout import CROISSANT, DESCRIPTION, data_files
 from _platelet_em.hub.parquet import DataFile, read_schema
 from _platelet_em.hub.remote import HubPath
 from _platelet_em.limits import MAX_METADATA
 from _platelet_em.rows.config import Config
 from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS
 from _platelet_em.rows.schema import SCHEMA_VERSION, Columns, json_features
+from _platelet_em.sources.description import describe_spec, parse_stored
+from _platelet_em.sources.opening import OWN_FILES
 from _platelet_em.spec import DatasetSpec
 
 __all__ = [
     "EXTRACTED",
+    "OWN",
     "SYNTHETIC",
     "Record",
     "check_readable",
@@ -39,6 +42,7 @@ __all__ = [
     "read_features",
     "read_record",
     "sha256",
+    "store_spec",
     "stored_configs",
     "stored_schema",
     "stored_spec",
@@ -61,6 +65,9 @@ _KEYS = ("archive", "archive_md5", "fingerprint", "label_source", "origin", "too
 EXTRACTED = "an extracted folder"
 """The `archive` of a build from a folder; that from a zip is its name, whatever its suffix."""
 
+OWN = "own files"
+"""The `origin` of a build of own volumes."""
+
 SYNTHETIC = "synthetic"
 """The `origin` of a build from the sample."""
 
@@ -81,7 +88,7 @@ def parquet_metadata(columns: Columns, record: dict[str, str]) -> dict[str, str]
 def is_complete(record: Record) -> bool:
     """Whether a record has all that a build writes into it, as text."""
     return all(isinstance(record.get(key), str) for key in _KEYS) and (
-        record["label_source"] in LABEL_SOURCES
+        record["label_source"] in (*LABEL_SOURCES, OWN_FILES)
     )
 
 
@@ -95,8 +102,10 @@ def find_origin(record: Record, spec: DatasetSpec) -> str:
 
     Returns:
         "synthetic", "publisher", "not the published archive", or, where no checksum is published,
-        "not checked".
+        "not checked"; of own volumes, "own files".
     """
+    if record.get("label_source") == OWN_FILES:
+        return OWN
     if record.get("origin") == SYNTHETIC:
         return SYNTHETIC
     published = _published_md5(record, spec)
@@ -110,9 +119,11 @@ def origin_warning(record: Record, spec: DatasetSpec) -> str:
     """One line for the user about a build that is not known to be of the publisher's data.
 
     Returns:
-        The line; empty for a build from the published archives.
+        The line; empty for a build from the published archives, and for own volumes.
     """
     origin = find_origin(record, spec)
+    if origin == OWN:
+        return ""
     published = _published_md5(record, spec)
     if origin == "publisher":
         return _test_warning(record, spec)
@@ -167,16 +178,44 @@ def read_record(path: DataFile) -> Record | None:
 
 
 def stored_spec(folder: Path | HubPath, spec: DatasetSpec) -> DatasetSpec:
-    """The dataset with its optional volumes only if a repository was built with them.
+    """The dataset of a repository, with the optional volumes only if it was built with them.
 
-    That is what its record says; where there is none, `spec` is given back.
+    Args:
+        folder: The repository.
+        spec: The dataset of a repository that does not describe its own; what its record says of
+            optional volumes holds, and where there is no record, `spec` is given back.
+
+    Raises:
+        DescriptionError: for a description that is damaged.
     """
+    if (stored := _read_dataset(folder)) is not None:
+        spec = stored
     record = _first_record(folder)
     if not record:
         return spec
     names = {volume.name for volume in spec.optional_volumes}
     is_there = bool(names & {*str(record.get(_VOLUMES_KEY, "")).split()})
     return spec.with_optional() if is_there else spec.without_optional()
+
+
+def store_spec(spec: DatasetSpec) -> bytes:
+    """The content of the file `DESCRIPTION` of a repository of that dataset."""
+    return (json.dumps(describe_spec(spec), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _read_dataset(folder: Path | HubPath) -> DatasetSpec | None:
+    """The dataset that a repository describes; None if it is the published one."""
+    path = folder / DESCRIPTION
+    if isinstance(path, HubPath):
+        if str(path.path) not in path.commit.sizes:
+            return None
+        content = path.open().read(MAX_METADATA + 1) or b""
+    else:
+        try:
+            content = read_regular(path, MAX_METADATA)
+        except FileNotFoundError:
+            return None
+    return parse_stored(content, str(path))
 
 
 def stored_schema(folder: Path | HubPath) -> int:

@@ -35,12 +35,12 @@ def describe_narrow_columns(folder: Path | HubPath, spec: DatasetSpec) -> Iterat
             for field in arrow_schema(columns)
             if pa.types.is_integer(field.type) and columns[field.name].feature["_type"] == "Value"
         ]
-        for volume in spec.volumes:
-            files = data_files(folder, config.name, volume.split)
+        for split in spec.splits:
+            files = data_files(folder, config.name, split)
             for name, low, high in _ranges(files, names):
                 if high - low == 1:
                     yield (
-                        f"{config.name}, {volume.split}: {name} is {low} or {high} in all rows: "
+                        f"{config.name}, {split}: {name} is {low} or {high} in all rows: "
                         "the viewer of the Hub shows no statistics of this split"
                     )
 

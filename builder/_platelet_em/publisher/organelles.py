@@ -78,14 +78,14 @@ def measure_instances(
         labels: The instances, (z, y, x).
         instance: Their kind, which says what properties they have.
         semantic: The classes of the same volume; ids are class indices. None if it has none.
-        parents: The instances that these are part of; None if it has none.
+        parents: The instances that these are part of; None if the volume has none.
 
     Returns:
-        As far as the kind has them, and the volume has what they are measured by: `class_id`,
-        int64, the class with most voxels of the instance among those from `instance.first_class`
-        on, the lower one in a tie, 0 for none; `purity`, float32, the share of its voxels in that
-        class, also in class 0; and a property named after the parent, int32: the id of the parent
-        with most of its voxels, the lower one in a tie, 0 if more of them are in none.
+        As far as kind and volume have them: `class_id`, int64, the class with most voxels of the
+        instance among those from `instance.first_class` on, the lower one in a tie, 0 for none;
+        `purity`, float32, the share of its voxels in that class, also in class 0; and the property
+        `instance.parent`, int32: the id of the parent with most of its voxels, the lower one in a
+        tie, 0 if more of them are in none.
     """
     properties: dict[str, NDArray[Any]] = {}
     areas = labels.areas

@@ -1,5 +1,6 @@
 """Colors of label files: palettes of the semantic classes, and a distinct color for each id."""
 
+import colorsys
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,27 @@ def class_palettes(spec: DatasetSpec) -> dict[str, NDArray[np.uint8]]:
 
 
 def class_palette(spec: DatasetSpec) -> NDArray[np.uint8]:
-    """uint8 (n_classes, 3): the palette of the published pictures, and of palette images."""
+    """uint8 (n_classes, 3): the palette of the published pictures, and of palette images.
+
+    Classes of a dataset without palettes get colors that differ, black for index 0.
+    """
+    if not spec.palettes:
+        return _spread_colors(len(spec.classes))
     return class_palettes(spec)[spec.palettes[0]]
+
+
+def _spread_colors(count: int) -> NDArray[np.uint8]:
+    """Colors of indices: uint8 (count, 3), hues by the golden ratio, in three brightnesses.
+
+    >>> _spread_colors(4).tolist()
+    [[0, 0, 0], [255, 41, 92], [7, 71, 178], [107, 115, 41]]
+    """
+    colors = np.zeros((count, 3), np.uint8)
+    for index in range(1, count):
+        hue, saturation = index * 0.618034 % 1 - 0.67, 0.6 + 0.04 * (index % 2)
+        value = (1.0, 0.7, 0.45)[(index - 1) % 3]
+        colors[index] = np.rint(np.array(colorsys.hsv_to_rgb(hue, saturation, value)) * 255)
+    return colors
 
 
 def distinct_colors(ids: NDArray[np.integer]) -> NDArray[np.uint8]:

@@ -78,7 +78,7 @@ class LabeledVolume:
     Args:
         name: Name of the volume.
         shape: (z, y, x).
-        image: Gives slice z of the image, uint16 (y, x).
+        image: Gives slice z of the image, uint8 or uint16 (y, x).
         labels: Column -> labels (z, y, x): "semantic", whose ids are class indices, and kinds of
             instances, which may have ids without voxels, in any order. Any may be missing;
             instances then lack the properties that are measured by them.
@@ -89,7 +89,7 @@ class LabeledVolume:
         self,
         name: str,
         shape: Shape,
-        image: Callable[[int], NDArray[np.uint16]],
+        image: Callable[[int], NDArray[Any]],
         labels: Mapping[str, LazyLabels],
         spec: DatasetSpec,
     ) -> None:
@@ -110,6 +110,20 @@ class LabeledVolume:
                 merged = LazyLabels.from_runs(shape, found.ids, found.runs, properties)
                 merged.class_names = spec.class_names
                 self._labels[instance.column] = merged
+
+    def close(self) -> None:
+        """Close its files, if it has any open."""
+
+    def __enter__(self) -> "LabeledVolume":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @property
+    def has_semantic(self) -> bool:
+        """Whether it has semantic classes."""
+        return SEMANTIC in self._labels
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -186,10 +200,8 @@ class ArchiveVolume(LabeledVolume):
             # Closed at the latest when the volume is garbage-collected.
             self._close = weakref.finalize(self, opened.pop_all().close)
 
-    def __enter__(self) -> "ArchiveVolume":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
+    def close(self) -> None:
+        """Close the image file."""
         self._close()
 
 

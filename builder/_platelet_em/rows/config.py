@@ -1,6 +1,6 @@
 """`Config`: what a configuration of the dataset consists of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ class Config:
         min_shards: Files per split that there are at least, if there are as many parts.
         part_bytes: Gives the bytes of a part without compression, about, for a volume of that
             shape.
-        is_one_row: Whether a part is one row.
+        row_bytes: Gives the bytes of a row of it; None where a part is one row.
         needs_instances: Whether only volumes that have instances have rows.
         since: Schema version from which on there are files of it.
     """
@@ -43,12 +43,17 @@ class Config:
     description: str
     columns: Callable[[DatasetSpec], Columns]
     count_parts: Callable[[Shape], int]
-    make_rows: Callable[[VolumeView, int, DatasetSpec], list[Row]]
+    make_rows: Callable[[VolumeView, int, DatasetSpec], Iterable[Row]]
     min_shards: int = 1
     part_bytes: Callable[[Shape], int] = lambda shape: 1  # noqa: ARG005  # of any shape
-    is_one_row: bool = True
+    row_bytes: Callable[[Shape], int] | None = None
     needs_instances: bool = False
     since: int = 1
+
+    @property
+    def is_one_row(self) -> bool:
+        """Whether a part is one row."""
+        return self.row_bytes is None
 
     def covers(self, volume: VolumeSpec) -> bool:
         """Whether a volume has rows in this configuration."""

@@ -13,6 +13,7 @@ from _platelet_em.facts import PICTURE_PALETTES
 from _platelet_em.rows.picture import (
     SliceArrays,
     class_colors,
+    contour_color,
     contour_thickness,
     panel_size,
     render_panels,
@@ -88,13 +89,16 @@ def draw_panels(
     panels = [Image.fromarray(panel) for panel in render_panels(arrays, spec, size, colors)]
     if spec.voxel_size_nm is not None:
         _draw_scale_bar(panels[0], spec.voxel_size_nm[2] * shape[1] / size[1], font)
-    counts = np.bincount(arrays.semantic.reshape(-1), minlength=len(spec.classes)).tolist()
+    counts = []
+    if arrays.semantic is not None:
+        counts = np.bincount(arrays.semantic.reshape(-1), minlength=len(spec.classes)).tolist()
+    found = bool(counts or arrays.instances)
     captions = [
         "image",
-        f"contours of {' and '.join(arrays.instances) or 'classes'}",
-        f"semantic classes: {np.count_nonzero(counts)}",
+        f"contours of {' and '.join(arrays.instances) or 'classes'}" if found else "image",
+        *([f"semantic classes: {np.count_nonzero(counts)}"] if counts else []),
         *(_caption(column, arrays, spec) for column in arrays.instances),
-        "classes, share of pixels",
+        *(["classes, share of pixels" if counts else "contours"] if found else []),
     ]
     columns = 3
     if max(size) > 2 * min(size):
@@ -103,7 +107,8 @@ def draw_panels(
         *_class_entries(counts, spec, colors),
         *_contour_entries(arrays, counts, spec, colors, contour_thickness(size)),
     ]
-    panels.append(_draw_legend(entries, font))
+    if found:
+        panels.append(_draw_legend(entries, font))
     return _assemble(panels, captions, columns, " ".join(title.split()), font)
 
 
@@ -125,7 +130,7 @@ def _class_entries(
 ) -> list[_Entry]:
     """The classes that occur in the slice, in order, each with its share of the pixels."""
     entries = []
-    for semantic, count, color in zip(spec.classes, counts, colors, strict=True):
+    for semantic, count, color in zip(spec.classes, counts, colors, strict=bool(counts)):
         share = count / sum(counts)
         shown = f"{share:.1%}" if share >= 0.001 else "< 0.1%"
         if count:
@@ -146,12 +151,12 @@ def _contour_entries(
         instance = spec.instance(column)
         if not _count_ids(arrays, column):
             continue
-        if instance.has_class:
+        if instance.has_class and counts:
             frequent = instance.first_class + int(np.argmax(counts[instance.first_class :]))
             text = f"thin contour: {instance.name}, in the color of its class"
             entries.append(_Entry(text, _rgb(colors[frequent]), thickness))
         else:
-            color = _rgb(colors[instance.first_class])
+            color = _rgb(contour_color(instance, spec, colors))
             entries.append(_Entry(f"thick contour: {instance.name}", color, 2 * thickness))
     return entries
 

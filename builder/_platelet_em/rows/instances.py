@@ -4,6 +4,7 @@ It is what people can ask the Hub's viewer: every column has a histogram, and cl
 by its search.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,13 @@ __all__ = ["CONFIG", "describe_objects"]
 
 _AXES = ("z", "y", "x")
 
+_CHUNK = 10_000
+"""Objects that are described at once: a row takes about a kilobyte until it is in Arrow."""
+
 
 def _columns(spec: DatasetSpec) -> Columns:
-    parents = sorted({i.parent for i in spec.instances if i.parent is not None})
     kinds = ", ".join(i.name for i in spec.instances)
+    named = ", see `classes`" if spec.classes else "; null without classes"
     bounds = {
         f"{axis}_{end}": Column(
             value("int32"), f"{'First' if end == 'min' else 'Last'} {axis} of the object."
@@ -34,9 +38,7 @@ def _columns(spec: DatasetSpec) -> Columns:
         "volume": Column(value("string"), "Name of the volume."),
         "kind": Column(value("string"), f"Kind of object: {kinds}."),
         "id": Column(value("int32"), "Id of the object, the same in every slice."),
-        "class_id": Column(
-            class_label(spec), "Class with most of the object's voxels, see `classes`."
-        ),
+        "class_id": Column(class_label(spec), f"Class with most of the object's voxels{named}."),
         "class_name": Column(value("string"), "Name of that class."),
         "voxels": Column(value("int64"), "Number of voxels."),
         "purity": Column(
@@ -49,7 +51,7 @@ def _columns(spec: DatasetSpec) -> Columns:
                 f"Id of the {name} that contains most of the object, 0 for none; null where it "
                 "has no meaning.",
             )
-            for name in parents
+            for name in _parents(spec)
         },
         **bounds,
         BORDER: Column(value("bool"), "Whether the object reaches the border of the volume."),
@@ -58,7 +60,7 @@ def _columns(spec: DatasetSpec) -> Columns:
 
 def describe_objects(
     name: str, instance: InstanceSpec, labels: LazyLabels, spec: DatasetSpec
-) -> list[Row]:
+) -> Iterator[Row]:
     """The rows of the objects of one kind, in the order of their ids.
 
     Args:
@@ -67,35 +69,50 @@ def describe_objects(
         labels: They, (z, y, x), with the properties of whole objects.
         spec: The dataset.
     """
-    count = len(labels.ids)
-    properties = labels.properties
-    classes = properties.get("class_id", np.full(count, instance.first_class)).tolist()
-    low, high = np.split(labels.bboxes, 2, axis=1)
+    for start in range(0, len(labels.ids), _CHUNK):
+        columns = _describe_chunk(name, instance, labels, spec, slice(start, start + _CHUNK))
+        for row in zip(*columns.values(), strict=True):
+            yield dict(zip(columns, row, strict=True))
+
+
+def _describe_chunk(
+    name: str, instance: InstanceSpec, labels: LazyLabels, spec: DatasetSpec, part: slice
+) -> dict[str, list[Any]]:
+    """The columns of some of the objects, by their positions."""
+    ids, bboxes = labels.ids[part], labels.bboxes[part]
+    properties = {key: found[part].tolist() for key, found in labels.properties.items()}
+    count = len(ids)
+    nothing = [None] * count
+    fixed = None if instance.has_class or not spec.classes else instance.first_class
+    classes = properties.get("class_id", [fixed] * count)
+    low, high = np.split(bboxes, 2, axis=1)
     columns: dict[str, list[Any]] = {
         "volume": [name] * count,
         "kind": [instance.name] * count,
-        "id": labels.ids.tolist(),
+        "id": ids.tolist(),
         "class_id": classes,
-        "class_name": [spec.class_name(index) for index in classes],
-        "voxels": labels.areas.tolist(),
-        "purity": properties["purity"].tolist() if "purity" in properties else [None] * count,
+        "class_name": [None if c is None else spec.class_name(c) for c in classes],
+        "voxels": labels.areas[part].tolist(),
+        "purity": properties.get("purity", nothing),
     }
-    for parent in sorted({i.parent for i in spec.instances if i.parent is not None}):
-        has_parent = instance.parent == parent and parent in properties
-        columns[parent] = properties[parent].tolist() if has_parent else [None] * count
+    for parent in _parents(spec):
+        columns[parent] = properties.get(parent, nothing) if instance.parent == parent else nothing
     for axis, first, last in zip(_AXES, low.T.tolist(), (high - 1).T.tolist(), strict=True):
         columns |= {f"{axis}_min": first, f"{axis}_max": last}
-    columns[BORDER] = touches_border(labels.bboxes, labels.shape).tolist()
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    columns[BORDER] = touches_border(bboxes, labels.shape).tolist()
+    return columns
 
 
-def _make_rows(volume: VolumeView, index: int, spec: DatasetSpec) -> list[Row]:  # noqa: ARG001  # always 0
-    return [
-        row
-        for instance in spec.instances
-        if instance.column in volume.kinds
-        for row in describe_objects(volume.name, instance, volume.labels(instance.column), spec)
-    ]
+def _parents(spec: DatasetSpec) -> list[str]:
+    """Names of the properties with the id of a parent."""
+    return sorted({i.parent for i in spec.instances if i.parent is not None})
+
+
+def _make_rows(volume: VolumeView, index: int, spec: DatasetSpec) -> Iterator[Row]:  # noqa: ARG001  # always 0
+    for instance in spec.instances:
+        if instance.column in volume.kinds:
+            labels = volume.labels(instance.column)
+            yield from describe_objects(volume.name, instance, labels, spec)
 
 
 CONFIG = Config(
@@ -104,7 +121,7 @@ CONFIG = Config(
     columns=_columns,
     count_parts=lambda shape: 1,  # noqa: ARG005  # all rows at once
     make_rows=_make_rows,
-    is_one_row=False,
+    row_bytes=lambda shape: 200,  # noqa: ARG005  # of any volume
     needs_instances=True,
     since=2,
 )

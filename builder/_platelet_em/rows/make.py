@@ -54,8 +54,11 @@ def make_table(config: Config, rows: list[Row], spec: DatasetSpec) -> pa.Table:
 
 def _to_array(values: list[Any], arrow_type: pa.DataType) -> pa.Array:
     """A column; a value that is an Arrow array already is not copied."""
-    if not (values and isinstance(values[0], pa.Array)):
+    stacks = [value for value in values if isinstance(value, pa.Array)]
+    if not stacks:
         return pa.array(values, arrow_type)
-    items = values[0] if len(values) == 1 else pa.concat_arrays(values)
-    offsets = np.cumsum([0, *map(len, values)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), items).cast(arrow_type)
+    items = stacks[0] if len(stacks) == 1 else pa.concat_arrays(stacks)
+    lengths = [0 if value is None else len(value) for value in values]
+    offsets = np.cumsum([0, *lengths]).astype(np.int32)
+    missing = pa.array([value is None for value in values])
+    return pa.ListArray.from_arrays(pa.array(offsets), items, mask=missing).cast(arrow_type)

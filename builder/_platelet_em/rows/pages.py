@@ -16,13 +16,15 @@ __all__ = ["image_page", "label_values", "preview_page", "semantic_page", "stack
 
 
 def image_page(volume: VolumeView, z: int) -> Row:
-    """Slice z of the image as an uncompressed 16-bit TIFF."""
+    """Slice z of the image as an uncompressed TIFF, in the bits of the image."""
     page = encode_page(volume.image(z))
     return {"bytes": page, "path": f"{volume.name}-image-{z:03}.tif"}
 
 
-def semantic_page(volume: VolumeView, z: int, spec: DatasetSpec) -> Row:
-    """Slice z of the class indices as an uncompressed 8-bit palette TIFF."""
+def semantic_page(volume: VolumeView, z: int, spec: DatasetSpec) -> Row | None:
+    """Slice z of the class indices as an uncompressed 8-bit palette TIFF; None if it has none."""
+    if not volume.has_semantic:
+        return None
     page = encode_page(volume.semantic(z), class_palette(spec))
     return {"bytes": page, "path": f"{volume.name}-semantic-{z:03}.tif"}
 
@@ -33,15 +35,17 @@ def preview_page(volume: VolumeView, z: int, spec: DatasetSpec) -> Row:
     return {"bytes": to_png(picture), "path": f"{volume.name}-preview-{z:03}.png"}
 
 
-def stack_pages(pages: Iterable[Row], count: int) -> pa.StructArray:
+def stack_pages(pages: Iterable[Row | None], count: int) -> pa.StructArray:
     """Encoded images as an Arrow array of structs, with one page in memory besides it.
 
     Args:
-        pages: Encoded images of one size in bytes, as the functions above give them.
+        pages: Encoded images of one size in bytes, as the functions above give them; none is None.
         count: Their number.
     """
     data, paths = np.empty(0, np.uint8), []
     for index, page in enumerate(pages):
+        if page is None:
+            raise TypeError("a slice without a page is no part of a stack")
         content = np.frombuffer(page["bytes"], np.uint8)
         if index == 0:
             data = np.empty((count, len(content)), np.uint8)

@@ -6,7 +6,7 @@ the scaled labels and do not fade.
 
 import io
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ __all__ = [
     "DRAWING",
     "SliceArrays",
     "class_colors",
+    "contour_color",
     "contour_thickness",
     "contours",
     "draw_preview",
@@ -46,19 +47,23 @@ _PARENT_SHADE = 64
 
 _PREVIEW_GAP = 4
 
+_KIND_COLORS = ((255, 227, 45), (166, 209, 255), (129, 101, 253), (167, 129, 9))
+"""Colors of the contours of instances without classes, by kind: four that color-blind readers can
+tell apart, also from gray."""
+
 
 @dataclass(frozen=True, slots=True)
 class SliceArrays:
     """One slice as dense arrays, all of one shape (y, x).
 
     Attributes:
-        image: uint16.
-        semantic: uint8, class indices.
+        image: uint8 or uint16.
+        semantic: uint8, class indices; None without classes.
         instances: Column -> ids, int32, 0 is background.
     """
 
-    image: NDArray[np.uint16]
-    semantic: NDArray[np.uint8]
+    image: NDArray[Any]
+    semantic: NDArray[np.uint8] | None
     instances: dict[str, NDArray[np.int32]]
 
 
@@ -66,7 +71,7 @@ def read_slice(volume: VolumeView, z: int) -> SliceArrays:
     """Slice z of a volume as dense arrays."""
     return SliceArrays(
         volume.image(z),
-        volume.semantic(z),
+        volume.semantic(z) if volume.has_semantic else None,
         {kind: np.asarray(volume.labels(kind, z)) for kind in volume.kinds},
     )
 
@@ -80,14 +85,18 @@ def class_colors(spec: DatasetSpec, palette: str = PICTURE_PALETTES[0]) -> NDArr
     """
     if palette != PICTURE_PALETTES[0]:
         return class_palette(spec)
-    return np.array([c.accessible or c.colors[0] for c in spec.classes], np.uint8)
+    plain = class_palette(spec)
+    named = [c.accessible for c in spec.classes]
+    return np.array(
+        [color if own is None else own for own, color in zip(named, plain, strict=True)], np.uint8
+    ).reshape(-1, 3)
 
 
-def stretch(image: NDArray[np.uint16], low: float = 0.5, high: float = 99.5) -> NDArray[np.uint8]:
+def stretch(image: NDArray[Any], low: float = 0.5, high: float = 99.5) -> NDArray[np.uint8]:
     """Stretch the contrast between two percentiles, for viewing only.
 
     Args:
-        image: uint16 (y, x); it is not changed.
+        image: uint8 or uint16 (y, x); it is not changed.
         low: percentile that becomes black, 0..100.
         high: percentile that becomes white, above `low`.
 
@@ -144,6 +153,8 @@ def contours(labels: _Labels, thickness: int = 1) -> NDArray[np.bool_]:
 def draw_preview(arrays: SliceArrays, spec: DatasetSpec, *, width: int = 256) -> NDArray[np.uint8]:
     """Draw small panels side by side: image with contours, semantic classes, each instance kind.
 
+    A slice without classes has no panel of them.
+
     Args:
         arrays: The slice.
         spec: The dataset, for classes and kinds of instances.
@@ -194,12 +205,16 @@ def validate_slice(arrays: SliceArrays, spec: DatasetSpec) -> None:
         raise ImageFormatError(
             f"image should be (y, x) of at least 1 x 1 pixels, but got shape {image.shape}"
         )
-    named: dict[str, _Labels] = {"semantic": semantic, **arrays.instances}
+    named: dict[str, _Labels] = {**arrays.instances}
+    if semantic is not None:
+        named |= {"semantic": semantic}
     for name, array in named.items():
         if array.shape != image.shape:
             raise ImageFormatError(
                 f"{name} should have the image's shape {image.shape}, but got {array.shape}"
             )
+    if semantic is None:
+        return
     last = len(spec.classes) - 1
     for index in (int(semantic.min()), int(semantic.max())):
         if not 0 <= index <= last:
@@ -232,29 +247,44 @@ def render_panels(
         palette: Colors of the classes, uint8 (n_classes, 3).
 
     Returns:
-        RGB uint8 (h, w, 3) each.
+        RGB uint8 (h, w, 3) each; without classes there is no panel of them.
     """
     # Enlarged pixels stay square: interpolation would look like resolution.
     enlarged = max(size) > max(arrays.image.shape)
     method = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
     gray = Image.fromarray(stretch(arrays.image)).resize((size[1], size[0]), method)
     plain = np.asarray(gray.convert("RGB"))
-    classes = palette[_resize_labels(arrays.semantic, size)]
+    classes = None
+    if arrays.semantic is not None:
+        indices = _resize_labels(arrays.semantic, size)
+        classes = palette[indices]
     ids = {kind: _resize_labels(labels, size) for kind, labels in arrays.instances.items()}
     contoured = plain.copy()
-    if not ids:
-        edge = contours(_resize_labels(arrays.semantic, size), contour_thickness(size))
+    if not ids and classes is not None:
+        edge = contours(indices, contour_thickness(size))
         contoured[edge] = classes[edge]
     panels = []
     for kind, labels in ids.items():
         instance = spec.instance(kind)
-        _draw_contours(contoured, labels, instance, classes, palette)
+        color = contour_color(instance, spec, palette)
+        _draw_contours(contoured, labels, instance, classes, color)
         panel = color_ids(labels)
         parent = spec.parent(instance)
         if parent is not None and parent.column in ids:
             panel[(labels == 0) & (ids[parent.column] > 0)] = _PARENT_SHADE
         panels.append(panel)
-    return [plain, contoured, classes, *panels]
+    return [plain, contoured, *([] if classes is None else [classes]), *panels]
+
+
+def contour_color(
+    instance: InstanceSpec, spec: DatasetSpec, palette: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """The color of contours that have none of a class: of their first class, or of their kind."""
+    if instance.first_class < len(palette) and not instance.has_class:
+        color: NDArray[np.uint8] = palette[instance.first_class]
+        return color
+    kind = [i.column for i in spec.instances].index(instance.column)
+    return np.array(_KIND_COLORS[kind % len(_KIND_COLORS)], np.uint8)
 
 
 def contour_thickness(size: tuple[int, ...]) -> int:
@@ -266,17 +296,17 @@ def _draw_contours(
     picture: NDArray[np.uint8],
     labels: _Labels,
     instance: InstanceSpec,
-    classes: NDArray[np.uint8],
-    palette: NDArray[np.uint8],
+    classes: NDArray[np.uint8] | None,
+    color: NDArray[np.uint8],
 ) -> None:
     """Draw the contours of one kind over an RGB picture.
 
     They have the colors of classes: colors of ids would clash, and some are hard to see on gray.
-    Instances without a class of their own get thicker contours in the color of their first class.
+    Instances without a class of their own get thicker contours in one color.
     """
     thin = contour_thickness(labels.shape)
-    if instance.has_class:
+    if instance.has_class and classes is not None:
         edge = contours(labels, thin)
         picture[edge] = classes[edge]
     else:
-        picture[contours(labels, 2 * thin)] = palette[instance.first_class]
+        picture[contours(labels, 2 * thin)] = color

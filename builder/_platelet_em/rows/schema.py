@@ -21,6 +21,7 @@ __all__ = [
     "arrow_schema",
     "class_label",
     "describe_field",
+    "describe_image",
     "json_features",
     "label_columns",
     "list_of",
@@ -64,13 +65,27 @@ def value(dtype: str) -> Feature:
 
 
 def class_label(spec: DatasetSpec) -> Feature:
-    """The feature of a class index."""
+    """The feature of a class index; of a dataset without classes, an integer."""
+    if not spec.classes:
+        return value("int64")
     return {"names": list(spec.class_names), "_type": "ClassLabel"}
 
 
 def list_of(feature: Feature) -> Feature:
     """The feature of a list."""
     return {"feature": feature, "_type": "Sequence"}
+
+
+def describe_image(spec: DatasetSpec, added: str = "") -> str:
+    """What an image is, as a phrase without a full stop.
+
+    Args:
+        spec: The dataset; only own volumes have images of 8 bits.
+        added: Words after the axes.
+    """
+    if spec.archives:
+        return f"16-bit grayscale image (y, x){added}, the publisher's values bit for bit"
+    return f"Grayscale image (y, x){added} of 8 or 16 bits, the values of the files bit for bit"
 
 
 def _label_struct(instance: InstanceSpec, spec: DatasetSpec) -> Feature:

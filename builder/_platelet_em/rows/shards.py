@@ -1,10 +1,17 @@
-"""How the rows of a volume are divided into shards and row groups."""
+"""How the rows of a split, which may have many volumes, are divided into shards and row groups."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
 
 from _platelet_em.rows.config import Config, Shape
 
-__all__ = ["rows_per_group", "shard_bounds"]
+__all__ = ["GROUP_BYTES", "Segment", "plan_shards", "row_size", "rows_per_group"]
 
-_GROUP_BYTES = 20_000_000
+GROUP_BYTES = 20_000_000
 """Bytes of a row group before compression: ten slices of the published size. The viewer of the Hub
 reads whole row groups, whose size it limits."""
 
@@ -12,31 +19,62 @@ _SHARD_BYTES = 100_000_000
 """Bytes of a shard before compression; the published volumes have more shards than that gives."""
 
 
-def shard_bounds(config: Config, shape: Shape) -> list[tuple[int, int]]:
-    """First and last part (exclusive) of each shard of a volume; sizes differ by one at most.
+class Segment(NamedTuple):
+    """The parts `start` to `stop` (exclusive) of a volume."""
+
+    volume: str
+    start: int
+    stop: int
+
+
+def plan_shards(config: Config, volumes: Sequence[tuple[str, Shape]]) -> list[list[Segment]]:
+    """What is in each shard of a split: shards have about the same number of bytes.
 
     Args:
         config: The configuration.
-        shape: (z, y, x) of the volume.
+        volumes: Name and shape (z, y, x) of each volume of the split, in the order of their rows.
 
     Returns:
-        An empty list for a volume that is left out of the configuration.
+        The segments of each shard, in order. Volumes that are left out of the configuration are
+        in none; a split of such volumes has no shards.
 
     >>> from _platelet_em.rows.make import config_named
-    >>> shard_bounds(config_named("slices"), (50, 800, 800))[:3]
-    [(0, 6), (6, 12), (12, 18)]
+    >>> plan_shards(config_named("slices"), [("50", (50, 800, 800))])[:2]
+    [[Segment(volume='50', start=0, stop=6)], [Segment(volume='50', start=6, stop=12)]]
+    >>> plan_shards(config_named("instances"), [("a", (1, 9, 9)), ("b", (1, 7, 8))])
+    [[Segment(volume='a', start=0, stop=1), Segment(volume='b', start=0, stop=1)]]
     """
-    parts = config.count_parts(shape)
-    wanted = max(config.min_shards, -(-parts * config.part_bytes(shape) // _SHARD_BYTES))
-    shards = min(parts, wanted)
-    return [(parts * i // shards, parts * (i + 1) // shards) for i in range(shards)]
+    counts = np.array([config.count_parts(shape) for _, shape in volumes], np.int64)
+    sizes = np.array([config.part_bytes(shape) for _, shape in volumes], np.int64)
+    parts, total = int(counts.sum()), int((counts * sizes).sum())
+    if not parts:
+        return []
+    wanted = min(parts, max(config.min_shards, -(-total // _SHARD_BYTES)))
+    # Bytes up to the end of each part: shard i ends at the last part within its share of them.
+    ends = np.cumsum(np.repeat(sizes, counts))
+    shares = [int(np.searchsorted(ends, total * i // wanted, "right")) for i in range(1, wanted)]
+    first = [0, *np.cumsum(counts).tolist()]  # part of each volume among those of all
+    shards = []
+    for start, stop in pairwise(sorted({0, parts, *shares})):
+        shard = []
+        for v in range(bisect_right(first, start) - 1, bisect_left(first, stop)):
+            begin, end = max(start, first[v]) - first[v], min(stop, first[v + 1]) - first[v]
+            if begin < end:
+                shard.append(Segment(volumes[v][0], begin, end))
+        shards.append(shard)
+    return shards
+
+
+def row_size(config: Config, shape: Shape) -> int:
+    """Bytes of a row without compression, about, for a volume of that shape."""
+    return (config.row_bytes or config.part_bytes)(shape)
 
 
 def rows_per_group(config: Config, shape: Shape) -> int:
-    """Rows of a row group, at least one.
+    """Rows of a row group of one volume, at least one.
 
     >>> from _platelet_em.rows.make import config_named
     >>> rows_per_group(config_named("slices"), (50, 800, 800))
     10
     """
-    return max(1, _GROUP_BYTES // config.part_bytes(shape))
+    return max(1, GROUP_BYTES // row_size(config, shape))

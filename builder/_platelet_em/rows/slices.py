@@ -3,7 +3,7 @@
 from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.rows.config import Config, Row
 from _platelet_em.rows.pages import image_page, label_values, semantic_page
-from _platelet_em.rows.schema import IMAGE, Column, Columns, label_columns, value
+from _platelet_em.rows.schema import IMAGE, Column, Columns, describe_image, label_columns, value
 from _platelet_em.spec import DatasetSpec
 
 __all__ = ["CONFIG"]
@@ -12,9 +12,7 @@ __all__ = ["CONFIG"]
 def _columns(spec: DatasetSpec) -> Columns:
     # Images first: reading only labels over HTTP then transfers 1.2 of 65 MB instead of 27.
     return {
-        "image": Column(
-            IMAGE, "16-bit grayscale image (y, x), the publisher's values bit for bit."
-        ),
+        "image": Column(IMAGE, f"{describe_image(spec)}."),
         "semantic": Column(
             IMAGE, "8-bit palette image (y, x); a pixel is the index of its class, see `classes`."
         ),

@@ -11,22 +11,28 @@ from _platelet_em.rows.pages import (
     semantic_page,
     stack_pages,
 )
-from _platelet_em.rows.schema import IMAGE, Column, Columns, label_columns, list_of, value
+from _platelet_em.rows.schema import (
+    IMAGE,
+    Column,
+    Columns,
+    describe_image,
+    label_columns,
+    list_of,
+    value,
+)
 from _platelet_em.spec import DatasetSpec
 
 __all__ = ["CONFIG", "MAX_ROW_BYTES"]
 
-MAX_ROW_BYTES = 2**31 - 1
-"""The most that Arrow's binary columns, in which `datasets` stores images, can store per row.
-Larger volumes are left out."""
+MAX_ROW_BYTES = 2**29
+"""Bytes of the images and classes of a row; larger volumes are left out. Arrow writes the list of
+a row as one page, which takes three times as much memory; its binary columns, in which `datasets`
+stores images, end at 2**31 - 1."""
 
 
 def _columns(spec: DatasetSpec) -> Columns:
     return {
-        "image": Column(
-            list_of(IMAGE),
-            "16-bit grayscale image (y, x) of each slice, the publisher's values bit for bit.",
-        ),
+        "image": Column(list_of(IMAGE), f"{describe_image(spec, ' of each slice')}."),
         "semantic": Column(
             list_of(IMAGE),
             "8-bit palette image (y, x) of each slice; a pixel is a class index, see `classes`.",
@@ -46,7 +52,9 @@ def _make_rows(volume: VolumeView, index: int, spec: DatasetSpec) -> list[Row]: 
     depth = volume.shape[0]
     row: Row = {
         "image": stack_pages((image_page(volume, z) for z in range(depth)), depth),
-        "semantic": stack_pages((semantic_page(volume, z, spec) for z in range(depth)), depth),
+        "semantic": stack_pages((semantic_page(volume, z, spec) for z in range(depth)), depth)
+        if volume.has_semantic
+        else None,
         "preview": preview_page(volume, depth // 2, spec),
         "volume": volume.name,
         "shape": list(volume.shape),
@@ -60,7 +68,7 @@ CONFIG = Config(
     name="volumes",
     description="one row per volume: stacks of images and masks, and the 3D instances",
     columns=_columns,
-    count_parts=lambda shape: int(2 * math.prod(shape) <= MAX_ROW_BYTES),
+    count_parts=lambda shape: int(3 * math.prod(shape) <= MAX_ROW_BYTES),
     make_rows=_make_rows,
     part_bytes=lambda shape: 3 * math.prod(shape),
 )

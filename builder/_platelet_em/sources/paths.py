@@ -55,7 +55,7 @@ def find_files(folder: str | Path, path: str) -> list[Path]:
     named = Path(folder, path)
     if os.path.lexists(named) and not named.is_dir():
         return [named]
-    found = glob.glob(path, root_dir=folder, recursive=True) if is_pattern(path) else []
+    found = glob.glob(path, root_dir=folder, recursive=True) if is_pattern(path) else []  # noqa: PTH207  # has root_dir
     files = [name for name in found if not Path(folder, name).is_dir()]
     if not files:
         raise MissingMemberError(f"{printable(str(named))}: {_describe_missing(named, path)}")
@@ -74,7 +74,7 @@ def _describe_missing(named: Path, path: str) -> str:
         remedy = f", such as {path}/*.tif" if named.is_dir() else ""
         return f"expected a file, {found}: name a file, or a pattern of slices{remedy}"
     try:
-        others = natural_order(os.listdir(named.parent))
+        others = natural_order(path.name for path in named.parent.iterdir())
     except OSError:
         return "expected files of this pattern, and its folder cannot be read, or is none"
     pattern = named.name.casefold()

@@ -11,6 +11,7 @@ from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.runs import Runs, clip, cut, intersect, resolve
 from _platelet_em.publisher.label_remarks import missing_labels
 from _platelet_em.publisher.organelles import measure_instances
+from _platelet_em.rows.intensity import GrayHistogram
 from _platelet_em.spec import SEMANTIC, DatasetSpec, InstanceSpec
 from _platelet_em.verify.continuity import check_continuity
 from _platelet_em.verify.images import ImageCheck
@@ -44,22 +45,27 @@ def check_volume(section: Section, view: VerifiedVolume, spec: DatasetSpec) -> N
         ids = view.labels[instance.column].ids
         span = f", {ids.min()} to {ids.max()}" if len(ids) else ""
         section.figure(f"{instance.name} ids", f"{len(ids)}{span}", [int(i) for i in np.sort(ids)])
-        _check_frames(section, view, instance.column)
-    for column, labels in view.labels.items():
+    for column in view.labels:
         _check_overlaps(section, view, column, spec)
-        check_continuity(section, labels, view.files[column], noun_of(column, spec))
-    _report_missing(section, view, spec)
+    if spec.is_dense:
+        _check_density(section, view, spec)
     for column, losses in view.lost_ids.items():
         section.remark("lost ids", view.files[column], str(losses))
     if SEMANTIC in view.labels:
         _check_classes(section, view, spec)
-        for instance in instances:
-            if instance.fills_classes:
-                _check_rule(section, view, instance)
-        for instance in instances:
-            parent = spec.parent(instance)
-            if instance.has_class and (parent is None or parent.column in view.labels):
-                _check_purity(section, view, instance, spec)
+        for instance in (i for i in instances if i.fills_classes):
+            _check_rule(section, view, instance)
+    for instance in instances:
+        _check_properties(section, view, instance, spec)
+
+
+def _check_density(section: Section, view: VerifiedVolume, spec: DatasetSpec) -> None:
+    """What labels of a volume that is labeled everywhere do not have."""
+    for column, labels in view.labels.items():
+        if column != SEMANTIC:
+            _check_frames(section, view, column)
+        check_continuity(section, labels, view.files[column], noun_of(column, spec))
+    _report_missing(section, view, spec)
 
 
 def _report_missing(section: Section, view: VerifiedVolume, spec: DatasetSpec) -> None:
@@ -149,8 +155,8 @@ def _check_classes(section: Section, view: VerifiedVolume, spec: DatasetSpec) ->
         percent = 100 * counts[: len(spec.classes)] / max(int(counts.sum()), 1)
         text = " ".join(f"{p:.3g}" for p in percent)
         section.figure(f"class shares, {name}", f"{text} %", percent.round(4).tolist())
-    published = view.volume.class_shares
-    section.figure("known, all", f"{' '.join(map(str, published))} %", list(published))
+    if published := view.volume.class_shares:
+        section.figure("known, all", f"{' '.join(map(str, published))} %", list(published))
     _compare_versions(section, view, totals[: len(spec.classes)], spec)
     if spec.confusable_classes is None:
         return
@@ -203,7 +209,14 @@ def _count_classes(labels: LazyLabels, runs: Runs, voxels: int) -> Int64s:
 
 
 def _check_images(section: Section, view: VerifiedVolume, image: Image, spec: DatasetSpec) -> None:
-    """Whether the images are intact, and the classes in their place."""
+    """Whether the images are intact, and the classes in their place; else their gray values."""
+    if not spec.is_dense:
+        histogram = GrayHistogram(view.volume.name)
+        for z in slices_of(view, "images"):
+            histogram.add(image(z))
+        gray = histogram.measure()
+        section.figure("intensity", f"{gray.minimum} to {gray.maximum}, mean {gray.mean:.0f}")
+        return
     images = ImageCheck(
         section,
         view.volume.name,
@@ -301,15 +314,32 @@ def _report_disagreements(
         )
 
 
-def _check_purity(
+def _check_properties(
     section: Section, view: VerifiedVolume, instance: InstanceSpec, spec: DatasetSpec
 ) -> None:
     """Instances of several classes, without a parent, or without voxels."""
     labels, file = view.labels[instance.column], view.files[instance.column]
     parent = spec.parent(instance)
-    properties = measure_instances(
-        labels, instance, view.labels[SEMANTIC], view.labels[parent.column] if parent else None
-    )
+    parents = view.labels.get(parent.column) if parent else None
+    properties = measure_instances(labels, instance, view.labels.get(SEMANTIC), parents)
+    present = labels.areas > 0
+    if "purity" in properties:
+        _check_purity(section, view, instance, properties, spec)
+    if parent and instance.parent and parents is not None:
+        outside = int((present & (properties[instance.parent] == 0)).sum())
+        section.figure(f"outside of {parent.column}", f"{outside} {instance.column}", outside)
+    if instance.has_class:
+        _remark_empty_ids(section, file, labels)
+
+
+def _check_purity(
+    section: Section,
+    view: VerifiedVolume,
+    instance: InstanceSpec,
+    properties: dict[str, NDArray[Any]],
+    spec: DatasetSpec,
+) -> None:
+    labels, file = view.labels[instance.column], view.files[instance.column]
     purity, present = properties["purity"], labels.areas > 0
     mixed = np.flatnonzero(present & (purity < 1))
     mean = float(purity[present].mean()) if present.any() else 1.0
@@ -322,9 +352,6 @@ def _check_purity(
             "mixed": {str(labels.ids[i]): round(float(purity[i]), 6) for i in mixed},
         },
     )
-    if parent and instance.parent:
-        outside = int((present & (properties[instance.parent] == 0)).sum())
-        section.figure(f"outside of {parent.column}", f"{outside} {instance.column}", outside)
     if len(mixed):
         worst = mixed[np.argsort(purity[mixed], kind="stable")]
         names = [spec.class_name(int(properties["class_id"][i])) for i in worst]
@@ -337,7 +364,6 @@ def _check_purity(
             file,
             f"{len(mixed)} {instance.column} are of several classes: {_list_some(examples)}",
         )
-    _remark_empty_ids(section, file, labels)
 
 
 def _remark_empty_ids(section: Section, file: str, labels: LazyLabels) -> None:

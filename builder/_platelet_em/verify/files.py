@@ -63,12 +63,12 @@ def _list_figures(section: Section, repository: Repository) -> None:
         section.figure(
             "sums", f"{repository.matching} of {total} files have theirs", repository.matching
         )
-    for volume in repository.spec.volumes:
+    for split, volumes in repository.spec.splits.items():
         for config in stored_configs(repository.folder):
-            files = repository.files[config.name, volume.name]
-            if volume.name in repository.shapes and files:
+            files = repository.files[config.name, split]
+            if files and all(volume.name in repository.shapes for volume in volumes):
                 rows, count = count_files(files)[0], len(files)
-                section.figure(f"{config.name}, {volume.split}", f"{rows} rows in {count} files")
+                section.figure(f"{config.name}, {split}", f"{rows} rows in {count} files")
 
 
 def _remark_links(section: Section, folder: Path, spec: DatasetSpec) -> None:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from _platelet_em.hub.integrity import Repository
 from _platelet_em.publisher.volume import LabeledVolume
 from _platelet_em.rows import instances
 from _platelet_em.rows.config import Row
@@ -10,7 +9,7 @@ from _platelet_em.spec import DatasetSpec, VolumeSpec
 from _platelet_em.verify.files import REBUILD
 from _platelet_em.verify.report import Section
 from _platelet_em.verify.row_values import compare_values
-from _platelet_em.verify.rows import read_rows
+from _platelet_em.verify.stored_rows import StoredRows
 from _platelet_em.verify.view import VerifiedVolume
 
 __all__ = ["check_objects"]
@@ -18,7 +17,7 @@ __all__ = ["check_objects"]
 
 def check_objects(
     section: Section,
-    repository: Repository,
+    rows: StoredRows,
     volume: VolumeSpec,
     view: VerifiedVolume,
     spec: DatasetSpec,
@@ -27,25 +26,25 @@ def check_objects(
 
     Args:
         section: Receives the findings.
-        repository: The repository.
+        rows: The rows.
         volume: The volume.
         view: The volume as its slices have it; if they could not be read, nothing is compared.
         spec: The dataset.
     """
-    files = repository.files.get((instances.CONFIG.name, volume.name), [])
-    if not files or not view.labels or view.shape is None:
+    is_covered = bool(rows.files) and instances.CONFIG.covers(volume)
+    if not is_covered or not view.labels or view.shape is None:
         return
     expected = _list_objects(view, spec)
     count = 0
     stage = f"Checking volume {volume.name}: objects"
-    for reporter, values in read_rows(section, files, stage, has_z=False):
+    for reporter, values in rows.read(section, volume.name, stage, has_z=False):
         if count < len(expected):
             compare_values(reporter, values, expected[count])
         count += 1
     if count != len(expected):
         section.error(
             "objects",
-            str(files[0]),
+            str(rows.files[0]),
             expected=f"{len(expected)} rows, one per object of the slices",
             found=str(count),
             remedy=REBUILD,
@@ -62,4 +61,4 @@ def _list_objects(view: VerifiedVolume, spec: DatasetSpec) -> list[Row]:
         raise LookupError(z)  # never read: rows of objects are made from labels
 
     volume = LabeledVolume(view.volume.name, view.shape, no_image, view.labels, spec)
-    return instances.CONFIG.make_rows(volume, 0, spec)
+    return [*instances.CONFIG.make_rows(volume, 0, spec)]

@@ -190,9 +190,15 @@ class Section:
 
 @dataclass(slots=True)
 class Report:
-    """All results of a verification."""
+    """All results of a verification.
+
+    Attributes:
+        sections: In the order in which things were checked.
+        asks: Whether `QUESTIONS` are about what was checked: they are about published archives.
+    """
 
     sections: list[Section] = field(default_factory=list)
+    asks: bool = True
 
     def section(self, subject: object, what: str = "") -> Section:
         """Add a section about a path."""
@@ -248,7 +254,7 @@ class Report:
             if verbose or section.groups:
                 yield from map(printable, section.lines(verbose=verbose))
                 yield ""
-        for question, answers in self.answers().items():
+        for question, answers in self.answers().items() if self.asks else ():
             yield printable(f"{question}: {'; '.join(answers) or 'not answered by these files'}")
 
     def to_json(self) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.page import decode_page, read_palette
@@ -85,7 +85,7 @@ def decode_image(
     value: Any,
     plane: tuple[int, ...] | None,
     column: str = "image",
-    dtype: DTypeLike = np.uint16,
+    dtype: type | tuple[type, ...] = np.uint16,
 ) -> NDArray[Any] | None:
     """Decode a page.
 
@@ -94,7 +94,7 @@ def decode_image(
         value: The encoded page, as an Arrow scalar.
         plane: (y, x) that it must have; None accepts any.
         column: Its column.
-        dtype: The dtype that it must have.
+        dtype: The dtype that it must have, or one of several.
 
     Returns:
         The page (y, x), a view where possible; None, and an error, if it is damaged or different.
@@ -107,8 +107,10 @@ def decode_image(
     except PlateletEMError as error:
         reporter.error("page", column=column, expected="an encoded image", found=error)
         return None
-    if page.dtype != dtype or page.ndim != 2 or (plane is not None and page.shape != plane):
-        expected = f"{np.dtype(dtype)} pixels (y, x)" + (f" of shape {plane}" if plane else "")
+    dtypes = dtype if isinstance(dtype, tuple) else (dtype,)
+    if page.dtype not in dtypes or page.ndim != 2 or (plane is not None and page.shape != plane):
+        names = " or ".join(str(np.dtype(each)) for each in dtypes)
+        expected = f"{names} pixels (y, x)" + (f" of shape {plane}" if plane else "")
         found = f"{page.dtype} {page.shape}"
         reporter.error("page", column=column, expected=expected, found=found)
         return None
@@ -187,7 +189,8 @@ def decode_instances(
         return None
     compare_values(reporter, values, {instance.count_column: len(labels.ids)})
     _compare_fields(reporter, column, struct, labels)
-    columns = [struct[name] for name in instance.properties]
+    nothing = [None] * len(labels.ids)
+    columns = [nothing if struct[name] is None else struct[name] for name in instance.properties]
     properties = {
         label: tuple(column[i] for column in columns)
         for i, label in enumerate(labels.ids.tolist())
@@ -205,12 +208,14 @@ def _read_struct(
     except _UNREADABLE as error:
         reporter.error("struct", column=column, expected="readable fields", found=error)
         return None
-    missing = [name for name in ("shape", *lists) if struct.get(name) is None]
+    # What the volume does not tell about whole objects is null; it is compared with the others.
+    needed = ("shape", *_FIELDS)
+    missing = [name for name in needed if struct.get(name) is None]
     if missing:
         found = f"no {missing[0]}"
         reporter.error("struct", column=column, expected="all of its fields", found=found)
         return None
-    lengths = {name: len(struct[name]) for name in lists}
+    lengths = {name: len(struct[name]) for name in lists if struct.get(name) is not None}
     if len(set(lengths.values())) > 1:
         reporter.error("struct", column=column, expected="lists of one length", found=lengths)
         return None

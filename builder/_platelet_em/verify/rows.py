@@ -5,24 +5,20 @@ voxels: boxes and areas from those of the row, classes and parents of 3D objects
 slices. Only the runs of the labels stay in memory; files are read one row group at a time.
 """
 
-from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import numpy as np
 
 from _platelet_em.arrays.join import join_slices
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.page import decode_page
+from _platelet_em.facts import LABEL_SOURCES
 from _platelet_em.hub.integrity import Repository
-from _platelet_em.hub.parquet import open_parquet, read_group, read_metadata
 from _platelet_em.hub.read import ParquetRows
-from _platelet_em.progress import progress_bar
 from _platelet_em.publisher.organelles import measure_instances
 from _platelet_em.rows import preview, slices, volumes
 from _platelet_em.rows.config import Config
+from _platelet_em.sources.opening import OWN_FILES
 from _platelet_em.spec import SEMANTIC, DatasetSpec, InstanceSpec, VolumeSpec
 from _platelet_em.verify.files import REBUILD
 from _platelet_em.verify.report import Section
@@ -34,44 +30,41 @@ from _platelet_em.verify.row_values import (
     decode_instances,
     decode_mask,
 )
+from _platelet_em.verify.stored_rows import StoredRows
 from _platelet_em.verify.view import VerifiedVolume
 
-__all__ = ["check_previews", "read_rows", "read_slices", "read_volume_row"]
+__all__ = ["check_previews", "read_slices", "read_volume_row"]
 
 _Properties = tuple[Any, ...]
 """Values of the properties of an instance, in the order of `InstanceSpec.properties`."""
-
-_ENCODINGS = {"PLAIN", "RLE"}
-"""Encodings that `build` writes: values one after the other, and levels of nesting."""
-
-_MAX_COLUMN = 2**31
-"""Bytes of a row group's column, uncompressed; Arrow cannot hold more of one."""
 
 
 # --- configurations ---------------------------------------------------------------------------
 
 
 def read_slices(
-    section: Section, repository: Repository, volume: VolumeSpec, spec: DatasetSpec
+    section: Section,
+    repository: Repository,
+    rows: StoredRows,
+    volume: VolumeSpec,
+    spec: DatasetSpec,
 ) -> VerifiedVolume:
     """Check the rows of `slices` of a volume; the result has no shape if some cannot be read."""
     view = _new_view(repository, slices.CONFIG, volume)
-    files = repository.files[slices.CONFIG.name, volume.name]
-    is_whole = repository.is_whole(slices.CONFIG.name, volume)
+    is_whole = repository.is_whole(slices.CONFIG.name, volume.split)
     plane: tuple[int, ...] | None = None
     labels = _LabelCollector(volume, spec)
     count = images = 0
-    for reporter, values in read_rows(
-        section, files, f"Checking volume {volume.name}: slices", has_z=is_whole
-    ):
+    stage = f"Checking volume {volume.name}: slices"
+    for reporter, values in rows.read(section, volume.name, stage, has_z=is_whole):
         count += 1
         # Where rows are missing, the z of the following ones is unknown.
         compare_values(reporter, values, {"volume": volume.name, **reporter.place})
-        image = decode_image(reporter, values["image"], plane)
+        image = decode_image(reporter, values["image"], plane, dtype=_image_dtypes(spec))
         if image is not None:
             images += 1
             plane = image.shape
-        labels.add_classes(decode_mask(reporter, values[SEMANTIC], plane, spec))
+        labels.add_classes(reporter, values, values[SEMANTIC], plane)
         if plane is not None:
             labels.add_instances(reporter, values, plane)
     section.figure("slices", f"{count} rows checked", count)
@@ -85,24 +78,46 @@ def read_slices(
     if view.labels and plane is not None:
         height, width = plane
         view.shape = (count, height, width)
-        rows = ParquetRows(files, ["image"])
-        view.image = lambda z: rows[z]["image"]
+        stored, positions = ParquetRows(rows.files, ["image"]), rows.positions(volume.name)
+        view.image = lambda z: stored[positions[z]]["image"]
     else:
         section.figure("not compared", "rows are missing, or cannot be read")
+        _report_shape(section, repository, volume, (count, *(plane or ())))
     labels.check_properties(view.labels)
     return view
 
 
+def _report_shape(
+    section: Section, repository: Repository, volume: VolumeSpec, found: tuple[int, ...]
+) -> None:
+    """Own volumes must have the shape that the repository describes."""
+    if not repository.spec.archives and found != volume.shape:
+        section.error(
+            "shape",
+            str(repository.folder / slices.CONFIG.name),
+            expected=f"rows of a volume of the shape {volume.shape} (z, y, x)",
+            found=f"{found[0]} rows, of slices of {found[1:] or 'no known'} pixels",
+            remedy=REBUILD,
+        )
+
+
+def _image_dtypes(spec: DatasetSpec) -> tuple[type, ...]:
+    """What images may be; only own ones may have 8 bits."""
+    return (np.uint16,) if spec.archives else (np.uint8, np.uint16)
+
+
 def read_volume_row(
-    section: Section, repository: Repository, volume: VolumeSpec, spec: DatasetSpec
+    section: Section,
+    repository: Repository,
+    rows: StoredRows,
+    volume: VolumeSpec,
+    spec: DatasetSpec,
 ) -> VerifiedVolume:
     """Check the row of `volumes` of a volume; the result has no shape if it cannot be read."""
     view = _new_view(repository, volumes.CONFIG, volume)
-    files = repository.files[volumes.CONFIG.name, volume.name]
     count = 0
-    for reporter, values in read_rows(
-        section, files, f"Checking volume {volume.name}: volumes", has_z=False
-    ):
+    stage = f"Checking volume {volume.name}: volumes"
+    for reporter, values in rows.read(section, volume.name, stage, has_z=False):
         count += 1
         expected = {
             "volume": volume.name,
@@ -120,6 +135,9 @@ def _read_stacks(
     reporter: RowReporter, values: dict[str, Any], view: VerifiedVolume, spec: DatasetSpec
 ) -> None:
     images, masks = (values[name].values or [] for name in ("image", SEMANTIC))
+    if SEMANTIC not in view.volume.columns:
+        compare_values(reporter, values, {SEMANTIC: None})
+        masks = [None] * len(images)
     if not len(images) == len(masks) > 0:
         reporter.error(
             "page",
@@ -128,7 +146,8 @@ def _read_stacks(
             found=f"{len(images)} images and {len(masks)} masks",
         )
         return
-    first = decode_image(reporter, images[0], None)
+    dtypes = _image_dtypes(spec)
+    first = decode_image(reporter, images[0], None, dtype=dtypes)
     if first is None:
         return
     height, width = plane = first.shape
@@ -139,8 +158,8 @@ def _read_stacks(
     is_intact = True
     for z in range(len(images)):
         page = RowReporter(reporter.section, reporter.file, reporter.row, {"z": z})
-        is_intact &= decode_image(page, images[z], plane) is not None
-        labels.add_classes(decode_mask(page, masks[z], plane, spec))
+        is_intact &= decode_image(page, images[z], plane, dtype=dtypes) is not None
+        labels.add_classes(page, {}, masks[z], plane)
     if is_intact:
         view.labels = labels.join(len(images))
     if view.labels:
@@ -149,16 +168,14 @@ def _read_stacks(
         labels.check_properties(view.labels)
 
 
-def check_previews(section: Section, repository: Repository, volume: VolumeSpec) -> None:
+def check_previews(
+    section: Section, repository: Repository, rows: StoredRows, volume: VolumeSpec
+) -> None:
     """Check the rows of `preview` of a volume."""
-    config = preview.CONFIG.name
     count = 0
-    for reporter, values in read_rows(
-        section,
-        repository.files[config, volume.name],
-        f"Checking volume {volume.name}: preview",
-        has_z=repository.is_whole(config, volume),
-    ):
+    stage = f"Checking volume {volume.name}: preview"
+    has_z = repository.is_whole(preview.CONFIG.name, volume.split)
+    for reporter, values in rows.read(section, volume.name, stage, has_z=has_z):
         compare_values(reporter, values, {"volume": volume.name, **reporter.place})
         check_preview(reporter, values["preview"])
         count += 1
@@ -166,10 +183,12 @@ def check_previews(section: Section, repository: Repository, volume: VolumeSpec)
 
 
 def _new_view(repository: Repository, config: Config, volume: VolumeSpec) -> VerifiedVolume:
-    files = repository.files[config.name, volume.name]
+    files = repository.files[config.name, volume.split]
     folder = repository.folder / config.name
     name = str(files[0]) if len(files) == 1 else str(folder / f"{volume.split}-*")
-    label_source = "tif" if repository.record.get("label_source") == "tif" else "json"
+    label_source = repository.record.get("label_source")
+    if label_source not in (*LABEL_SOURCES, OWN_FILES):
+        label_source = LABEL_SOURCES[0]
     view = VerifiedVolume(str(folder), volume, label_source, is_built=True)
     view.files = dict.fromkeys(("images", *volume.columns), name)
     return view
@@ -186,8 +205,22 @@ class _LabelCollector:
         self._labels: dict[str, list[LazyLabels]] = {column: [] for column in volume.columns}
         self._properties: list[tuple[RowReporter, InstanceSpec, dict[int, _Properties]]] = []
 
-    def add_classes(self, labels: LazyLabels | None) -> None:
-        """Add the class indices of the next slice, if they could be decoded."""
+    def add_classes(
+        self,
+        reporter: RowReporter,
+        values: dict[str, Any],
+        mask: Any,
+        plane: tuple[int, ...] | None,
+    ) -> None:
+        """Decode and add the class indices of the next slice, if they can be decoded.
+
+        Those of a volume without classes must be null.
+        """
+        if SEMANTIC not in self._labels:
+            if values:
+                compare_values(reporter, values, {SEMANTIC: None})
+            return
+        labels = decode_mask(reporter, mask, plane, self._spec)
         if labels is not None:
             self._labels[SEMANTIC].append(labels)
 
@@ -255,85 +288,14 @@ def _measure_properties(
         parent = spec.parent(instance)
         found = labels[instance.column]
         measured = measure_instances(
-            found, instance, labels[SEMANTIC], labels[parent.column] if parent else None
+            found, instance, labels.get(SEMANTIC), labels.get(parent.column) if parent else None
         )
-        columns = [measured[name].tolist() for name in instance.properties]
+        nothing = [None] * len(found.ids)
+        columns = [
+            measured[name].tolist() if name in measured else nothing
+            for name in instance.properties
+        ]
         for i, label in enumerate(found.ids.tolist()):
             values = tuple(column[i] for column in columns)
             known[instance.column, label] = values, "the voxels of all slices"
     return known
-
-
-# --- files ------------------------------------------------------------------------------------
-
-
-def read_rows(
-    section: Section, files: list[Path], description: str, *, has_z: bool
-) -> Iterator[tuple[RowReporter, dict[str, Any]]]:
-    """The rows of files, one row group at a time, as Arrow scalars by column.
-
-    A file that cannot be read becomes an error, and the next one follows.
-
-    Args:
-        section: Receives the errors.
-        files: Parquet files, in the order of their rows.
-        description: What the progress bar says.
-        has_z: Whether rows are slices, whose z is known as long as no row is missing.
-    """
-    z = 0
-    with progress_bar(stage=description, unit="row", total=_count_rows(files), leave=False) as bar:
-        for path in files:
-            row = 0
-            try:
-                with open_parquet(path) as file:
-                    for group in range(file.num_row_groups):
-                        columns = _read_group(file, group)
-                        for values in zip(*columns.values(), strict=True):
-                            place = {"z": z} if has_z else {}
-                            reporter = RowReporter(section, str(path), row, place)
-                            yield reporter, dict(zip(columns, values, strict=True))
-                            bar.update()
-                            row, z = row + 1, z + 1
-            except (OSError, ValueError, pa.ArrowException) as error:
-                section.error(
-                    "rows",
-                    str(path),
-                    expected="readable rows",
-                    found=f"{error!s:.200}",
-                    remedy=REBUILD,
-                    row=row,
-                )
-                has_z = False
-
-
-def _count_rows(files: list[Path]) -> int:
-    """The rows of the files that can be read."""
-    count = 0
-    for path in files:
-        with suppress(OSError, pa.ArrowException):
-            count += read_metadata(path).num_rows
-    return count
-
-
-def _read_group(file: pq.ParquetFile, group: int) -> dict[str, pa.ChunkedArray]:
-    """The columns of a row group, read one by one: reading takes twice the memory of a column.
-
-    Raises:
-        pa.ArrowInvalid: for columns that take more memory than their pages say, or more than
-            Arrow can hold.
-    """
-    metadata = file.metadata.row_group(group)
-    for i in range(metadata.num_columns):
-        column = metadata.column(i)
-        if others := set(column.encodings) - _ENCODINGS:
-            # Values of a dictionary are stored once and read many times.
-            raise pa.ArrowInvalid(
-                f"column {column.path_in_schema}: encoded as {sorted(others)}, not as PLAIN"
-            )
-        if column.total_uncompressed_size > _MAX_COLUMN:
-            raise pa.ArrowInvalid(
-                f"column {column.path_in_schema}: {column.total_uncompressed_size} bytes, at most "
-                f"{_MAX_COLUMN} are read"
-            )
-    names = file.schema_arrow.names
-    return {name: read_group(file, group, [name])[name] for name in names}

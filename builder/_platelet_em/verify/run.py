@@ -6,20 +6,23 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 
-from _platelet_em.errors import PlateletEMError
+from _platelet_em.errors import PlateletEMError, quote
 from _platelet_em.facts import LABEL_SOURCES, PUBLISHED
 from _platelet_em.files import user_path
 from _platelet_em.hub.integrity import Repository
 from _platelet_em.hub.layout import is_built
 from _platelet_em.publisher.archive import Source, archive_files, file_md5, open_source
+from _platelet_em.rows.make import CONFIGS
+from _platelet_em.sources.opening import OWN_FILES, VolumeFiles, find_files
 from _platelet_em.spec import DatasetSpec, VolumeSpec
 from _platelet_em.verify.compare import compare_volumes
 from _platelet_em.verify.consistency import check_volume
-from _platelet_em.verify.files import check_files
+from _platelet_em.verify.files import REBUILD, check_files
 from _platelet_em.verify.objects import check_objects
 from _platelet_em.verify.report import Report, Section
 from _platelet_em.verify.rows import check_previews, read_slices, read_volume_row
-from _platelet_em.verify.view import VerifiedVolume, read_archive_volume
+from _platelet_em.verify.stored_rows import StoredRows
+from _platelet_em.verify.view import VerifiedVolume, read_archive_volume, read_own_volume
 
 __all__ = ["verify"]
 
@@ -33,7 +36,8 @@ def verify(paths: Iterable[str | Path], spec: DatasetSpec = PUBLISHED) -> Report
     Args:
         paths: Zips of the publisher, extracted folders, folders with the zips, repositories that
             `build` wrote; in any order.
-        spec: The dataset.
+        spec: The dataset of the archives. Own volumes have none: their files are checked, too.
+            Repositories of other datasets are checked by what they say of theirs.
 
     Returns:
         The report. It continues after an error; a file that cannot be read is one error.
@@ -55,10 +59,82 @@ def verify(paths: Iterable[str | Path], spec: DatasetSpec = PUBLISHED) -> Report
     sources.sort(key=lambda pair: order.index(pair[1]))
     for section, repository in zip(sections, repositories, strict=True):
         _check_origin(section, repository, sources)
-    for volume in spec.with_optional().volumes:
-        with ExitStack() as opened:
-            _verify_volume(report, volume, sources, repositories, spec, opened)
+    report.asks = any(each.archives for each in (spec, *(r.spec for r in repositories)))
+    named = {spec.name: spec} if sources or not spec.archives else {}
+    for each in (repository.spec for repository in repositories):
+        named.setdefault(each.name, each)
+    for name, each in named.items():
+        own = [repository for repository in repositories if repository.spec.name == name]
+        _check_descriptions(sections, repositories, each)
+        _verify_dataset(report, each, sources if name == spec.name else [], own)
     return report
+
+
+def _check_descriptions(
+    sections: list[Section], repositories: list[Repository], spec: DatasetSpec
+) -> None:
+    """Whether a repository of a dataset describes the same classes and instances."""
+    for section, repository in zip(sections, repositories, strict=True):
+        if repository.spec.name != spec.name:
+            continue
+        for what in ("class_names", "instances", "voxel_size_nm"):
+            expected, found = getattr(spec, what), getattr(repository.spec, what)
+            if expected != found:
+                section.error(
+                    "description",
+                    str(repository.folder),
+                    expected=f"{what} {quote(expected)}",
+                    found=quote(found),
+                    remedy="build it again, or name the description that it was built with",
+                )
+
+
+def _verify_dataset(
+    report: Report,
+    spec: DatasetSpec,
+    sources: list[tuple[Source, str]],
+    repositories: list[Repository],
+) -> None:
+    """Check each volume of a dataset in all of its sources, and compare them."""
+    own = None
+    if not spec.archives and spec.folder:
+        own = find_files(spec, OWN_FILES, None)
+    for split, volumes in spec.with_optional().splits.items():
+        stored = [
+            (
+                repository,
+                {
+                    config.name: StoredRows(
+                        repository.files.get((config.name, split), []),
+                        is_shared=len(repository.spec.splits.get(split, ())) > 1,
+                    )
+                    for config in CONFIGS
+                },
+            )
+            for repository in repositories
+        ]
+        for section_owner, rows in stored:
+            _report_unknown(report, section_owner, rows, split)
+        for volume in volumes:
+            with ExitStack() as opened:
+                _verify_volume(report, volume, sources, own, stored, spec, opened)
+
+
+def _report_unknown(
+    report: Report, repository: Repository, rows: dict[str, StoredRows], split: str
+) -> None:
+    """Rows of volumes that a split does not have."""
+    known = {volume.name for volume in repository.spec.splits.get(split, ())}
+    for config, stored in rows.items():
+        for name in stored.volumes:
+            if name not in known:
+                report.section(repository.folder, f"{config}, {split}").error(
+                    "volume",
+                    str(repository.folder / config),
+                    expected=f"rows of the {len(known)} volumes of {split}",
+                    found=f"rows of {quote(name)}",
+                    remedy=REBUILD,
+                )
 
 
 def _find_sources(report: Report, path: Path, spec: DatasetSpec) -> list[tuple[Source, str]]:
@@ -176,7 +252,8 @@ def _verify_volume(
     report: Report,
     volume: VolumeSpec,
     sources: list[tuple[Source, str]],
-    repositories: list[Repository],
+    own: VolumeFiles | None,
+    stored: list[tuple[Repository, dict[str, StoredRows]]],
     spec: DatasetSpec,
     opened: ExitStack,
 ) -> None:
@@ -198,17 +275,22 @@ def _verify_volume(
                 section = report.section(source.path, title)
                 view = read_archive_volume(section, source, found, label_source, spec, opened)
                 check(section, view)
-    for repository in repositories:
-        if volume.name not in {v.name for v in repository.spec.volumes}:
+    if own is not None:
+        section = report.section(spec.folder, f"volume {volume.name}")
+        check(section, read_own_volume(section, own, volume, spec, opened))
+    for repository, rows in stored:
+        # What the repository itself says of the volume, such as its shape.
+        described = {v.name: v for v in repository.spec.volumes}.get(volume.name)
+        if described is None or described.split != volume.split:
             continue
         section = report.section(repository.folder, f"volume {volume.name}, slices")
-        slices = read_slices(section, repository, volume, spec)
+        slices = read_slices(section, repository, rows["slices"], described, spec)
         check(section, slices)
         title = f"volume {volume.name}, volumes, instances and preview"
         section = report.section(repository.folder, title)
-        check_objects(section, repository, volume, slices, spec)
-        view = read_volume_row(section, repository, volume, spec)
-        check_previews(section, repository, volume)
+        check_objects(section, rows["instances"], described, slices, spec)
+        view = read_volume_row(section, repository, rows["volumes"], described, spec)
+        check_previews(section, repository, rows["preview"], described)
         # Nothing is compared with it later on: all its images are in memory.
         _compare(report, views, view, spec)
 

@@ -17,6 +17,7 @@ from _platelet_em.publisher.label_file import LabelFile
 from _platelet_em.publisher.label_files import read_labels
 from _platelet_em.publisher.label_remarks import lost_ids
 from _platelet_em.publisher.volume import open_images, unsigned_pages
+from _platelet_em.sources.opening import VolumeFiles
 from _platelet_em.spec import SEMANTIC, DatasetSpec, VolumeSpec
 from _platelet_em.verify.report import BYTES, LOST_IDS, PALETTE, Section
 
@@ -25,6 +26,7 @@ __all__ = [
     "VerifiedVolume",
     "noun_of",
     "read_archive_volume",
+    "read_own_volume",
     "slices_of",
 ]
 
@@ -122,6 +124,40 @@ def read_archive_volume(
             )
     view.lost_ids = lost_ids(files, spec)
     _answer_colors(section, view, files, spec)
+    return view
+
+
+def read_own_volume(
+    section: Section,
+    files: VolumeFiles,
+    volume: VolumeSpec,
+    spec: DatasetSpec,
+    opened: ExitStack,
+) -> VerifiedVolume:
+    """Read what a user's own files have of a volume; a file that cannot be read is an error.
+
+    Args:
+        section: Receives figures and findings.
+        files: The files.
+        volume: Which volume.
+        spec: The dataset.
+        opened: Closes the files that this opens.
+    """
+    view = VerifiedVolume(spec.folder, volume, files.label_source)
+    view.files = {"images": volume.image_file, **dict(volume.label_files)}
+    try:
+        found = opened.enter_context(files.open(volume))
+        for z in range(found.shape[0]):
+            found.image(z)
+    except PlateletEMError as error:
+        section.exception("files", spec.folder, error)
+        return view
+    view.shape, view.image = found.shape, found.image
+    view.labels = {kind: found.labels(kind) for kind in found.kinds}
+    if found.has_semantic:
+        view.labels = {SEMANTIC: found.classes, **view.labels}
+    depth, height, width = found.shape
+    section.figure("images", f"{depth} x {height} x {width} (z, y, x)")
     return view
 
 
