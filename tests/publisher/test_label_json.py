@@ -388,9 +388,18 @@ def test_a_file_that_is_too_large_is_refused(monkeypatch):
 
 def test_too_many_labels_are_refused(monkeypatch):
     monkeypatch.setattr(label_json, "MAX_LABELS", 2)
+    monkeypatch.setattr(label_json, "JSON_BYTES_PER_LABEL", 10**6)
     labels = {".info": INFO, "1": "", "2": ""}
     assert read_json(labels)[1] == [1, 2]
     refused(json.dumps({**labels, "3": ""}), "expected at most 2 labels, got more: the file is da")
+
+
+def test_a_larger_file_may_have_more_labels(monkeypatch):
+    monkeypatch.setattr(label_json, "MAX_LABELS", 0)
+    blanks = 40 * " "
+    labels = {".info": INFO, **{str(i): "" for i in range(1, 7)}}
+    refused(json.dumps(labels), "expected at most 2 labels, got more: the file is damaged")
+    assert read_json({**labels, "1": 3 * blanks})[1] == [1, 2, 3, 4, 5, 6]
 
 
 def test_too_many_runs_are_refused(monkeypatch):

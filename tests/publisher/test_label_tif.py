@@ -311,12 +311,24 @@ def test_pages_of_different_shapes_are_refused(form):
 
 def test_too_many_labels_are_refused(monkeypatch):
     monkeypatch.setattr(label_tif, "MAX_LABELS", 5)
+    monkeypatch.setattr(label_tif, "TIF_BYTES_PER_LABEL", 10**6)
     array = np.array([[[1, 2, 3]], [[4, 5, 1]]], np.uint8)
     assert read_tif(publisher.tif(array))[1] == [1, 2, 3, 4, 5]
     for last in ([4, 5, 6], [7, 8, 9]):
         array[1, 0] = last
         with pytest.raises(LabelFormatError, match=rf"^{TIF}: expected at most 5 labels, got mor"):
             read_tif(publisher.tif(array))
+
+
+def test_a_larger_file_may_have_more_labels(monkeypatch):
+    monkeypatch.setattr(label_tif, "MAX_LABELS", 0)
+    array = np.arange(1, 2001, dtype=np.uint16).reshape(2, 20, 50)
+    data = publisher.tif(array, compression=None)
+    most = len(data) // 4
+    found = read_tif(publisher.tif(array % (most + 1), compression=None))[1]
+    assert found == list(range(1, most + 1))
+    with pytest.raises(LabelFormatError, match=rf"^{TIF}: expected at most {most} labels, got mo"):
+        read_tif(data)
 
 
 def test_too_many_runs_are_refused(monkeypatch):

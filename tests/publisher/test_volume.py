@@ -240,10 +240,19 @@ def test_a_volume_has_the_kinds_that_it_has_labels_for():
         volume.labels("cells")
 
 
-def test_without_classes_instances_have_no_properties():
+def test_without_classes_instances_only_have_their_parent():
     volume = labeled(cells=[1, 1, 0, 0], organelles=[0, 5, 5, 0])
+    assert not volume.has_semantic
     assert volume.kinds == ("cells", "organelles")
-    assert volume.labels("organelles").properties == {}
+    properties = volume.labels("organelles").properties
+    assert {name: values.tolist() for name, values in properties.items()} == {"cell": [1]}
+    with pytest.raises(KeyError, match="semantic"):
+        volume.semantic(0)
+    assert labeled(organelles=[0, 5, 5, 0]).labels("organelles").properties == {}
+
+
+def test_a_volume_says_whether_it_has_classes():
+    assert labeled(semantic=[0, 1, 2, 2]).has_semantic
 
 
 def test_windows_of_a_volume_in_memory():

@@ -49,10 +49,8 @@ class OwnVolume(LabeledVolume):
             # Closed at the latest when the volume is garbage-collected.
             self._close = weakref.finalize(self, opened.pop_all().close)
 
-    def __enter__(self) -> "OwnVolume":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
+    def close(self) -> None:
+        """Close its files; images cannot be read any more."""
         self._close()
 
 
