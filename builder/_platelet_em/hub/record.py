@@ -233,7 +233,7 @@ def _read_dataset(folder: Path | HubPath) -> DatasetSpec | None:
     else:
         try:
             content = read_regular(path, MAX_METADATA)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
     try:
         document = json.loads(content)

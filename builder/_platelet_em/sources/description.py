@@ -217,6 +217,7 @@ def _parse_remarks(table: Table) -> dict[str, Any]:
     """What is known of the published files."""
     return {
         "known_files": _parse_known_files(table),
+        "is_dense": table.flag("is_dense"),
         "bright_background": table.flag("bright_background"),
         "whole_range": table.flag("whole_range"),
     }
