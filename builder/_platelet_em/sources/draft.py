@@ -1,6 +1,5 @@
 """`draft_description`: a first description of a folder, made by looking at its files."""
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from _platelet_em.errors import ArchiveError, printable
 from _platelet_em.files import user_path
-from _platelet_em.sources.draft_volumes import LabelColumn, write_volumes
+from _platelet_em.sources.draft_volumes import LabelColumn, toml_text, write_volumes
 from _platelet_em.sources.guess import guess_labels
 from _platelet_em.sources.label_section import is_free_name
 from _platelet_em.sources.look import Look
@@ -69,22 +68,17 @@ def draft_description(folder: str | Path, out: str | Path | None = None) -> str:
     labels = _find_labels([s for s in series if s.role == "labels"])
     root = root.absolute()
     lines = [_NOTE.format(folder=printable(str(root)))]
-    lines.append(f"name = {_quote(_dataset_name(root.name))}  # guess: the folder")
+    lines.append(f"name = {toml_text(_dataset_name(root.name))}  # guess: the folder")
     if out is None:
-        lines.append(f"# folder = {_quote(str(root))}   # if this file is not in that folder")
+        lines.append(f"# folder = {toml_text(str(root))}   # if this file is not in that folder")
     elif user_path(out).absolute().parent != root:
-        lines.append(f"folder = {_quote(str(root))}")
+        lines.append(f"folder = {toml_text(str(root))}")
     lines.append(_PLACEHOLDERS.format(license=_find_license(root)))
     lines += ["", *_write_labels(labels), ""]
     images = [s for s in series if s.role == "image"]
     lines += write_volumes(root, images, labels.columns, content.lists)
     lines += _write_remarks(content, series, labels)
     return "\n".join(lines) + "\n"
-
-
-def _quote(text: str) -> str:
-    """A TOML string; JSON strings of printable characters are such."""
-    return json.dumps(text, ensure_ascii=False)
 
 
 def _dataset_name(name: str) -> str:
@@ -164,7 +158,7 @@ def _write_labels(labels: _Labels) -> Iterator[str]:
     for column in instances:
         yield f"# guess: {column.name}, in {column.reason}"
     if instances:
-        yield f"instances = [{', '.join(_quote(column.name) for column in instances)}]"
+        yield f"instances = [{', '.join(toml_text(column.name) for column in instances)}]"
     if not labels.columns:
         yield '# classes = ["background", "..."]   # no labels were found'
         yield '# instances = ["cells"]'

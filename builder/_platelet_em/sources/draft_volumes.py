@@ -1,6 +1,7 @@
 """The volumes in the draft of a description."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from _platelet_em.sources.paths import natural_order
 from _platelet_em.sources.series import SPLIT_WORDS, Series, own_words, words_of
 from _platelet_em.sources.template import STEM
 
-__all__ = ["LabelColumn", "write_volumes"]
+__all__ = ["LabelColumn", "toml_text", "write_volumes"]
 
 _FEW = 4
 _MANY = 50
@@ -36,11 +37,21 @@ class LabelColumn:
 
     def write(self, path: str, indent: str = "") -> str:
         """Its line in a volume."""
-        value = _quote(path)
+        value = toml_text(path)
         if self.threshold is not None:
             rule = f", threshold = {self.threshold}" if self.threshold else ""
             value = f"{{ file = {value}, components = true{rule} }}"
-        return f"{indent}{self.name} = {value}"
+        return f"{indent}{_toml_key(self.name)} = {value}"
+
+
+def toml_text(text: str) -> str:
+    """A string of TOML; JSON strings of printable characters are such."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _toml_key(key: str) -> str:
+    """A key of TOML, with quotes where it needs them."""
+    return key if re.fullmatch("[A-Za-z0-9_-]+", key) else toml_text(key)
 
 
 def write_volumes(
@@ -85,7 +96,7 @@ def _write_slices(
     image: Series, labels: list[tuple[LabelColumn, Series]], taken: set[str]
 ) -> Iterator[str]:
     yield from _begin(_unique(_volume_name(image), taken), _split_of(image))
-    yield f"image = {_quote(image.pattern or '')}  # guess: {_describe(image)}, as slices"
+    yield f"image = {toml_text(image.pattern or '')}  # guess: {_describe(image)}, as slices"
     for column, series in labels:
         count, depth = len(series.stems), len(image.stems)
         depths = {size[0] for size in series.sizes} | {look.shape[0] for look in series.looks}
@@ -110,13 +121,15 @@ def _write_template(
     taken |= {prefix + stem for stem in image.stems}
     found = _find_splits(root, image, lists)
     yield "[[volumes]]  # guess: each picture is a volume of its own"
-    yield f"name = {_quote(prefix + STEM)}"
+    yield f"name = {toml_text(prefix + STEM)}"
     if found:
-        inside = ", ".join(f"{_quote(path)} = {_quote(split)}" for path, split in found.items())
+        inside = ", ".join(
+            f"{toml_text(path)} = {toml_text(split)}" for path, split in found.items()
+        )
         yield f"split = {{ {inside} }}  # guess: by these lists"
     else:
-        yield f"split = {_quote(_split_of(image))}  # guess"
-    yield f"image = {_quote(image.path(STEM))}  # {_describe(image)}"
+        yield f"split = {toml_text(_split_of(image))}  # guess"
+    yield f"image = {toml_text(image.path(STEM))}  # {_describe(image)}"
     for column, series in labels:
         missing = [stem for stem in image.stems if stem not in {*series.stems}]
         if missing or not series.is_template:
@@ -135,7 +148,7 @@ def _write_files(
         alone = len(image.stems) == 1 and not stem.strip("0123456789-_ ")
         name = _volume_name(image) if alone and image.folder else stem
         yield from _begin(_unique(name, taken), _split_of(image))
-        yield f"image = {_quote(image.path(stem))}"
+        yield f"image = {toml_text(image.path(stem))}"
         for column, series in labels:
             only = series.stems[0] if len(series.stems) == len(image.stems) == 1 else stem
             if only in series.stems:
@@ -148,8 +161,8 @@ def _write_files(
 
 def _begin(name: str, split: str) -> Iterator[str]:
     yield "[[volumes]]"
-    yield f"name = {_quote(name)}  # guess"
-    yield f"split = {_quote(split)}  # guess"
+    yield f"name = {toml_text(name)}  # guess"
+    yield f"split = {toml_text(split)}  # guess"
 
 
 def _volume_name(series: Series) -> str:
@@ -199,8 +212,3 @@ def _describe(series: Series) -> str:
     several = f" and {len(shapes) - 1} other sizes" if len(shapes) > 1 else ""
     files = f"{len(series.stems)} files" if len(series.stems) > 1 else "1 file"
     return f"{files} of {first}{several}, {' and '.join(dtypes) or 'not readable'}"
-
-
-def _quote(text: str) -> str:
-    """A TOML string; JSON strings of printable characters are such."""
-    return json.dumps(text, ensure_ascii=False)
