@@ -184,11 +184,11 @@ def test_names_of_files_that_no_volume_can_have(folder):
 def test_each_folder_is_listed_once(tmp_path, monkeypatch):
     for name in ("images", "masks"):
         (tmp_path / name).mkdir()
-        for index in range(10_000):
+        for index in range(1_000):
             os.close(os.open(tmp_path / name / f"{index:05}.png", os.O_CREAT))
     listed = []
     scandir = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or scandir(path))
     spec = read(tmp_path, TEXT)
-    assert len(spec.volumes) == 10_000
+    assert len(spec.volumes) == 1_000
     assert sorted(listed) == [tmp_path / "images", tmp_path / "masks"]

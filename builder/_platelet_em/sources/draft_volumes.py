@@ -95,7 +95,7 @@ def _match(image: Series, column: LabelColumn) -> Series | None:
 def _write_slices(
     image: Series, labels: list[tuple[LabelColumn, Series]], taken: set[str]
 ) -> Iterator[str]:
-    yield from _begin(_unique(_volume_name(image), taken), _split_of(image))
+    yield from _begin(_unique(_volume_name(image, labels), taken), _split_of(image))
     yield f"image = {toml_text(image.pattern or '')}  # guess: {_describe(image)}, as slices"
     for column, series in labels:
         count, depth = len(series.stems), len(image.stems)
@@ -117,7 +117,7 @@ def _write_template(
     taken: set[str],
 ) -> Iterator[str]:
     names = {stem for stem in image.stems if stem in taken}
-    prefix = f"{_volume_name(image)}-" if names else ""
+    prefix = f"{_volume_name(image, labels)}-" if names else ""
     taken |= {prefix + stem for stem in image.stems}
     found = _find_splits(root, image, lists)
     yield "[[volumes]]  # guess: each picture is a volume of its own"
@@ -146,7 +146,7 @@ def _write_files(
 ) -> Iterator[str]:
     for stem in image.stems[:_MANY]:
         alone = len(image.stems) == 1 and not stem.strip("0123456789-_ ")
-        name = _volume_name(image) if alone and image.folder else stem
+        name = _volume_name(image, labels) if alone and image.folder else stem
         yield from _begin(_unique(name, taken), _split_of(image))
         yield f"image = {toml_text(image.path(stem))}"
         for column, series in labels:
@@ -165,9 +165,14 @@ def _begin(name: str, split: str) -> Iterator[str]:
     yield f"split = {toml_text(split)}  # guess"
 
 
-def _volume_name(series: Series) -> str:
-    """The folders of a series, without that of its role."""
-    parts = [part for part in series.parts if own_words(words_of(part)) or part.isdecimal()]
+def _volume_name(series: Series, labels: list[tuple[LabelColumn, Series]]) -> str:
+    """The folders of images, without those that only tell them from labels."""
+    shared = {part for _, each in labels for part in each.parts}
+    parts = [
+        part
+        for part in series.parts
+        if (part in shared or not shared) and (own_words(words_of(part)) or part.isdecimal())
+    ]
     return "-".join(parts) or "volume"
 
 
