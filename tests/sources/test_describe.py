@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import _platelet_em
+from _platelet_em.errors import DescriptionError
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.sources.describe import describe_spec
 from _platelet_em.sources.description import parse_description, read_description
@@ -219,3 +220,35 @@ def test_mistakes_of_volumes_that_a_schema_can_see(key, value):
 def test_classes_or_instances_are_required_by_the_schema():
     document = {k: v for k, v in OWN.items() if k not in ("classes", "instances")}
     assert not VALIDATOR.is_valid(document)
+
+
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+ITEMS = st.dictionaries(
+    st.sampled_from(["name", "split", "image", "semantic", "cells", "colors", "archives", "file"]),
+    VALUES,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(SCHEMA["properties"])), st.one_of(VALUES, st.lists(ITEMS))
+    )
+)
+def test_any_document_is_read_or_refused(document):
+    sentences = refusal({**OWN, "volumes": OWN["volumes"][1:], **document})
+    assert all(": expected " in sentence for sentence in sentences)
+
+
+def refusal(document):
+    try:
+        spec = parse_description(document)
+    except DescriptionError as error:
+        return str(error).splitlines()
+    assert parse_description(describe_spec(spec)) == spec
+    return []
