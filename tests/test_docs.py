@@ -3,9 +3,12 @@
 import inspect
 import json
 import re
+import sys
 import zipfile
+from importlib import resources
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from skimage.measure import regionprops
@@ -13,6 +16,11 @@ from support import markdown, publisher
 
 import platelet_em
 from _platelet_em.arrays.lazy import LazyArray
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(path.name for path in DOCS.glob("*.md"))
@@ -72,7 +80,19 @@ def large_organelles(archives, z, class_id, area):
 
 def test_pages_have_examples():
     languages = [language for name in PAGES for language, _ in markdown.blocks(read(name))]
-    assert {*languages} == {"sh", "python", "output", "text"}
+    assert {*languages} == {"sh", "python", "output", "text", "toml"}
+
+
+def test_descriptions_are_valid():
+    files = resources.files("_platelet_em.sources")
+    schema = json.loads((files / "description.schema.json").read_text("utf-8"))
+    texts = [
+        code for name in PAGES for lang, code in markdown.blocks(read(name)) if lang == "toml"
+    ]
+    documents = [document for text in texts if (document := tomllib.loads(text))]
+    assert len(documents) > 1
+    for document in documents:
+        jsonschema.validate(document, schema)
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -89,6 +89,7 @@ def test_debug_shows_where_an_error_comes_from(tmp_path):
         ["convert", "nowhere", "x.tif", "--kind", "instance"],
         ["convert", "nowhere", "nowhere"],
         ["verify", ".", "nowhere"],
+        ["describe", "nowhere"],
     ],
 )
 def test_a_missing_file_is_said_first(arguments, monkeypatch, tmp_path, capsys):

@@ -16,6 +16,7 @@ from _platelet_em.commands.arguments import sample_options
 from _platelet_em.commands.info import describe, inspect
 from _platelet_em.commands.show import show
 from _platelet_em.facts import PUBLISHED
+from _platelet_em.files import new_file, refuse_existing, user_path
 from _platelet_em.hub.build import build
 from _platelet_em.hub.layout import data_files
 from _platelet_em.hub.push import push
@@ -24,6 +25,7 @@ from _platelet_em.hub.remote import HubPath, download_repository, open_location
 from _platelet_em.publisher.convert import convert
 from _platelet_em.rows.make import CONFIG_NAMES
 from _platelet_em.sample.write import write_sample
+from _platelet_em.sources.draft import draft_description
 from _platelet_em.verify.run import verify
 
 __all__ = ["ACTIONS", "limit_progress_bars"]
@@ -156,6 +158,20 @@ def _fetch(text: str, *, quiet: bool) -> Path:
     return found
 
 
+def _describe(options: argparse.Namespace, write: Write) -> None:
+    out: Path | None = options.out
+    if out is not None and not options.force:
+        refuse_existing(user_path(out))
+    text = draft_description(options.folder, out)
+    if out is None:
+        for line in text.splitlines():
+            write(line)
+        return
+    with new_file(user_path(out), overwrite=options.force) as file:
+        file.write(text.encode())
+    write(f"{out} is written. Check its guesses, then: platelet-em show {out}")
+
+
 ACTIONS: dict[str, Callable[[argparse.Namespace, Write], int | None]] = {
     "build": _build,
     "push": _push,
@@ -164,4 +180,5 @@ ACTIONS: dict[str, Callable[[argparse.Namespace, Write], int | None]] = {
     "show": _show,
     "convert": _convert,
     "verify": _verify,
+    "describe": _describe,
 }

@@ -63,6 +63,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     _add_show(commands)
     _add_convert(commands)
     _add_verify(commands)
+    _add_describe(commands)
     _complete(parser)
     options = parser.parse_args(arguments)
     if options.command is None:
@@ -397,3 +398,27 @@ def _add_verify(commands: _Commands) -> None:
         "--verbose", action="store_true", help="print all figures, not only errors and remarks"
     )
     command.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def _add_describe(commands: _Commands) -> None:
+    command = _add(
+        commands,
+        "describe",
+        "write a first description of your own volumes, by looking at the files of a folder",
+        "describe my-data                           # prints it",
+        "describe my-data --out my-data/my.toml",
+        "describe my-data --out my.toml --force     # replaces it",
+    )
+    command.add_argument(
+        "folder",
+        metavar="FOLDER",
+        type=Path,
+        help="folder of TIF, PNG and JSON files, and of lists",
+    )
+    command.add_argument(
+        "--out",
+        type=Path,
+        help="the description to write (default: print it); its guesses are "
+        "marked as such: check them",
+    )
+    _add_force(command, "replace an existing description")

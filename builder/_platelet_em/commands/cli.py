@@ -83,6 +83,8 @@ def _named_files(options: argparse.Namespace) -> Iterator[Path]:
     """The paths that a command reads, and that cannot be on the Hub."""
     if options.command == "convert":
         yield options.source
+    if options.command == "describe":
+        yield options.folder
     if getattr(options, "data_dir", None) is not None:
         yield options.data_dir
 

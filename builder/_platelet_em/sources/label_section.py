@@ -12,6 +12,7 @@ __all__ = [
     "MAX_CLASSES",
     "MAX_CODE",
     "VOLUME_KEYS",
+    "is_free_name",
     "parse_classes",
     "parse_codes",
     "parse_instances",
@@ -227,6 +228,17 @@ def _parse_instance(
     )
 
 
+def is_free_name(name: object) -> bool:
+    """Whether a column may have this name, next to those that any dataset has.
+
+    >>> is_free_name("mitochondria"), is_free_name("z"), is_free_name("n_cells")
+    (True, False, False)
+    """
+    if not isinstance(name, str) or not name.isidentifier():
+        return False
+    return name.casefold() not in _RESERVED and not name.casefold().startswith("n_")
+
+
 def _column_name(table: Table, others: dict[str, InstanceSpec]) -> str:
     name = table.raw("name")
     if not table.is_valid:
@@ -238,11 +250,14 @@ def _column_name(table: Table, others: dict[str, InstanceSpec]) -> str:
             'write one such as "mitochondria"',
         )
         return ""
-    folded = name.casefold()
-    if folded in _RESERVED or folded.startswith("n_"):
-        table.add("name", "a name that rows do not have already", f"try {name}_objects")
+    if not is_free_name(name):
+        table.add(
+            "name",
+            "a name that rows do not have already",
+            "choose another, such as the plural of what they are",
+        )
         return ""
-    if folded in {column.casefold() for column in others}:
+    if name.casefold() in {column.casefold() for column in others}:
         table.add("name", "a name of its own", "rename one")
         return ""
     return name
@@ -261,8 +276,7 @@ def _parent_name(table: Table, kind: str | None) -> str | None:
         return None
     given = table.raw("parent")
     name = given if "parent" in table else kind
-    is_free = isinstance(name, str) and name.isidentifier() and name.casefold() not in _RESERVED
-    if not is_free or name.casefold().startswith("n_"):
+    if not is_free_name(name):
         table.problems.add(
             table.at("parent"),
             "a name for the ids of parents: letters, digits and _, and not one of rows",

@@ -63,7 +63,7 @@ class VolumeSection:
         """The volumes below a key of the description."""
         volumes: list[VolumeSpec] = []
         items = self._table.items(key, f"volumes, each as a table [[{key}]]")
-        if key == "volumes" and key in self._table and not items:
+        if key == "volumes" and self._table.raw(key) in ([], ()):
             self._table.add(key, "at least one volume", "write [[volumes]]")
         for index, (place, value) in enumerate(items):
             table = Table(value, place, self._problems)
@@ -217,8 +217,11 @@ class VolumeSection:
             return
         try:
             self._files.check(path)
-        except (PlateletEMError, OSError) as error:
+        except PlateletEMError as error:
             self._problems.add_sentence(table.at(key), str(error))
+        except OSError as error:
+            reason = f"a path that can be looked for, found none: {error.strerror}"
+            self._problems.add_sentence(table.at(key), f"expected {reason}: correct it")
 
     def _expand(
         self,
