@@ -14,9 +14,11 @@ from PIL import Image
 from _platelet_em.commands.cli import main
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub.integrity import inspect_repository
+from _platelet_em.rows.make import CONFIGS
 from _platelet_em.verify.objects import check_objects
 from _platelet_em.verify.report import Report
 from _platelet_em.verify.rows import check_previews, read_slices, read_volume_row
+from _platelet_em.verify.stored_rows import StoredRows
 from support import publisher
 
 ORGANELLES = {5: 2, 9: 3, 12: 4, 300: 5}
@@ -148,10 +150,14 @@ def check_rows(folder, name="50"):
     """The view of a volume's slices, and a report about its rows alone, without its files."""
     report, volume = Report(), PUBLISHED.volume(name)
     repository = inspect_repository(folder, PUBLISHED, pictures=False)
-    view = read_slices(report.section("slices"), repository, volume, PUBLISHED)
-    read_volume_row(report.section("volumes"), repository, volume, PUBLISHED)
-    check_objects(report.section("instances"), repository, volume, view, PUBLISHED)
-    check_previews(report.section("preview"), repository, volume)
+    rows = {
+        config.name: StoredRows(repository.files[config.name, volume.split], is_shared=False)
+        for config in CONFIGS
+    }
+    view = read_slices(report.section("slices"), repository, rows["slices"], volume, PUBLISHED)
+    read_volume_row(report.section("volumes"), repository, rows["volumes"], volume, PUBLISHED)
+    check_objects(report.section("instances"), rows["instances"], volume, view, PUBLISHED)
+    check_previews(report.section("preview"), repository, rows["preview"], volume)
     return view, json.loads(report.to_json())
 
 

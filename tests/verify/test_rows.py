@@ -81,7 +81,7 @@ def test_encodings_that_may_expand_to_any_size_are_not_read(copied):
 
 
 def test_columns_that_are_too_large_are_not_read(copied, monkeypatch):
-    monkeypatch.setattr("_platelet_em.verify.rows._MAX_COLUMN", 1000)
+    monkeypatch.setattr("_platelet_em.verify.stored_rows._MAX_COLUMN", 1000)
     text = "bytes, at most 1000 are read"
     name = "slices/train-00000-of-00008.parquet"
     report = verified.check_rows(copied)[1]
