@@ -48,7 +48,7 @@ def explain_damage(path: DataFile) -> Iterator[None]:
             f"{path}: cannot be read ({error!s:.200}): this process may not have as much memory "
             "as it takes; if it may, the file is damaged: build it again"
         ) from error
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise ArchiveError(
             f"{path}: expected Parquet that can be read: {error!s:.200}: build it again"
         ) from error

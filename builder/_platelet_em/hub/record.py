@@ -311,7 +311,7 @@ def _read_metadata(path: DataFile) -> bytes | None:
         metadata: dict[bytes, bytes] = read_schema(path).metadata or {}
     except HubError:  # says nothing about the file
         raise
-    except (OSError, pa.ArrowException):
+    except (OSError, UnicodeDecodeError, pa.ArrowException):
         return None
     return metadata.get(_METADATA_KEY.encode())
 

@@ -126,6 +126,11 @@ class LabeledVolume:
         return tuple(column for column in self._labels if column != SEMANTIC)
 
     @property
+    def has_semantic(self) -> bool:
+        """Whether it has semantic classes."""
+        return SEMANTIC in self._labels
+
+    @property
     def classes(self) -> LazyLabels:
         """The semantic classes as labels (z, y, x), whose ids are class indices.
 
