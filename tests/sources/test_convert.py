@@ -24,8 +24,10 @@ from _platelet_em.errors import (
     OutputError,
 )
 from _platelet_em.facts import PUBLISHED
-from _platelet_em.publisher import convert as convert_module
-from _platelet_em.publisher.convert import convert, write_json
+from _platelet_em.publisher import label_write as write_module
+from _platelet_em.publisher.label_write import write_json
+from _platelet_em.sources import convert as convert_module
+from _platelet_em.sources.convert import convert
 from _platelet_em.spec import SemanticClass
 
 SHAPE = (3, 6, 8)
@@ -426,7 +428,7 @@ def test_a_damaged_rle_string_changes_nothing(tmp_path):
 @pytest.mark.parametrize("form", ["index", "rgba"])
 def test_an_error_between_two_pages_leaves_nothing_behind(form, instances, tmp_path, monkeypatch):
     source, _ = instances
-    paint = convert_module.paint
+    paint = write_module.paint
     painted = []
 
     def stop_at_the_second(*arguments):
@@ -435,7 +437,7 @@ def test_an_error_between_two_pages_leaves_nothing_behind(form, instances, tmp_p
             raise KeyboardInterrupt("enough")
         return paint(*arguments)
 
-    monkeypatch.setattr(convert_module, "paint", stop_at_the_second)
+    monkeypatch.setattr(write_module, "paint", stop_at_the_second)
     with pytest.raises(KeyboardInterrupt, match="enough"):
         convert(source, tmp_path / "a.tif", form=form)
     assert names(tmp_path) == ["50-instance-cell.json"]
