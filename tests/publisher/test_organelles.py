@@ -207,3 +207,19 @@ def test_shared_voxels_are_counted_per_instance_and_label():
     assert [a.tolist() for a in shared.most_frequent(nothing)] == [[5, 2], [2, 1]]
     assert [a.tolist() for a in shared.most_frequent(nothing + 2)] == [[5, 0], [2, 2]]
     assert [a.tolist() for a in shared.most_frequent(nothing, first_label=3)] == [[5, 0], [2, 0]]
+
+
+@pytest.mark.parametrize("most", [1, 2, 7])
+@given(data=volumes_of_labels())
+def test_the_result_does_not_depend_on_how_voxels_are_divided(most, data):
+    labels, other = data
+    with pytest.MonkeyPatch.context() as patch:
+        whole = SharedVoxels(labels, other)
+        patch.setattr("_platelet_em.publisher.organelles._MOST_RUNS", most)
+        divided = SharedVoxels(labels, other)
+    assert np.array_equal(whole.total(), divided.total())
+    unlabeled = labels.areas - whole.total()
+    for expected, found in zip(
+        whole.most_frequent(unlabeled), divided.most_frequent(unlabeled), strict=True
+    ):
+        assert np.array_equal(expected, found)

@@ -151,8 +151,9 @@ def _contour_entries(
         instance = spec.instance(column)
         if not _count_ids(arrays, column):
             continue
-        if instance.has_class and counts:
-            frequent = instance.first_class + int(np.argmax(counts[instance.first_class :]))
+        if instance.has_class and arrays.semantic is not None:
+            inside = arrays.semantic[arrays.instances[column] > 0]
+            frequent = int(np.argmax(np.bincount(inside, minlength=len(counts))))
             text = f"thin contour: {instance.name}, in the color of its class"
             entries.append(_Entry(text, _rgb(colors[frequent]), thickness))
         else:
