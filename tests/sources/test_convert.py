@@ -354,8 +354,10 @@ def test_another_dataset_has_other_classes_and_palettes(tmp_path):
     source = write_labels(tmp_path / "a-semantic.json", labels)
     convert(source, tmp_path / "a.tif", palette="only", spec=spec)
     assert tifffile.imread(tmp_path / "a.tif").tolist() == [[[0, 0, 0, 0], [0, 255, 0, 255]]]
+    convert(source, tmp_path / "default.tif", spec=spec)
+    assert (tmp_path / "default.tif").read_bytes() == (tmp_path / "a.tif").read_bytes()
     with pytest.raises(ConversionError, match="a palette of only; got form 'rgba', palette 'B'"):
-        convert(source, tmp_path / "a.tif", spec=spec)
+        convert(source, tmp_path / "b.tif", palette="B", spec=spec)
     write_labels(source, {**labels, "2": "1 1"})
     with pytest.raises(LabelFormatError, match="expected classes from 0 to 1, got label 2"):
         convert(source, tmp_path / "a.json", palette="only", spec=spec)

@@ -293,7 +293,10 @@ def _add_convert(commands: _Commands) -> None:
         help="colors of classes: A, of older files; B, of the current archives (default: B); of "
         "own volumes those of the description",
     )
-    add_description(command, "description of your own volumes, for their classes and colors")
+    add_description(
+        command,
+        "description of your own volumes, for their classes and colors (default: the published classes)",
+    )
     add_force(command, "replace an existing target, when the new file is complete")
 
 

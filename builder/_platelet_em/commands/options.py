@@ -93,7 +93,7 @@ def add_archive_options(
     add_description(
         command,
         "description of your own volumes, which are used instead of the published ones; "
-        "see platelet-em describe --help",
+        "see platelet-em describe --help (default: the published volumes)",
     )
     command.add_argument(
         "--cache-dir",

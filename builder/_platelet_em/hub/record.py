@@ -38,6 +38,7 @@ __all__ = [
     "is_complete",
     "origin_warning",
     "parquet_metadata",
+    "parse_stored_spec",
     "present_configs",
     "read_checksums",
     "read_description",
@@ -235,18 +236,31 @@ def _read_dataset(folder: Path | HubPath) -> DatasetSpec | None:
             content = read_regular(path, MAX_METADATA)
         except (FileNotFoundError, NotADirectoryError):
             return None
+    return parse_stored_spec(content, str(path))
+
+
+def parse_stored_spec(content: bytes, name: str) -> DatasetSpec:
+    """The dataset that a file `DESCRIPTION` describes.
+
+    Args:
+        content: Of the file.
+        name: What to call it in a message.
+
+    Raises:
+        DescriptionError: for one that no build has written.
+    """
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise DescriptionError(
-            f"{path}: expected JSON, got {error!s:.200}: fetch or build the repository again"
+            f"{name}: expected JSON, got {error!s:.200}: fetch or build the repository again"
         ) from error
     if not isinstance(document, dict):
         raise DescriptionError(
-            f"{path}: expected a JSON object, got {quote(document)}: fetch or build the "
+            f"{name}: expected a JSON object, got {quote(document)}: fetch or build the "
             "repository again"
         )
-    return parse_description(document, source=str(path))
+    return parse_description(document, source=name)
 
 
 def stored_schema(folder: Path | HubPath) -> int:

@@ -77,8 +77,10 @@ class SharedVoxels:
 
 
 def _divide(first: Runs, second: Runs, size: int) -> Iterator[tuple[int, int]]:
-    """Ranges of voxels with at most about `_MOST_RUNS` runs of each: what is made of all pairs of
-    runs that overlap takes ten times the memory of the runs."""
+    """Ranges of voxels with at most `_MOST_RUNS` runs that begin there, of each of the two.
+
+    What is made of all pairs of runs that overlap takes ten times the memory of the runs.
+    """
     starts = (first.starts[::_MOST_RUNS], second.starts[::_MOST_RUNS])
     bounds = np.unique(np.concatenate([[0], *starts, [size]])).tolist()
     return pairwise(bounds)
