@@ -11,12 +11,12 @@ from support.own import FORMS, write_own
 
 import platelet_em
 from _platelet_em.commands.cli import main
+from _platelet_em.description.parse import read_description
+from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub import write as write_module
 from _platelet_em.hub.build import build
 from _platelet_em.hub.integrity import inspect_repository, read_build
 from _platelet_em.hub.record import stored_spec
-from _platelet_em.facts import PUBLISHED
-from _platelet_em.sources.description import read_description
 
 
 @pytest.fixture(params=FORMS)
@@ -74,9 +74,9 @@ def test_pandas_reads_every_voxel(own, tmp_path):
 
 
 def decode(content):
-    import io  # noqa: PLC0415
+    import io
 
-    from PIL import Image  # noqa: PLC0415
+    from PIL import Image
 
     return np.asarray(Image.open(io.BytesIO(content)))
 
@@ -115,9 +115,7 @@ def test_a_build_is_complete_and_the_same_twice(own, tmp_path):
     assert not inspect_repository(first, PUBLISHED).problems
     assert read_build(first, PUBLISHED)
     files = {p.relative_to(first).as_posix(): p.read_bytes() for p in first.rglob("*.*")}
-    assert files == {
-        p.relative_to(second).as_posix(): p.read_bytes() for p in second.rglob("*.*")
-    }
+    assert files == {p.relative_to(second).as_posix(): p.read_bytes() for p in second.rglob("*.*")}
 
 
 class Interrupted(BaseException):

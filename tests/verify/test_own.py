@@ -8,8 +8,8 @@ import tifffile
 from support.own import FORMS, write_own
 from support.verified import findings, run
 
+from _platelet_em.description.parse import read_description
 from _platelet_em.hub.build import build
-from _platelet_em.sources.description import read_description
 
 
 @pytest.fixture(params=FORMS)
@@ -122,14 +122,14 @@ def test_a_repository_of_another_description_is_an_error(tmp_path, capsys):
 
 def test_the_questions_about_the_archives_are_not_asked(tmp_path, capsys):
     own = write_own(tmp_path / "set", "pictures")
-    from _platelet_em.commands.cli import main  # noqa: PLC0415
+    from _platelet_em.commands.cli import main
 
     assert main(["verify", str(own.description)]) == 0
     assert "not answered" not in capsys.readouterr().out
 
 
 def test_only_one_description_is_verified(tmp_path, capsys):
-    from _platelet_em.commands.cli import main  # noqa: PLC0415
+    from _platelet_em.commands.cli import main
 
     first, second = (write_own(tmp_path / name, "pictures").description for name in "ab")
     assert main(["verify", str(first), str(second)]) == 1

@@ -15,6 +15,8 @@ from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progr
 from _platelet_em.commands.info import describe, inspect
 from _platelet_em.commands.options import is_description, sample_options
 from _platelet_em.commands.show import show
+from _platelet_em.description.draft import draft_description
+from _platelet_em.description.parse import read_description
 from _platelet_em.errors import ArgumentError
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.files import new_file, refuse_existing, user_path
@@ -26,8 +28,6 @@ from _platelet_em.hub.remote import HubPath, download_repository, open_location
 from _platelet_em.rows.make import CONFIG_NAMES
 from _platelet_em.sample.write import write_sample
 from _platelet_em.sources.convert import convert
-from _platelet_em.sources.description import read_description
-from _platelet_em.sources.draft import draft_description
 from _platelet_em.spec import DatasetSpec
 from _platelet_em.verify.run import verify
 

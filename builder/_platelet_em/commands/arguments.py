@@ -295,7 +295,8 @@ def _add_convert(commands: _Commands) -> None:
     )
     add_description(
         command,
-        "description of your own volumes, for their classes and colors (default: the published classes)",
+        "description of your own volumes, for their classes and colors (default: the published "
+        "classes)",
     )
     add_force(command, "replace an existing target, when the new file is complete")
 

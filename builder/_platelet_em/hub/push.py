@@ -22,6 +22,7 @@ from huggingface_hub import CommitOperationAdd
 from huggingface_hub.hf_api import RepoFile
 
 from _platelet_em import __version__
+from _platelet_em.description.write import describe_spec
 from _platelet_em.errors import ArgumentError, OutputError, printable, quote
 from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, is_published
 from _platelet_em.files import user_path
@@ -33,7 +34,6 @@ from _platelet_em.hub.layout import CARD, is_built, is_repository_file, reposito
 from _platelet_em.hub.record import SYNTHETIC, Record, origin_warning, stored_spec
 from _platelet_em.publisher.cache import download_folder
 from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS
-from _platelet_em.sources.describe import describe_spec
 from _platelet_em.sources.opening import check_label_source
 from _platelet_em.spec import DatasetSpec
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from _platelet_em.description.parse import parse_description
+from _platelet_em.description.write import describe_spec
 from _platelet_em.errors import DescriptionError, HubError, SchemaVersionError, quote
 from _platelet_em.facts import LABEL_SOURCES
 from _platelet_em.files import open_regular, read_regular
@@ -23,8 +25,6 @@ from _platelet_em.limits import MAX_METADATA
 from _platelet_em.rows.config import Config
 from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS, SLICES
 from _platelet_em.rows.schema import SCHEMA_VERSION, Columns, json_features
-from _platelet_em.sources.describe import describe_spec
-from _platelet_em.sources.description import parse_description
 from _platelet_em.sources.opening import OWN_FILES
 from _platelet_em.spec import DatasetSpec
 
