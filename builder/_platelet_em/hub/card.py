@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import _platelet_em
 from _platelet_em.errors import ConversionError
-from _platelet_em.hub.card_code import loading_values, placeholder, search_queries
+from _platelet_em.hub.card_code import loading_values, search_queries
 from _platelet_em.hub.card_rows import row_values
 from _platelet_em.hub.card_tables import (
     classes_table,
@@ -29,7 +29,7 @@ from _platelet_em.hub.card_words import (
 )
 from _platelet_em.hub.figures import Figures, measure
 from _platelet_em.hub.front_matter import render_front_matter
-from _platelet_em.hub.markdown import code_block, code_span, escape
+from _platelet_em.hub.markdown import code_block, code_span, escape, wrap
 from _platelet_em.hub.read import open_volume
 from _platelet_em.hub.record import EXTRACTED, OWN, SYNTHETIC, origin_warning
 from _platelet_em.rows.figure import draw_panels
@@ -66,7 +66,8 @@ _DEFAULT = "platelet-em"
 """The name of the repository in examples of cards whose seal does not say another one."""
 _ANY_REPOSITORY = re.compile(rf"{_USER}([\w.-]+)")
 _SEAL = re.compile(
-    rf"\n<!-- Pushed to (\S+)(?: for {_USER}(\S+))? by platelet-em, SHA-256 ([0-9a-f]{{64}}) -->\n\Z"
+    rf"\n<!-- Pushed to (\S+)(?: for {_USER}(\S+))? by platelet-em, "
+    r"SHA-256 ([0-9a-f]{64}) -->\n\Z"
 )
 """The last line of a card on the Hub, with the checksum of the text above it."""
 _BUILT = re.compile(r"\n<!-- Built by platelet-em, SHA-256 ([0-9a-f]{64}) -->\n")
@@ -248,29 +249,28 @@ def _test_origin(record: dict[str, str], spec: DatasetSpec) -> str:
     known = [a.md5 for v in spec.optional_volumes for a in spec.archives if a.name in v.archives]
     text = f"Volume test is from {archive}, MD5 {md5} (published: `{known[0]}`)."
     if record.get("test_images", "uint16") != "uint16":
-        text += (
-            " Its images are int16 there: 32768 is added\nto each value, and nothing is scaled."
-        )
-    return text
+        text += " Its images are int16 there: 32768 is added to each value, and nothing is scaled."
+    return wrap(text)
 
 
 def _rows_from_files(spec: DatasetSpec) -> str:
     """How to make the rows without the repository."""
     if not spec.archives:
-        return (
+        return wrap(
             "On the command line, `platelet-em build` makes a repository such as this one from a "
-            "description of\nown files."
+            "description of own files."
         )
     code = (
         'from_archive = platelet_em.load_dataset("slices", '
         f'label_source="{spec.archives[0].name}")'
     )
-    return (
-        "The plug-in also makes rows from the publisher's archives, which it downloads and checks, "
-        "without\nthis repository. `platelet_em.register()` lets `datasets` find it by name, and "
-        "`datasets` 3 can run\nit as a script. On the command line, `platelet-em build` makes a "
-        f"repository such as this one.\n\n{code_block('python', code)}"
+    text = wrap(
+        "The plug-in also makes rows from the publisher's archives, which it downloads and "
+        "checks, without this repository. `platelet_em.register()` lets `datasets` find it by "
+        "name, and `datasets` 3 can run it as a script. On the command line, `platelet-em build` "
+        "makes a repository such as this one."
     )
+    return f"{text}\n\n{code_block('python', code)}"
 
 
 def _classes_section(table: str, spec: DatasetSpec) -> str:

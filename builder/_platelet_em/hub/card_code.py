@@ -5,19 +5,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from _platelet_em.hub.figures import Figures
-from _platelet_em.hub.markdown import code_block
+from _platelet_em.hub.markdown import code_block, wrap
 from _platelet_em.spec import SEMANTIC, DatasetSpec, InstanceSpec
 
-__all__ = [
-    "loading_values",
-    "placeholder",
-    "search_queries",
-]
-
-
-def placeholder(spec: DatasetSpec) -> str:
-    """What examples call the repository on the Hub until it is pushed."""
-    return f"<user>/{spec.name}"
+__all__ = ["join_bits", "loading_values", "search_queries"]
 
 
 class _Example(NamedTuple):
@@ -34,7 +25,7 @@ class _Example(NamedTuple):
     column: str | None
 
 
-def _example(spec: DatasetSpec) -> _Example:
+def _find_example(spec: DatasetSpec) -> _Example:
     """The first volume with instances, the last kind of them, which may be part of others."""
     found = []
     for volume in spec.pictured_volumes:
@@ -48,65 +39,66 @@ def _example(spec: DatasetSpec) -> _Example:
 
 def loading_values(spec: DatasetSpec, figures: Sequence[Figures]) -> dict[str, str]:
     """The fields of the template's section on loading."""
-    example, name = _example(spec), placeholder(spec)
+    example, name = _find_example(spec), f"<user>/{spec.name}"
     bits = join_bits(figures)
+    folder = f"hf://datasets/{name}/slices"
+    files = f"{folder}/{example.split}-*.parquet"
     counts = [instance.count_column for instance in spec.instances]
-    images = [("image", f"{bits} bit")]
-    images += [("semantic", "class indices")] if example.has_semantic else []
-    values = ", ".join(f'row["{column}"]' for column, _ in images)
+    streamed = _list(["z", example.column or "image"])
+    listed = _list(["z", *([f"{example.column}.area"] if example.column else [])])
+    query = f"SELECT {', '.join(['z', *counts][:2])} FROM '{files}'"  # noqa: S608  # an example
+    code = {
+        "load_code": _plain_code(example, name, bits),
+        "select_code": (
+            f'ds["{example.split}"].select_columns({_list(["volume", "z", *counts])})[0]'
+        ),
+        "stream_code": (
+            f"columns = {streamed}\n"
+            f'stream = load_dataset("{name}", "slices", streaming=True, columns=columns)'
+        ),
+        "verify_code": (
+            "from pyarrow.dataset import ParquetFragmentScanOptions\n\n"
+            "verified = ParquetFragmentScanOptions(page_checksum_verification=True)\n"
+            f'ds = load_dataset("{name}", "slices", fragment_scan_options=verified)'
+        ),
+        "lazy_code": _lazy_code(example, bits),
+        "pandas_code": (
+            f'import pandas as pd\n\nrows = pd.read_parquet("{folder}", columns={listed})'
+        ),
+        "polars_code": f'import polars as pl\n\nrows = pl.scan_parquet("{files}")',
+        "duckdb_code": f'import duckdb\n\nrows = duckdb.sql("{query}")',
+    }
+    blocks = {key: code_block("python", text) for key, text in code.items()}
+    return {**blocks, "rle_code": _rle_code(example)}
+
+
+def _plain_code(example: _Example, name: str, bits: str) -> str:
+    """A row by `datasets` alone."""
     lines = [
         (f'ds = load_dataset("{name}", "slices")', "one row per slice"),
         (f'row = ds["{example.split}"][0]', ""),
-        (values, f"PIL image{'s' * (len(images) > 1)}: {', and '.join(w for _, w in images)}"),
     ]
-    lazy = [
+    if example.has_semantic:
+        images = f"PIL images: {bits} bit, and class indices"
+        lines.append(('row["image"], row["semantic"]', images))
+    else:
+        lines.append(('row["image"]', f"PIL image: {bits} bit"))
+    if column := example.column:
+        fields = f'row["{column}"]["id"], row["{column}"]["bbox"]'
+        lines.append((fields, "one entry per instance"))
+    return f"from datasets import load_dataset\n\n{_align(lines)}"
+
+
+def _lazy_code(example: _Example, bits: str) -> str:
+    """The same row in the format."""
+    dtypes = " or ".join(f"uint{each}" for each in bits.split(" or "))
+    lines = [
         (f'lazy = ds["{example.split}"].with_format("platelet_em")[0]', ""),
-        ('lazy["image"]', f"{' or '.join(f'uint{b}' for b in bits.split(' or '))} (y, x)"),
+        ('lazy["image"]', f"{dtypes} (y, x)"),
     ]
-    if example.column:
-        lines.append(
-            (
-                f'row["{example.column}"]["id"], row["{example.column}"]["bbox"]',
-                "one entry per instance",
-            )
-        )
-        lazy.append(
-            (f'lazy["{example.column}"][100:356, 100:356]', "int32 ids, of this window only")
-        )
-    streamed = [example.column or "image"]
-    listed = [*([f"{example.column}.area"] if example.column else [])]
-    selected = ["volume", "z", *counts]
-    first = "from datasets import load_dataset\n\n"
-    folder = f"hf://datasets/{name}/slices"
-    files = f"{folder}/{example.split}-*.parquet"
-    sql = f"SELECT {', '.join(['z', *counts][:2])} FROM '{files}'"
-    return {
-        "load_code": code_block("python", first + _align(lines)),
-        "select_code": code_block(
-            "python", f'ds["{example.split}"].select_columns({_list(selected)})[0]'
-        ),
-        "stream_code": code_block(
-            "python",
-            f"columns = {_list(['z', *streamed])}\n"
-            f'stream = load_dataset("{name}", "slices", streaming=True, columns=columns)',
-        ),
-        "verify_code": code_block(
-            "python",
-            "from pyarrow.dataset import ParquetFragmentScanOptions\n\n"
-            "verified = ParquetFragmentScanOptions(page_checksum_verification=True)\n"
-            f'ds = load_dataset("{name}", "slices", fragment_scan_options=verified)',
-        ),
-        "lazy_code": code_block("python", "import platelet_em\n\n" + _align(lazy)),
-        "pandas_code": code_block(
-            "python",
-            f'import pandas as pd\n\nrows = pd.read_parquet("{folder}", columns={_list(["z", *listed])})',
-        ),
-        "polars_code": code_block(
-            "python", f'import polars as pl\n\nrows = pl.scan_parquet("{files}")'
-        ),
-        "duckdb_code": code_block("python", f'import duckdb\n\nrows = duckdb.sql("{sql}")'),
-        "rle_code": _rle_code(example),
-    }
+    if column := example.column:
+        lines.append((f'lazy["{column}"][100:356, 100:356]', "int32 ids, of this window only"))
+    return f"import platelet_em\n\n{_align(lines)}"
 
 
 def join_bits(figures: Sequence[Figures]) -> str:
@@ -151,44 +143,58 @@ def search_queries(spec: DatasetSpec, figures: Sequence[Figures]) -> str:
         return ""
     instance = next((i for i in reversed(present) if spec.classes and i.has_class), present[-1])
     by_class = _count_classes(instance, figures)
-    voxels = sum(f.instance_voxels.get(instance.column, 0) for f in figures)
-    large = _round_down(voxels // counted[instance.column])
-    many = _round_down(counted[instance.column] // (2 * sum(f.slices for f in figures)))
-    volume = next(v.name for v in spec.volumes if instance.column in v.columns)
-    what = (
-        f'"class_id"={max(by_class, key=by_class.__getitem__)}'
+    filters = _list_filters(spec, instance, figures, by_class)
+    kind = _quote(instance.name)
+    column = "class_name" if by_class else "volume"
+    found = (
+        "In `instances`, the search finds objects by the names of their classes, and a filter "
+        "such as the first lists them by size"
         if by_class
-        else f'"kind"={_quote(instance.name)}'
+        else "A filter such as the first, for `instances`, lists objects by size"
     )
-    filters = [
-        f'{what} AND "voxels">{large}',
-        f'"{instance.count_column}">{many} AND "volume"={_quote(volume)}',
-    ]
-    column = "volume"
-    found = "A filter such as the first, for `instances`, lists objects by size"
-    if by_class:
-        rare = min(by_class, key=by_class.__getitem__)
-        filters.append(f'("{instance.column}"."class_id").list_contains({rare})=true')
-        column = "class_name"
-        found = (
-            "In `instances`, the search finds objects by the names of their classes, and a filter "
-            "such as the\nfirst lists them by size"
-        )
-    others = "The other two filters are" if len(filters) > 2 else "The other one is"
+    others = "The other two filters are" if by_class else "The other one is"
+    text = (
+        f"{found}. {others} for `slices`. Names of columns are quoted, and conditions are joined "
+        "by AND and OR:"
+    )
     sql = (
         f"SELECT {column}, count(*) AS objects, avg(voxels) AS voxels\n"
-        f"FROM instances WHERE kind = {_quote(instance.name)} GROUP BY {column}"
+        f"FROM instances WHERE kind = {kind} GROUP BY {column}"
     )
-    return "\n".join(
+    return "\n\n".join(
         [
-            "### Searching in the viewer\n",
-            f"{found}. {others} for `slices`. Names of columns are quoted, and\nconditions are "
-            "joined by AND and OR:\n",
+            "### Searching in the viewer",
+            wrap(text),
             code_block("text", "\n".join(filters)),
-            "\nThe SQL console takes the same files:\n",
+            "The SQL console takes the same files:",
             code_block("sql", sql),
         ]
     )
+
+
+def _list_filters(
+    spec: DatasetSpec,
+    instance: InstanceSpec,
+    figures: Sequence[Figures],
+    by_class: dict[int, int],
+) -> list[str]:
+    """Filters of which each finds something, unless a dataset has few objects."""
+    count = sum(f.instances.get(instance.column, 0) for f in figures)
+    voxels = sum(f.instance_voxels.get(instance.column, 0) for f in figures)
+    slices = sum(f.slices for f in figures)
+    volume = next(v.name for v in spec.volumes if instance.column in v.columns)
+    what = f'"kind"={_quote(instance.name)}'
+    if by_class:
+        what = f'"class_id"={max(by_class, key=by_class.__getitem__)}'
+    many = _round_down(count // (2 * slices))
+    filters = [
+        f'{what} AND "voxels">{_round_down(voxels // count)}',
+        f'"{instance.count_column}">{many} AND "volume"={_quote(volume)}',
+    ]
+    if by_class:
+        rare = min(by_class, key=by_class.__getitem__)
+        filters.append(f'("{instance.column}"."class_id").list_contains({rare})=true')
+    return filters
 
 
 def _count_classes(instance: InstanceSpec, figures: Sequence[Figures]) -> dict[int, int]:

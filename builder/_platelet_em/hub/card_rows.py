@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from _platelet_em.hub.card_code import join_bits
 from _platelet_em.hub.figures import LISTED, Figures
-from _platelet_em.hub.markdown import code_span, escape, join_words, table
+from _platelet_em.hub.markdown import code_span, escape, join_words, table, wrap
 from _platelet_em.spec import DatasetSpec
 
 __all__ = ["row_values"]
@@ -73,13 +73,11 @@ def _describe_fields(spec: DatasetSpec) -> str:
         ["`id`", "the same in every slice that cuts the object, and in the volume"],
         [
             "`rle`",
-            "the mask: `start length start length ...`, starts counted from 1 in the mask flattened "
-            "in C order",
+            "the mask: `start length start length ...`, starts from 1 in the mask in C order",
         ],
         [
             "`area`, `bbox`, `touches_border`",
-            "pixels (voxels); half-open box `y0, x0, y1, x1` (with z in volumes); whether the "
-            "instance reaches the row's border",
+            "pixels (voxels); half-open box `y0, x0, y1, x1`, in 3D with z; reaches the border",
         ],
     ]
     if classified := [i.column for i in spec.instances if i.has_class]:
@@ -89,11 +87,11 @@ def _describe_fields(spec: DatasetSpec) -> str:
     for instance in spec.instances:
         parent = spec.parent(instance)
         if instance.parent and parent:
+            owner, holder = _of([instance.column], spec), escape(parent.name)
             rows.append(
                 [
                     f"`{instance.parent}`",
-                    f"{_of([instance.column], spec)}id of the {escape(parent.name)} that contains "
-                    "most of the 3D object, 0 for none",
+                    f"{owner}id of the {holder} with most of the 3D object, 0 for none",
                 ]
             )
     columns = join_words([f"`{i.column}`" for i in spec.instances])
@@ -115,7 +113,7 @@ def _describe_volumes(spec: DatasetSpec) -> str:
     instances = join_words([f"`{i.column}`" for i in spec.instances])
     shape = f"`shape` and {size}" if spec.voxel_size_nm else f"`shape` (z, y, x) and {size}"
     text = f"`volumes`: one row per volume, with {masks}, one per slice, {shape}"
-    return f"{text}, and {instances} in 3D." if instances else f"{text}."
+    return wrap(f"{text}, and {instances} in 3D." if instances else f"{text}.")
 
 
 def _describe_instances(spec: DatasetSpec) -> str:
@@ -127,8 +125,8 @@ def _describe_instances(spec: DatasetSpec) -> str:
     parents = sorted({i.parent for i in spec.instances if i.parent})
     owners = {p: [f"`{i.column}`" for i in spec.instances if i.parent == p] for p in parents}
     ids = "".join(f", `{p}` (of {join_words(owners[p])}, else null)" for p in parents)
-    return (
+    return wrap(
         f"`instances`: one row per object, without its mask: `volume`, `kind` ({kinds}), `id`, "
-        f"`class_id` and\n`class_name`{classes}, `voxels`, `purity`{ids}, `z_min` to `x_max` (the "
-        "last index included), and\n`touches_border`."
+        f"`class_id` and `class_name`{classes}, `voxels`, `purity`{classes}{ids}, `z_min` to "
+        "`x_max` (the last index included), and `touches_border`."
     )

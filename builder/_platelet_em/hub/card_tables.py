@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from _platelet_em.hub.figures import LISTED, Figures
 from _platelet_em.hub.layout import data_files, picture_name
-from _platelet_em.hub.markdown import escape, join_words, table
+from _platelet_em.hub.markdown import escape, join_words, table, wrap
 from _platelet_em.hub.parquet import count_files
 from _platelet_em.hub.record import stored_configs
 from _platelet_em.rows.class_balance import weigh_classes
@@ -113,9 +113,8 @@ def describe_left_out(folder: Path, figures: Sequence[Figures], spec: DatasetSpe
     lines = []
     for config in stored_configs(folder):
         for split, volumes in spec.splits.items():
-            named = [
-                n for f in figures if f.split == split for n in f.too_large.get(config.name, ())
-            ]
+            inside = [f for f in figures if f.split == split]
+            named = [name for f in inside for name in f.too_large.get(config.name, ())]
             covered = sum(map(config.covers, volumes))
             files = data_files(folder, config.name, split)
             # Earlier versions had rows of larger volumes.
@@ -126,8 +125,8 @@ def describe_left_out(folder: Path, figures: Sequence[Figures], spec: DatasetSpe
                 lines += [f"Volume {escape(n)} is too large for a row {rest}" for n in named]
             else:
                 lines.append(
-                    f"{len(named)} volumes of `{split}` are too large for rows of `{config.name}`: "
-                    f"their slices are in `{SLICES.name}`."
+                    f"{len(named)} volumes of `{split}` are too large for rows of "
+                    f"`{config.name}`: their slices are in `{SLICES.name}`."
                 )
     return "\n\n".join(lines)
 
@@ -159,7 +158,7 @@ def describe_unlabeled(spec: DatasetSpec) -> str:
             sentences.append(
                 f"{'N' if sentences else 'n'}o labels of {columns}: null in all rows{numbers}."
             )
-        head = f"**{subject}**" + (": " + "\n".join(sentences) if sentences else ".")
+        head = wrap(": ".join(filter(None, [f"**{subject}**", " ".join(sentences)])))
         found.append("\n".join(filter(None, [head, note])))
     return "\n\n".join(found)
 
@@ -176,9 +175,7 @@ def picture_links(figures: Sequence[Figures], spec: DatasetSpec) -> str:
     """The pictures of the volumes that stand for their splits."""
     lines = []
     for volume in spec.pictured_volumes:
-        f = next(
-            f for f in figures if f.name == volume.name or (not f.name and f.split == volume.split)
-        )
+        f = next(f for f in figures if f.name in ("", volume.name) and f.split == volume.split)
         has_classes = SEMANTIC in volume.columns
         kinds = [i.column for i in spec.instances if i.column in volume.columns]
         panels = [
@@ -186,7 +183,7 @@ def picture_links(figures: Sequence[Figures], spec: DatasetSpec) -> str:
             *(["contours"] if has_classes or kinds else []),
             *(["semantic classes"] if has_classes else []),
             *map(escape, kinds),
-            *(["shares of classes"] if has_classes else ["legend"] if kinds else []),
+            *(["shares of classes"] if has_classes else []),
         ]
         about = f"Volume {escape(volume.name)}, slice {f.first_shape[0] // 2}"
         address = quote(picture_name(volume), safe="/")

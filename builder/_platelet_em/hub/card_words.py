@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection
 
-from _platelet_em.hub.markdown import code_block, escape, link, paragraphs
+from _platelet_em.hub.markdown import code_block, escape, link, paragraphs, wrap
 from _platelet_em.spec import DatasetSpec
 
 __all__ = [
@@ -20,10 +20,10 @@ _DOI = re.compile(r"10\.\d{4,9}/\S+")
 _IDS = {
     "json": "Ids are those of the publisher's JSON labels. Ids made from the RGBA labels differ.",
     "tif": (
-        "Ids are made here, and are not those of the JSON labels: the RGBA labels store colors,\n"
-        "  which are numbered in the order in which they first appear in (z, y, x). Where their "
-        "writer\n  gave two objects one color, they are one object here: the JSON labels are "
-        "the truth."
+        "Ids are made here, and are not those of the JSON labels: the RGBA labels store colors, "
+        "which are numbered in the order in which they first appear in (z, y, x). Where their "
+        "writer gave two objects one color, they are one object here: the JSON labels are the "
+        "truth."
     ),
 }
 """Where the ids come from, by label source of archives."""
@@ -80,8 +80,8 @@ def describe_picture_colors(spec: DatasetSpec) -> str:
     found = []
     if spec.classes and all(c.accessible is not None for c in spec.classes):
         found.append(
-            "Classes in these pictures, and in `preview`, have colors that color-blind readers can "
-            "tell apart."
+            "Classes in these pictures, and in `preview`, have colors that color-blind readers "
+            "can tell apart."
         )
     if spec.instances:
         found.append("An object has one of eight colors, its neighbors others.")
@@ -100,8 +100,9 @@ def describe_ids(spec: DatasetSpec, label_source: str) -> str:
         return "Ids are those of the label files."
     kept = "" if len(made) == len(spec.instances) else " Other ids are those of the label files."
     return (
-        f"Ids of {', '.join(made)} are made here: label files with masks have none. Each connected "
-        f"piece of a mask is one object, in the order of its first voxel in (z, y, x).{kept}"
+        f"Ids of {', '.join(made)} are made here: label files with masks have none. Each "
+        f"connected piece of a mask is one object, in the order of its first voxel in (z, y, "
+        f"x).{kept}"
     )
 
 
@@ -116,21 +117,20 @@ def list_notes(spec: DatasetSpec, label_source: str, bits: Collection[int]) -> s
     notes = [*spec.notes]
     if spec.instances:
         notes += [
-            "Boxes are y first and half-open, as in scikit-image, not x, y, width, height as in "
-            "COCO.",
+            "Boxes are y first and half-open, as in scikit-image: not x, y, width, height (COCO).",
             "RLE starts count from 1, row by row (C order), not column by column as in COCO.",
         ]
     if spec.classes and any(i.has_class for i in spec.instances):
         notes.append(
-            "The class of an object is that of most of its voxels; `purity` tells how clear it was."
+            "An object's class is that of most of its voxels; `purity` tells how clear it was."
         )
     if (size := spec.voxel_size_nm) is not None and size[1] == size[2] != size[0]:
         notes.append(f"Voxels are {size[0] / size[1]:.3g} times as long in z as in y and x.")
     notes.append(describe_ids(spec, label_source))
     if spec.instances:
         notes.append(
-            "A row may contain no object. `explode` in pandas and Polars then gives a row of nulls: "
-            "drop it."
+            "A row may contain no object. `explode` in pandas and Polars then gives a row of "
+            "nulls: drop it."
         )
     if 16 in bits:
         notes.append(
@@ -141,4 +141,4 @@ def list_notes(spec: DatasetSpec, label_source: str, bits: Collection[int]) -> s
         notes.append(
             "The viewer of the Hub shows 8-bit images as lossy JPEG; the data stay exact."
         )
-    return "\n".join(f"- {note}" for note in filter(None, notes))
+    return "\n".join(wrap(f"- {note}", "  ") for note in filter(None, notes))

@@ -1,12 +1,22 @@
 """Markdown around names and texts of others, in which neither Markdown nor HTML has a meaning."""
 
 import re
+import textwrap
 from collections.abc import Sequence
 from urllib.parse import quote
 
 from _platelet_em.errors import printable
 
-__all__ = ["code_block", "code_span", "escape", "join_words", "link", "paragraphs", "table"]
+__all__ = [
+    "code_block",
+    "code_span",
+    "escape",
+    "join_words",
+    "link",
+    "paragraphs",
+    "table",
+    "wrap",
+]
 
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~#&!{}$]|(?<![^\W_])_|_(?![^\W_])")
 """Characters with a meaning in a line; an underscore between letters has none."""
@@ -41,6 +51,24 @@ def _escape_block(match: re.Match[str]) -> str:
     if match.start():  # inside the line
         return match[0]
     return f"{match[0]}\\" if match[0].isdigit() else f"\\{match[0]}"
+
+
+def wrap(text: str, indent: str = "") -> str:
+    """Markdown of one paragraph in lines, or in one line where a line would begin a list.
+
+    Args:
+        text: The paragraph.
+        indent: What all lines but the first begin with.
+    """
+    lines = textwrap.wrap(
+        text,
+        width=99,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    safe = all(line.strip()[:1].isalpha() or line.strip()[:1] in '(`"' for line in lines[1:])
+    return "\n".join(lines) if safe else text
 
 
 def code_span(text: str) -> str:

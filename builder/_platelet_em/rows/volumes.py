@@ -41,7 +41,7 @@ def _columns(spec: DatasetSpec) -> Columns:
         # float64: a top-level list of float32 makes the Hub call the dataset a time series.
         "voxel_size_nm": Column(
             list_of(value("float64")),
-            f"Approximate size of a voxel in nm, (z, y, x){'' if spec.voxel_size_nm else '; null'}.",
+            "Approximate size of a voxel in nm, (z, y, x); null if it is not known.",
         ),
         **label_columns(spec),
     }
