@@ -117,6 +117,7 @@ class VolumeSpec:
             added to each value.
         is_partly_labeled: Whether class 0 also means "not labeled": only voxels of other classes
             can be scored.
+        note: What readers of the card should know of it, Markdown; empty for nothing.
     """
 
     name: str
@@ -131,6 +132,7 @@ class VolumeSpec:
     label_suffix: str | None = None
     may_be_signed: bool = False
     is_partly_labeled: bool = False
+    note: str = ""
 
     @property
     def known_shape(self) -> tuple[int, int, int]:
@@ -193,13 +195,17 @@ class DatasetSpec:
         name: Name of the dataset.
         title: What people call it; empty where that is the name.
         description: One or two sentences; empty if not known, as all texts below.
+        about: What the card says first, Markdown, instead of the description.
+        notes: What readers of the card should know, Markdown, each for itself.
+        tags: Words that people find it by on the Hub.
         homepage: Address of the paper.
-        citation: BibTeX.
+        citation: BibTeX, or a DOI.
         first_author: First author of the paper.
         published: Year of the paper.
         license: The Hub's identifier of the license.
         license_name: What the Hub calls the license, if `license` is "other".
         license_details: What the publisher says about the license.
+        license_note: What the card says about the license, Markdown, instead of its own sentence.
         page: Address of the publisher's page of the dataset.
         voxel_size_nm: Approximate size of a voxel in nm, (z, y, x); None if not known.
         classes: The semantic classes by index; empty if it has none.
@@ -226,6 +232,9 @@ class DatasetSpec:
     name: str
     title: str = ""
     description: str = ""
+    about: str = ""
+    notes: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
     homepage: str = ""
     citation: str = ""
     first_author: str = ""
@@ -233,6 +242,7 @@ class DatasetSpec:
     license: str = ""
     license_name: str = ""
     license_details: str = ""
+    license_note: str = ""
     page: str = ""
     voxel_size_nm: tuple[float, float, float] | None = None
     classes: tuple[SemanticClass, ...] = ()

@@ -92,6 +92,7 @@ def volume_specs(draw, name, columns):
         label_files=tuple((c, draw(LINES)) for c in labels),
         components=tuple((c, draw(rules)) for c in masks),
         is_partly_labeled=draw(st.booleans()),
+        note=draw(TEXTS),
         label_versions=draw(
             st.dictionaries(LINES, COUNTS, max_size=2)
             .map(lambda versions: tuple(versions.items()))
@@ -122,7 +123,11 @@ def specs(draw):
     return DatasetSpec(
         name=draw(WORDS),
         title=draw(TEXTS),
+        about=draw(TEXTS),
+        notes=tuple(draw(st.lists(LINES, unique=True, max_size=3))),
+        tags=tuple(draw(st.lists(LINES, unique=True, max_size=3))),
         license=draw(WORDS),
+        license_note=draw(TEXTS),
         voxel_size_nm=draw(
             st.one_of(st.none(), st.tuples(*[st.floats(1e-3, 1e3)] * 3))
         ),

@@ -1,5 +1,7 @@
 """Own volumes through `load_dataset`: every voxel and id, whatever the door."""
 
+from functools import partial
+
 import datasets
 import numpy as np
 import pytest
@@ -121,11 +123,10 @@ def test_files_that_are_exchanged_are_noticed(streaming, tmp_path):
     )
     image = next(path for path in own.description.parent.rglob("*.tif") if "image" in path.name)
     tifffile.imwrite(image, tifffile.imread(image) ^ 1)
+    stream = builder.as_streaming_dataset(split="train") if streaming else None
+    read = builder.download_and_prepare if stream is None else partial(list, stream)
     with pytest.raises(Exception, match="have changed since it was opened") as raised:
-        if streaming:
-            list(builder.as_streaming_dataset(split="train"))
-        else:
-            builder.download_and_prepare()
+        read()
     error = raised.value.__cause__ or raised.value
     assert isinstance(error, platelet_em.ArchiveError)
 
@@ -135,7 +136,7 @@ def test_arguments_without_a_meaning_are_refused(own, tmp_path):
         platelet_em.load_dataset(description=own.description, data_dir=tmp_path)
     with pytest.raises(platelet_em.ArgumentError, match="label_source: own volumes have"):
         platelet_em.load_dataset(description=own.description, label_source="tif")
-    with pytest.raises(platelet_em.ArgumentError, match="with_test: own-.* has no optional"):
+    with pytest.raises(platelet_em.ArgumentError, match=r"with_test: own-.* has no optional"):
         platelet_em.load_dataset(description=own.description, with_test=True)
 
 

@@ -102,7 +102,7 @@ def test_record_and_card_say_where_it_is_from_and_how_it_was_read(built):
     card = (built / "README.md").read_text()
     assert record["test_archive_md5"] in card
     assert "32768 is added to each value" in " ".join(card.split())
-    assert "score voxels of the classes 1 to 6 only" in card
+    assert "score voxels of the classes 1 to 6 only" in " ".join(card.split())
     head = yaml.safe_load(card.split("---\n")[1])
     splits = {
         config["config_name"]: [entry["split"] for entry in config["data_files"]]

@@ -50,6 +50,9 @@ def test_search_finds_nothing_of_use_in_slices(full_size):
 
 def test_the_filters_of_the_card_work(full_size, full_archives, card):
     filters = card["text"].splitlines()
+    common, large, many, rare = (
+        int(number) for text in filters for number in re.findall(r"(?:[=>]|\()(\d+)", text)
+    )
     counts = []
     for config, text in zip(("instances", "slices", "slices"), filters, strict=True):
         files = f"{full_size}/{config}/train-*.parquet"
@@ -59,9 +62,9 @@ def test_the_filters_of_the_card_work(full_size, full_archives, card):
     classes = organelles.properties["class_id"]
     rows = organelles.slices()
     expected = [
-        int(((classes == 3) & (organelles.areas > 5000)).sum()),
-        sum(len(labels.ids) > 100 for labels in rows),
-        sum(5 in labels.properties["class_id"] for labels in rows),
+        int(((classes == common) & (organelles.areas > large)).sum()),
+        sum(len(labels.ids) > many for labels in rows),
+        sum(rare in labels.properties["class_id"] for labels in rows),
     ]
     assert counts == expected
     assert min(expected) > 0

@@ -20,18 +20,16 @@ def inspect_own(spec: DatasetSpec) -> dict[str, Any]:
         PlateletEMError: for files that are missing, or whose headers are damaged.
     """
     files = find_files(spec, OWN_FILES, None)
-    volumes = []
-    for volume in progress_bar(
-        spec.volumes, stage="Looking at volumes", unit="volume", leave=False
-    ):
-        volumes.append(
-            {
-                "name": volume.name,
-                "split": volume.split,
-                "shape": list(files.shape(volume)),
-                "labels": list(volume.columns),
-            }
-        )
+    bar = progress_bar(spec.volumes, stage="Looking at volumes", unit="volume", leave=False)
+    volumes = [
+        {
+            "name": volume.name,
+            "split": volume.split,
+            "shape": list(files.shape(volume)),
+            "labels": list(volume.columns),
+        }
+        for volume in bar
+    ]
     return {
         "content": "own volumes",
         "name": spec.name,

@@ -38,6 +38,7 @@ VOLUME_KEYS = (
     "label_suffix",
     "may_be_signed",
     "is_partly_labeled",
+    "note",
 )
 """Keys of a volume other than its label columns."""
 

@@ -196,6 +196,9 @@ def _parse_facts(table: Table) -> dict[str, Any]:
         "name": name or "",
         "title": table.text("title"),
         "description": table.text("description", keep="\n\t"),
+        "about": table.text("about", keep="\n\t"),
+        "notes": table.texts("notes", "a list of different texts, each of one line"),
+        "tags": table.texts("tags", "a list of different words"),
         "homepage": table.address("homepage"),
         "citation": _parse_citation(table),
         "first_author": table.text("first_author"),
@@ -208,6 +211,7 @@ def _parse_facts(table: Table) -> dict[str, Any]:
         ),
         "license_name": table.text("license_name"),
         "license_details": table.text("license_details"),
+        "license_note": table.text("license_note", keep="\n\t"),
         "page": table.address("license_link"),
         "voxel_size_nm": table.numbers("voxel_size_nm", 3, "three positive numbers, z, y, x"),
     }

@@ -340,6 +340,7 @@ def _parse_details(table: Table) -> dict[str, Any]:
         or None,
         "may_be_signed": table.flag("may_be_signed"),
         "is_partly_labeled": table.flag("is_partly_labeled"),
+        "note": table.text("note", keep="\n\t"),
     }
 
 

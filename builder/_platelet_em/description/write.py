@@ -31,6 +31,9 @@ def describe_spec(spec: DatasetSpec, *, volumes: bool = True) -> dict[str, Any]:
         "name": spec.name,
         "title": spec.title,
         "description": spec.description,
+        "about": spec.about,
+        "notes": list(spec.notes),
+        "tags": list(spec.tags),
         "homepage": spec.homepage,
         "citation": spec.citation,
         "first_author": spec.first_author,
@@ -38,6 +41,7 @@ def describe_spec(spec: DatasetSpec, *, volumes: bool = True) -> dict[str, Any]:
         "license": spec.license,
         "license_name": spec.license_name,
         "license_details": spec.license_details,
+        "license_note": spec.license_note,
         "license_link": spec.page,
         "folder": spec.folder if volumes else "",
         "voxel_size_nm": list(spec.voxel_size_nm or ()),
@@ -132,6 +136,7 @@ def _describe_volume(volume: VolumeSpec) -> dict[str, Any]:
             "label_suffix": volume.label_suffix,
             "may_be_signed": volume.may_be_signed,
             "is_partly_labeled": volume.is_partly_labeled,
+            "note": volume.note,
             "label_versions": {name: list(counts) for name, counts in volume.label_versions},
         }
     )

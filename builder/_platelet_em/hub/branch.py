@@ -43,7 +43,7 @@ _FILES_BEFORE_FIRST_PUSH = (".gitattributes", "LICENSE", "LICENSE.md", "LICENSE.
 _SEARCHED_COMMITS = 20
 """Commits in which the last pushed card is searched: each is a request."""
 
-_CARD_SCHEMA = re.compile(r"\(schema (\d{1,9})\)")
+_CARD_SCHEMA = re.compile(rf"{CARD_MARK} \S+ \(schema (\d{{1,9}})\)")
 """How the card states the schema version of the data files."""
 
 

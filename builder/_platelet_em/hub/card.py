@@ -1,25 +1,38 @@
-"""The dataset card: the template `dataset_card.md`, filled with figures from the built files."""
+"""The dataset card: the template `dataset_card.md`, filled with words and figures of a dataset."""
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 import _platelet_em
-from _platelet_em.arrays.volume_view import VolumeView
-from _platelet_em.errors import ConversionError, printable
+from _platelet_em.errors import ConversionError
+from _platelet_em.hub.card_code import loading_values, search_queries
+from _platelet_em.hub.card_rows import row_values
+from _platelet_em.hub.card_tables import (
+    classes_table,
+    describe_left_out,
+    describe_unlabeled,
+    files_table,
+    picture_links,
+    volumes_table,
+)
+from _platelet_em.hub.card_words import (
+    describe_citation,
+    describe_dataset,
+    describe_license,
+    describe_picture_colors,
+    list_notes,
+)
+from _platelet_em.hub.figures import Figures, measure
 from _platelet_em.hub.front_matter import render_front_matter
-from _platelet_em.hub.layout import data_files, picture_name
-from _platelet_em.hub.parquet import count_files
+from _platelet_em.hub.markdown import code_block, code_span, escape, wrap
 from _platelet_em.hub.read import open_volume
-from _platelet_em.hub.record import EXTRACTED, SYNTHETIC, origin_warning, stored_configs
-from _platelet_em.rows.class_balance import count_classes, weigh_classes
+from _platelet_em.hub.record import EXTRACTED, OWN, SYNTHETIC, origin_warning
 from _platelet_em.rows.figure import draw_panels
-from _platelet_em.rows.intensity import GrayHistogram
-from _platelet_em.rows.make import SLICES
 from _platelet_em.rows.picture import read_slice
 from _platelet_em.rows.schema import SCHEMA_VERSION
 from _platelet_em.spec import DatasetSpec, VolumeSpec
@@ -27,11 +40,9 @@ from _platelet_em.spec import DatasetSpec, VolumeSpec
 __all__ = [
     "CARD_MARK",
     "SYNTHETIC_MARK",
-    "VolumeFigures",
     "draw_card_picture",
     "is_edited",
     "is_edited_locally",
-    "measure",
     "render_card",
     "render_parts",
     "seal_card",
@@ -48,67 +59,22 @@ _SYNTHETIC = (
     f"\n**This repository is {SYNTHETIC_MARK}.** Images and labels\nare drawn; the rest of this "
     "card describes the dataset that they imitate.\n"
 )
-_IDS_ORIGIN = {
-    "json": (
-        "Ids are those of the publisher's JSON labels. Ids made from the RGBA labels differ."
-    ),
-    "tif": (
-        "Ids are made here, and are not those of the JSON labels: the RGBA labels store colors,\n"
-        "  which are numbered in the order in which they first appear in (z, y, x). Where their "
-        "writer\n  gave two objects one color, they are one object here: the JSON labels are "
-        "the truth."
-    ),
-}
 _TEMPLATE = "dataset_card.md"
-_ANY_REPOSITORY = "<user>/platelet-em"
-"""The name of the repository in the template's examples."""
-_SEAL = re.compile(r"\n<!-- Pushed to (\S+) by platelet-em, SHA-256 ([0-9a-f]{64}) -->\n\Z")
+_USER = "<user>/"
+"""How the template's examples begin the name of the repository."""
+_DEFAULT = "platelet-em"
+"""The name of the repository in examples of cards whose seal does not say another one."""
+_ANY_REPOSITORY = re.compile(rf"{_USER}([\w.-]+)")
+_SEAL = re.compile(
+    rf"\n<!-- Pushed to (\S+)(?: for {_USER}(\S+))? by platelet-em, "
+    r"SHA-256 ([0-9a-f]{64}) -->\n\Z"
+)
 """The last line of a card on the Hub, with the checksum of the text above it."""
 _BUILT = re.compile(r"\n<!-- Built by platelet-em, SHA-256 ([0-9a-f]{64}) -->\n")
 """The last line of a card that was built, with the checksum of the text above it."""
+_EMPTY_LINES = re.compile(r"\n{3,}")
 _PANEL_WIDTH = 480
 """Pixels across a panel of the card's pictures: five of them fit a screen."""
-
-
-@dataclass(slots=True)
-class VolumeFigures:
-    """Figures of a volume, measured slice by slice.
-
-    Attributes:
-        shape: (z, y, x).
-        histogram: Pixels of each gray value.
-        class_voxels: int64 (n_classes,), voxels of each semantic class.
-        instances: Column -> {id: class} of all instances; class 0 where they have none.
-    """
-
-    shape: tuple[int, int, int]
-    histogram: GrayHistogram
-    class_voxels: NDArray[np.int64]
-    instances: dict[str, dict[int, int]] = field(default_factory=dict)
-
-    def count_by_class(self, column: str) -> NDArray[np.int64]:
-        """int64 (n_classes,): instances of a column by their class."""
-        classes = list(self.instances[column].values())
-        return np.bincount(np.array(classes, np.int64), minlength=len(self.class_voxels))
-
-
-def measure(volume: VolumeView, spec: DatasetSpec) -> VolumeFigures:
-    """Measure a volume, with one slice in memory at a time."""
-    classes = len(spec.classes)
-    figures = VolumeFigures(
-        volume.shape,
-        GrayHistogram(volume.name),
-        np.zeros(classes, np.int64),
-        {kind: {} for kind in volume.kinds},
-    )
-    for z in range(volume.shape[0]):
-        figures.histogram.add(volume.image(z))
-        figures.class_voxels += count_classes(volume.semantic(z), classes)
-        for kind, found in figures.instances.items():
-            labels = volume.labels(kind, z)
-            class_ids = labels.properties.get("class_id", np.zeros_like(labels.ids))
-            found.update(zip(labels.ids.tolist(), class_ids.tolist(), strict=True))
-    return figures
 
 
 def draw_card_picture(folder: Path, volume: VolumeSpec, spec: DatasetSpec) -> NDArray[np.uint8]:
@@ -130,32 +96,38 @@ def render_card(folder: Path, record: dict[str, str], spec: DatasetSpec) -> str:
     Raises:
         ConversionError: for a template with an unknown field.
     """
+    figures = measure(folder, spec)
+    parts = _render_parts(folder, record, spec, figures)
+    bits = {bits for f in figures for bits in f.bits}
     values = {
-        "front_matter": render_front_matter(folder, spec).rstrip(),
-        **render_parts(folder, record, spec),
-        "archive": _code_span(record["archive"]),
-        "label_source": record["label_source"],
-        "tool_version": record["tool_version"],
-        "schema_version": str(SCHEMA_VERSION),
-        "license_words": spec.license_details,
-        "publisher_page": spec.page,
-        "splits": " and ".join(f"`{v.split}` is volume {v.name}" for v in spec.volumes),
-        "test_origin": _test_origin(record, spec),
-        "ids_origin": _IDS_ORIGIN[record["label_source"]],
-        "citation": spec.citation.rstrip(),
+        "title": escape(spec.title or spec.name),
+        "about": describe_dataset(spec),
+        "picture_colors": describe_picture_colors(spec),
+        "license": describe_license(spec),
+        **loading_values(spec, figures),
+        "rows_from_files": _rows_from_files(spec),
+        **row_values(spec, figures),
+        "search": search_queries(spec, figures),
+        "notes": list_notes(spec, record["label_source"], bits),
+        **_origin_values(record, spec),
+        "citation": describe_citation(spec),
+        **parts,
     }
+    values["classes"] = _classes_section(parts["classes_table"], spec)
+    values["decoding"] = _decoding_section(values["rle_code"])
 
     def fill(match: re.Match[str]) -> str:
         if match[1] not in values:
             raise ConversionError(f"{_TEMPLATE}: {match[0]} is not a field of the card")
         return values[match[1]]
 
-    text = re.sub(r"\{\{(\w+)\}\}", fill, _read_template())
+    body = _EMPTY_LINES.sub("\n\n", re.sub(r"\{\{(\w+)\}\}", fill, _read_template()))
+    text = f"---\n{render_front_matter(folder, spec).rstrip()}\n---\n\n{body}"
     return f"{text}\n<!-- Built by platelet-em, SHA-256 {_sha256(text)} -->\n"
 
 
 def render_parts(folder: Path, record: dict[str, str], spec: DatasetSpec) -> dict[str, str]:
-    """The parts of a card that state what is in the repository, by their names in the template.
+    """The parts of a card that state what is in the repository, by their names.
 
     Args:
         folder: The repository, its Parquet files in place.
@@ -165,30 +137,22 @@ def render_parts(folder: Path, record: dict[str, str], spec: DatasetSpec) -> dic
     Raises:
         PlateletEMError: for damaged files.
     """
-    figures = {volume.name: measure(open_volume(folder, volume), spec) for volume in spec.volumes}
+    return _render_parts(folder, record, spec, measure(folder, spec))
+
+
+def _render_parts(
+    folder: Path, record: dict[str, str], spec: DatasetSpec, figures: Sequence[Figures]
+) -> dict[str, str]:
     return {
         "origin_warning": _origin_warning(record, spec),
-        "volumes_table": _volumes_table(figures, spec),
-        "test_note": _test_note(spec),
-        "pictures": _pictures(figures, spec),
-        "classes_table": _classes_table(figures, spec),
-        "checksum": _checksum(record, spec.archive(record["label_source"]).md5),
-        "files_table": _files_table(folder, spec),
-        "left_out": _left_out(folder, spec),
+        "volumes_table": volumes_table(figures, spec),
+        "unlabeled": describe_unlabeled(spec),
+        "pictures": picture_links(figures, spec),
+        "classes_table": classes_table(figures, spec),
+        "checksum": _checksum(record, spec),
+        "files_table": files_table(folder, spec),
+        "left_out": describe_left_out(folder, figures, spec),
     }
-
-
-def _code_span(text: str) -> str:
-    """Text that is not ours as code in Markdown, in which neither Markdown nor HTML has a meaning.
-
-    >>> _code_span("a`<b>`.zip")
-    '``a`<b>`.zip``'
-    """
-    text = printable(text)
-    # A fence is longer than all runs of backticks inside; a space keeps it apart from them.
-    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
-    space = " " if text[:1] in ("`", " ") or text[-1:] in ("`", " ", "") else ""
-    return f"{fence}{space}{text}{space}{fence}"
 
 
 def seal_card(text: str, repo_id: str) -> str:
@@ -198,30 +162,35 @@ def seal_card(text: str, repo_id: str) -> str:
         text: The card of a built repository, or of one that was downloaded from the Hub.
         repo_id: USER/NAME.
     """
-    text = unseal_card(text).replace(_ANY_REPOSITORY, repo_id)
-    return f"{text}\n<!-- Pushed to {repo_id} by platelet-em, SHA-256 {_sha256(text)} -->\n"
+    text = unseal_card(text)
+    found = _ANY_REPOSITORY.search(text)
+    name = found[1] if found else _DEFAULT
+    text = text.replace(f"{_USER}{name}", repo_id)
+    made_for = "" if name == _DEFAULT else f" for {_USER}{name}"
+    seal = f"Pushed to {repo_id}{made_for} by platelet-em, SHA-256 {_sha256(text)}"
+    return f"{text}\n<!-- {seal} -->\n"
 
 
 def unseal_card(text: str) -> str:
     """The card before it was pushed, as `build` writes it; a card without a seal as it is."""
     if (seal := _SEAL.search(text)) is None:
         return text
-    name = rf"(?<![\w.-]){re.escape(seal[1])}(?![\w.-])"
-    return re.sub(name, _ANY_REPOSITORY, text[: seal.start()])
+    pattern = rf"(?<![\w.-]){re.escape(seal[1])}(?![\w.-])"
+    return re.sub(pattern, f"{_USER}{seal[2] or _DEFAULT}", text[: seal.start()])
 
 
 def is_edited(text: str) -> bool:
     """Whether a card on the Hub is not exactly what a push wrote."""
     seal = _SEAL.search(text)
-    return seal is None or _sha256(text[: seal.start()]) != seal[2]
+    return seal is None or _sha256(text[: seal.start()]) != seal[3]
 
 
 def is_edited_locally(text: str) -> bool:
     """Whether a card was changed after build or push wrote it; unknown of older ones: False."""
-    built = _BUILT.search(text)
-    if built is None or not is_edited(text):
+    built = [*_BUILT.finditer(text)]
+    if not built or not is_edited(text):
         return False
-    return built.end() < len(text) or _sha256(text[: built.start()]) != built[1]
+    return built[-1].end() < len(text) or _sha256(text[: built[-1].start()]) != built[-1][1]
 
 
 def _sha256(text: str) -> str:
@@ -237,15 +206,13 @@ def _read_template() -> str:
     raise ConversionError(f"{package / _TEMPLATE}: missing: install platelet-em again")
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _checksum(record: dict[str, str], published: str | None) -> str:
-    md5 = _code_span(record["archive_md5"])
+def _checksum(record: dict[str, str], spec: DatasetSpec) -> str:
+    md5 = code_span(record["archive_md5"])
+    if record["origin"] == OWN:
+        return f"MD5 of their names and of the MD5s of their contents: {md5}"
     if record["archive"] == EXTRACTED:
         return f"MD5 of the MD5s of its files: {md5}"
+    published = spec.archive(record["label_source"]).md5
     if published is None:
         return f"MD5 {md5} (none is published)"
     return f"MD5 {md5} (published: `{published}`)"
@@ -259,108 +226,64 @@ def _origin_warning(record: dict[str, str], spec: DatasetSpec) -> str:
     return f"\n**{warning}.**\n" if warning else ""
 
 
-def _test_note(spec: DatasetSpec) -> str:
-    """What to know about volumes that are labeled in part; empty if there are none."""
-    partly = [volume for volume in spec.volumes if volume.is_partly_labeled]
-    if not partly:
-        return ""
-    names = " and ".join(volume.name for volume in partly)
-    return f"""
-**Volume {names}** is the paper's third one. Only one of its cells is labeled: class 0 means
-"background or not labeled" there, so score voxels of the classes 1 to 6 only, as the authors do.
-It has no instances: `cells`, `organelles` and their numbers are null. Of the published results on
-it, one is known here: a mean IoU of 0.446 for the paper's ensemble.
-"""
+def _origin_values(record: dict[str, str], spec: DatasetSpec) -> dict[str, str]:
+    """The fields of the template that say what the rows were made from."""
+    found = {
+        "tool_version": record["tool_version"],
+        "schema_version": str(SCHEMA_VERSION),
+        "source": "own files",
+        "originals": "files",
+        "test_origin": _test_origin(record, spec),
+    }
+    if record["origin"] == OWN:
+        return found
+    source = f"{code_span(record['archive'])}, labels from `{record['label_source']}`"
+    return {**found, "source": source, "originals": "archive"}
 
 
 def _test_origin(record: dict[str, str], spec: DatasetSpec) -> str:
     """Where the optional volume is from, and how its images were read."""
     if "test_archive" not in record:
         return ""
-    archive, md5 = _code_span(record["test_archive"]), _code_span(record["test_archive_md5"])
+    archive, md5 = code_span(record["test_archive"]), code_span(record["test_archive_md5"])
     known = [a.md5 for v in spec.optional_volumes for a in spec.archives if a.name in v.archives]
     text = f"Volume test is from {archive}, MD5 {md5} (published: `{known[0]}`)."
     if record.get("test_images", "uint16") != "uint16":
-        text += (
-            " Its images are int16 there: 32768 is added\nto each value, and nothing is scaled."
+        text += " Its images are int16 there: 32768 is added to each value, and nothing is scaled."
+    return wrap(text)
+
+
+def _rows_from_files(spec: DatasetSpec) -> str:
+    """How to make the rows without the repository."""
+    if not spec.archives:
+        return wrap(
+            "On the command line, `platelet-em build` makes a repository such as this one from a "
+            "description of own files."
         )
-    return text
+    code = (
+        'from_archive = platelet_em.load_dataset("slices", '
+        f'label_source="{spec.archives[0].name}")'
+    )
+    text = wrap(
+        "The plug-in also makes rows from the publisher's archives, which it downloads and "
+        "checks, without this repository. `platelet_em.register()` lets `datasets` find it by "
+        "name, and `datasets` 3 can run it as a script. On the command line, `platelet-em build` "
+        "makes a repository such as this one."
+    )
+    return f"{text}\n\n{code_block('python', code)}"
 
 
-def _pictures(figures: dict[str, VolumeFigures], spec: DatasetSpec) -> str:
-    lines = []
-    for volume in spec.volumes:
-        about = f"Volume {volume.name}, slice {figures[volume.name].shape[0] // 2}"
-        kinds = figures[volume.name].instances
-        panels = ", ".join(["image", "contours", "semantic classes", *kinds, "shares of classes"])
-        lines.append(f"![{about}: {panels}]({picture_name(volume)})")
-    return "\n\n".join(lines)
+def _classes_section(table: str, spec: DatasetSpec) -> str:
+    if not table:
+        return ""
+    count = len(spec.classes)
+    weight = (
+        f"A weight is `voxels / ({count} * voxels of the class)`, as scikit-learn's "
+        '`class_weight="balanced"`.'
+    )
+    is_weighed = "weight in" in table.splitlines()[0]
+    return f"### Classes\n\n{table}\n\n{weight if is_weighed else ''}"
 
 
-def _volumes_table(figures: dict[str, VolumeFigures], spec: DatasetSpec) -> str:
-    kinds = [instance.column for instance in spec.instances]
-    rows = []
-    for volume in spec.volumes:
-        f = figures[volume.name]
-        gray = f.histogram.measure()
-        shape = " x ".join(map(str, f.shape))
-        values = f"{gray.minimum} to {gray.maximum}, mean {gray.mean:.0f}, std {gray.std:.0f}"
-        counts = [
-            str(len(f.instances[kind])) if kind in f.instances else "not labeled" for kind in kinds
-        ]
-        voxels = str(int(f.class_voxels.sum()))
-        rows.append([volume.name, f"`{volume.split}`", shape, voxels, *counts, values])
-    header = ["volume", "split", "shape (z, y, x)", "voxels", *kinds, "gray values"]
-    return _table(header, rows)
-
-
-def _classes_table(figures: dict[str, VolumeFigures], spec: DatasetSpec) -> str:
-    classified = [instance.column for instance in spec.instances if instance.has_class]
-    header = ["index", "class"]
-    for volume in spec.volumes:
-        header += [f"% of {volume.name}", f"weight in {volume.name}"]
-        header += [f"{c} in {volume.name}" for c in classified if c in volume.columns]
-    rows = []
-    for index, name in enumerate(spec.class_names):
-        row = [str(index), name]
-        for volume in spec.volumes:
-            f = figures[volume.name]
-            row += _weigh_class(f, index, volume)
-            row += [str(f.count_by_class(c)[index]) for c in classified if c in volume.columns]
-        rows.append(row)
-    return _table(header, rows)
-
-
-def _weigh_class(figures: VolumeFigures, index: int, volume: VolumeSpec) -> list[str]:
-    """Percent and weight of a class; of labeled voxels only, where class 0 may mean unlabeled."""
-    first = 1 if volume.is_partly_labeled else 0
-    if index < first:
-        return ["not labeled", "0"]
-    voxels, total = int(figures.class_voxels[index]), int(figures.class_voxels[first:].sum())
-    weights = weigh_classes(figures.class_voxels, is_partly_labeled=volume.is_partly_labeled)
-    share = f"{100 * voxels / total:.3f}" if total else "0"
-    return [share, f"{weights[index]:.3g}" if voxels else "none there"]
-
-
-def _left_out(folder: Path, spec: DatasetSpec) -> str:
-    """The volumes that are too large for a row of a configuration; empty if there are none."""
-    lines = [
-        f"\nVolume {volume.name} is too large for a row of `{config.name}`: its slices are in "
-        f"`{SLICES.name}`."
-        for config in stored_configs(folder)
-        for volume in filter(config.covers, spec.volumes)
-        if not data_files(folder, config.name, volume.split)
-    ]
-    return "\n".join(lines)
-
-
-def _files_table(folder: Path, spec: DatasetSpec) -> str:
-    rows = []
-    for config in stored_configs(folder):
-        for volume in spec.volumes:
-            if not (files := data_files(folder, config.name, volume.split)):
-                continue
-            count, stored = count_files(files)
-            cells = [f"`{config.name}`", f"`{volume.split}`", str(count), str(len(files))]
-            rows.append([*cells, f"{stored / 1e6:.1f} MB"])
-    return _table(["config", "split", "rows", "files", "size"], rows)
+def _decoding_section(code: str) -> str:
+    return f"### Decoding an RLE string without the plug-in\n\n{code}" if code else ""

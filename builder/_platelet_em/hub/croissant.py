@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from _platelet_em.hub.layout import data_files
+from _platelet_em.hub.markdown import join_words
 from _platelet_em.hub.record import present_configs, sha256, stored_schema
 from _platelet_em.rows.config import Config
 from _platelet_em.rows.schema import Feature, describe_field
@@ -80,26 +81,16 @@ def describe_dataset(folder: Path, record: dict[str, str], spec: DatasetSpec) ->
 
     Args:
         folder: The repository, its Parquet files in place.
-        record: The record of the files; its `origin` is "synthetic" or "publisher".
+        record: The record of the files; its `origin` is "synthetic" for the sample.
         spec: The dataset.
     """
-    synthetic = record["origin"] == "synthetic"
-    details = f'The publisher names no license. Its page says: "{spec.license_details}".'
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
         "name": spec.name,
-        "description": (SYNTHETIC_DESCRIPTION if synthetic else "") + spec.description,
+        "description": _describe(record, spec),
         "conformsTo": "http://mlcommons.org/croissant/1.1",
-        "citeAs": spec.citation,
-        "creator": {"@type": "sc:Person", "name": spec.first_author},
-        "datePublished": spec.published,
-        "license": {
-            "@type": "sc:CreativeWork",
-            "name": spec.license,
-            "description": details,
-        },
-        "url": spec.homepage,
+        **_describe_facts(spec),
         "version": f"{stored_schema(folder)}.0.0",
         "distribution": [
             node
@@ -108,9 +99,48 @@ def describe_dataset(folder: Path, record: dict[str, str], spec: DatasetSpec) ->
         ],
         "recordSet": [
             *(_record_set(config, folder, spec) for config in present_configs(folder)),
-            _class_set(spec),
+            *([_class_set(spec)] if spec.classes else []),
         ],
     }
+
+
+def _describe(record: dict[str, str], spec: DatasetSpec) -> str:
+    """The description; that of a dataset without one states only what is known."""
+    if record["origin"] == "synthetic":
+        return SYNTHETIC_DESCRIPTION + spec.description
+    labels = join_words(
+        [*(["classes"] if spec.classes else []), *(i.column for i in spec.instances)]
+    )
+    title = spec.title or spec.name
+    return spec.description or f"{title}: {len(spec.volumes)} volumes with labels of {labels}."
+
+
+def _describe_facts(spec: DatasetSpec) -> Node:
+    """What is known of who has published the dataset, when, where, and under which license."""
+    found: Node = {}
+    if spec.citation:
+        found["citeAs"] = spec.citation
+    if spec.first_author:
+        found["creator"] = {"@type": "sc:Person", "name": spec.first_author}
+    if spec.published:
+        found["datePublished"] = spec.published
+    if spec.license:
+        found["license"] = _describe_license(spec)
+    if spec.homepage:
+        found["url"] = spec.homepage
+    return found
+
+
+def _describe_license(spec: DatasetSpec) -> Node:
+    found = {"@type": "sc:CreativeWork", "name": spec.license}
+    if spec.archives:
+        details = f'The publisher names no license. Its page says: "{spec.license_details}".'
+        return {**found, "description": details}
+    if spec.license == "other":
+        found["name"] = spec.license_name or spec.license
+    if spec.license_details:
+        found["description"] = spec.license_details
+    return {**found, "url": spec.page} if spec.page else found
 
 
 def _class_set(spec: DatasetSpec) -> Node:
@@ -182,7 +212,7 @@ def _record_set(config: Config, folder: Path, spec: DatasetSpec) -> Node:
         "field": [
             _split_field(config, folder, spec),
             *(
-                _field(config, (name,), column.feature, column.description)
+                _field(config, (name,), column.feature, column.description, spec)
                 for name, column in columns.items()
             ),
         ],
@@ -211,12 +241,14 @@ def _head(config: Config, path: tuple[str, ...], description: str) -> Node:
     }
 
 
-def _field(config: Config, path: tuple[str, ...], feature: Feature, description: str) -> Node:
+def _field(
+    config: Config, path: tuple[str, ...], feature: Feature, description: str, spec: DatasetSpec
+) -> Node:
     """A column, or a field of its struct, as Croissant describes it."""
     head = _head(config, path, description)
     if "_type" not in feature:
         fields = [
-            _field(config, (*path, name), inner, describe_field(name))
+            _field(config, (*path, name), inner, describe_field(name, spec), spec)
             for name, inner in feature.items()
         ]
         return {**head, "subField": fields}

@@ -10,9 +10,9 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from _platelet_em.hub.layout import data_files
 from _platelet_em.hub.parquet import count_files, explain_damage, read_metadata
 from _platelet_em.hub.record import present_configs, stored_schema
-from _platelet_em.rows.make import CONFIGS
+from _platelet_em.rows.make import CONFIGS, SLICES
 from _platelet_em.rows.schema import yaml_features
-from _platelet_em.spec import DatasetSpec
+from _platelet_em.spec import SEMANTIC, DatasetSpec
 
 __all__ = ["describe_front_matter", "parse_front_matter", "render_front_matter"]
 
@@ -45,39 +45,55 @@ def describe_front_matter(folder: Path, spec: DatasetSpec) -> dict[str, Any]:
         for config in present_configs(folder)
     ]
     return {
-        "pretty_name": spec.name,
+        "pretty_name": spec.title or spec.name,
         **_describe_license(folder, spec),
         "task_categories": ["image-segmentation"],
-        "task_ids": [
-            "instance-segmentation",
-            "semantic-segmentation",
-            "panoptic-segmentation",
-        ],
-        "source_datasets": ["original"],
-        "tags": [
-            "biology",
-            "medical",
-            "electron-microscopy",
-            "sbf-sem",
-            "platelets",
-            "3d",
-            "image",
-        ],
-        "size_categories": ["n<1K"],
+        "task_ids": _task_ids(spec),
+        # What own files were made from is not known.
+        **({"source_datasets": ["original"]} if spec.archives else {}),
+        "tags": [*dict.fromkeys([*spec.tags, *_general_tags(spec)])],
+        "size_categories": [_size_category(folder)],
         "configs": configs,
         "dataset_info": _describe_configs(folder, spec),
     }
+
+
+def _task_ids(spec: DatasetSpec) -> list[str]:
+    """What the labels of the volumes are for."""
+    labeled = {column for volume in spec.volumes for column in volume.columns}
+    tasks = []
+    if labeled - {SEMANTIC}:
+        tasks.append("instance-segmentation")
+    if SEMANTIC in labeled:
+        tasks.append("semantic-segmentation")
+    return [*tasks, "panoptic-segmentation"] if len(tasks) > 1 else tasks
+
+
+def _general_tags(spec: DatasetSpec) -> list[str]:
+    is_3d = any(volume.shape is None or volume.shape[0] > 1 for volume in spec.volumes)
+    return ["3d", "image"] if is_3d else ["image"]
+
+
+def _size_category(folder: Path) -> str:
+    """The Hub's word for the number of rows of the default configuration."""
+    rows, _ = count_files(data_files(folder, SLICES.name))
+    limits = (("1K", 3), ("10K", 4), ("100K", 5), ("1M", 6), ("10M", 7), ("100M", 8), ("1B", 9))
+    lower = ""
+    for name, digits in limits:
+        if rows < 10**digits:
+            return f"{lower}n<{name}"
+        lower = f"{name}<"
+    return "n>1B"
 
 
 def _describe_license(folder: Path, spec: DatasetSpec) -> dict[str, str]:
     """The fields of the license, as cards of the repository's schema have them."""
     if stored_schema(folder) < 2:
         return {"license": spec.license, "license_details": spec.license_details}
-    return {
-        "license": spec.license,
-        "license_name": spec.license_name,
-        "license_link": spec.page,
-    }
+    found = {"license": spec.license}
+    if spec.license == "other":  # the Hub knows name and address of all others
+        found |= {"license_name": spec.license_name, "license_link": spec.page}
+    return {key: text for key, text in found.items() if text}
 
 
 def _describe_configs(folder: Path, spec: DatasetSpec) -> list[dict[str, Any]]:

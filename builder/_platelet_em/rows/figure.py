@@ -1,6 +1,7 @@
 """The large figure of one slice: captioned panels, a legend and a scale bar."""
 
 import math
+import unicodedata
 from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -93,23 +94,24 @@ def draw_panels(
     if arrays.semantic is not None:
         counts = np.bincount(arrays.semantic.reshape(-1), minlength=len(spec.classes)).tolist()
     found = bool(counts or arrays.instances)
+    entries = [
+        *_class_entries(counts, spec, colors),
+        *_contour_entries(arrays, counts, spec, colors, contour_thickness(size)),
+    ]
     captions = [
         "image",
         f"contours of {' and '.join(arrays.instances) or 'classes'}" if found else "image",
         *([f"semantic classes: {np.count_nonzero(counts)}"] if counts else []),
         *(_caption(column, arrays, spec) for column in arrays.instances),
-        *(["classes, share of pixels" if counts else "contours"] if found else []),
+        *(["classes, share of pixels" if counts else "contours"] if entries else []),
     ]
     columns = 3
     if max(size) > 2 * min(size):
         columns = len(captions) if size[0] > size[1] else 1
-    entries = [
-        *_class_entries(counts, spec, colors),
-        *_contour_entries(arrays, counts, spec, colors, contour_thickness(size)),
-    ]
-    if found:
+    if entries:
         panels.append(_draw_legend(entries, font))
-    return _assemble(panels, captions, columns, " ".join(title.split()), font)
+    captions = [*map(_to_ascii, captions)]
+    return _assemble(panels, captions, columns, _to_ascii(" ".join(title.split())), font)
 
 
 def _count_ids(arrays: SliceArrays, column: str) -> int:
@@ -134,7 +136,8 @@ def _class_entries(
         share = count / sum(counts)
         shown = f"{share:.1%}" if share >= 0.001 else "< 0.1%"
         if count:
-            entries.append(_Entry(f"{semantic.name}, {shown}", _rgb(color)))
+            name = _to_ascii(semantic.name)
+            entries.append(_Entry(f"{name}, {shown}", _rgb(color)))
     return entries
 
 
@@ -153,18 +156,31 @@ def _contour_entries(
             continue
         if instance.has_class and arrays.semantic is not None:
             inside = arrays.semantic[arrays.instances[column] > 0]
-            frequent = int(np.argmax(np.bincount(inside, minlength=len(counts))))
-            text = f"thin contour: {instance.name}, in the color of its class"
+            among = np.bincount(inside, minlength=len(counts))[instance.first_class :]
+            frequent = instance.first_class + int(np.argmax(among))
+            text = f"thin contour: {_to_ascii(instance.name)}, in the color of its class"
             entries.append(_Entry(text, _rgb(colors[frequent]), thickness))
         else:
             color = _rgb(contour_color(instance, spec, colors))
-            entries.append(_Entry(f"thick contour: {instance.name}", color, 2 * thickness))
+            entries.append(
+                _Entry(f"thick contour: {_to_ascii(instance.name)}", color, 2 * thickness)
+            )
     return entries
 
 
 def _rgb(color: NDArray[np.uint8]) -> Color:
     red, green, blue = color.tolist()
     return red, green, blue
+
+
+def _to_ascii(text: str) -> str:
+    """The text in the letters that Pillow's own font has; "?" stands for others.
+
+    >>> _to_ascii("cellules à 猫")
+    'cellules a ?'
+    """
+    parts = unicodedata.normalize("NFKD", text)
+    return "".join(c if c.isascii() else "?" for c in parts if not unicodedata.combining(c))
 
 
 def _extent(text: str, font: _Font) -> tuple[int, int]:

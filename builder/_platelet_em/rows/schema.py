@@ -22,6 +22,7 @@ __all__ = [
     "class_label",
     "describe_field",
     "describe_image",
+    "describe_semantic",
     "json_features",
     "label_columns",
     "list_of",
@@ -88,6 +89,13 @@ def describe_image(spec: DatasetSpec, added: str = "") -> str:
     return f"Grayscale image (y, x){added} of 8 or 16 bits, the values of the files bit for bit"
 
 
+def describe_semantic(spec: DatasetSpec, added: str = "") -> str:
+    """What a mask of classes is, as a sentence; `added` are words after the axes."""
+    if not spec.classes:
+        return "Null: the dataset has no classes."
+    return f"8-bit palette image (y, x){added}; a pixel is the index of its class, see `classes`."
+
+
 def _label_struct(instance: InstanceSpec, spec: DatasetSpec) -> Feature:
     """Parallel lists, one entry per instance; properties of the whole object come last."""
     types = {
@@ -122,8 +130,10 @@ def label_columns(spec: DatasetSpec) -> dict[str, Column]:
     return {**counts, **structs}
 
 
-def describe_field(name: str) -> str:
+def describe_field(name: str, spec: DatasetSpec) -> str:
     """Description of a field of a label struct; any other field is the id of a parent."""
+    if name in ("class_id", "purity") and not spec.classes:
+        return "Null: the dataset has no classes."
     known = _FIELD_DESCRIPTIONS.get(name)
     return known or f"Id of the {name} that contains most of the 3D object, 0 for none."
 

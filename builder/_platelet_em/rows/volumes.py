@@ -16,6 +16,7 @@ from _platelet_em.rows.schema import (
     Column,
     Columns,
     describe_image,
+    describe_semantic,
     label_columns,
     list_of,
     value,
@@ -33,16 +34,14 @@ stores images, end at 2**31 - 1."""
 def _columns(spec: DatasetSpec) -> Columns:
     return {
         "image": Column(list_of(IMAGE), f"{describe_image(spec, ' of each slice')}."),
-        "semantic": Column(
-            list_of(IMAGE),
-            "8-bit palette image (y, x) of each slice; a pixel is a class index, see `classes`.",
-        ),
+        "semantic": Column(list_of(IMAGE), describe_semantic(spec, " of each slice")),
         "preview": Column(IMAGE, "Small RGB picture of image and labels, for viewing only."),
         "volume": Column(value("string"), "Name of the volume."),
         "shape": Column(list_of(value("int32")), "Shape of the volume, (z, y, x)."),
         # float64: a top-level list of float32 makes the Hub call the dataset a time series.
         "voxel_size_nm": Column(
-            list_of(value("float64")), "Approximate size of a voxel in nm, (z, y, x)."
+            list_of(value("float64")),
+            "Approximate size of a voxel in nm, (z, y, x); null if it is not known.",
         ),
         **label_columns(spec),
     }
