@@ -1,7 +1,5 @@
 """Own volumes through `load_dataset`: every voxel and id, whatever the door."""
 
-from functools import partial
-
 import datasets
 import numpy as np
 import pytest
@@ -123,12 +121,16 @@ def test_files_that_are_exchanged_are_noticed(streaming, tmp_path):
     )
     image = next(path for path in own.description.parent.rglob("*.tif") if "image" in path.name)
     tifffile.imwrite(image, tifffile.imread(image) ^ 1)
-    stream = builder.as_streaming_dataset(split="train") if streaming else None
-    read = builder.download_and_prepare if stream is None else partial(list, stream)
+
+    def read():
+        if streaming:
+            return list(builder.as_streaming_dataset(split="train"))
+        return builder.download_and_prepare()
+
     with pytest.raises(Exception, match="have changed since it was opened") as raised:
         read()
-    error = raised.value.__cause__ or raised.value
-    assert isinstance(error, platelet_em.ArchiveError)
+    causes = (raised.value, raised.value.__cause__)
+    assert any(isinstance(error, platelet_em.ArchiveError) for error in causes)
 
 
 def test_arguments_without_a_meaning_are_refused(own, tmp_path):

@@ -16,7 +16,7 @@ import pyarrow as pa
 from _platelet_em.description.parse import parse_description
 from _platelet_em.description.write import describe_spec
 from _platelet_em.errors import DescriptionError, HubError, SchemaVersionError, quote
-from _platelet_em.facts import LABEL_SOURCES
+from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, is_published
 from _platelet_em.files import open_regular, read_regular
 from _platelet_em.hub.layout import CROISSANT, DESCRIPTION, data_files
 from _platelet_em.hub.parquet import DataFile, read_schema
@@ -188,15 +188,18 @@ def stored_spec(folder: Path | HubPath, spec: DatasetSpec) -> DatasetSpec:
 
     Args:
         folder: The repository.
-        spec: The dataset of a repository that does not describe its own; what its record says of
-            optional volumes holds, and where there is no record, `spec` is given back.
+        spec: The dataset of a folder in which nothing is built, which is given back. A repository
+            that does not describe its own is of the published dataset, and its record says which
+            of the optional volumes it has.
 
     Raises:
         DescriptionError: for a description that is damaged.
     """
-    if (stored := _read_dataset(folder)) is not None:
+    stored, record = _read_dataset(folder), _first_record(folder)
+    if stored is not None:
         spec = stored
-    record = _first_record(folder)
+    elif record and not is_published(spec):
+        spec = PUBLISHED
     if not record:
         return spec
     names = {volume.name for volume in spec.optional_volumes}
