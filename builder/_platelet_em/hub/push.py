@@ -258,8 +258,8 @@ def _with_volumes_there(spec: DatasetSpec, state: BranchState | None) -> Dataset
     """The dataset with the volumes that an earlier push had, whose files are to be deleted."""
     if state is None or state.described is None:
         return spec
-    names = {volume.name for volume in spec.volumes}
-    others = tuple(volume for volume in state.described.volumes if volume.name not in names)
+    known = {(volume.name, volume.split) for volume in spec.volumes}
+    others = tuple(v for v in state.described.volumes if (v.name, v.split) not in known)
     return replace(spec, volumes=(*spec.volumes, *others))
 
 
