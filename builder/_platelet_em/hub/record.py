@@ -35,7 +35,9 @@ __all__ = [
     "Record",
     "check_readable",
     "find_origin",
+    "first_record",
     "is_complete",
+    "is_of_others",
     "origin_warning",
     "parquet_metadata",
     "present_configs",
@@ -62,7 +64,10 @@ _VERSION_KEY = "schema_version"
 
 _VOLUMES_KEY = "volumes"
 
-_KEYS = ("archive", "archive_md5", "fingerprint", "label_source", "origin", "tool_version")
+_FINGERPRINT_KEY = "fingerprint"
+"""Key that only `build` writes."""
+
+_KEYS = ("archive", "archive_md5", _FINGERPRINT_KEY, "label_source", "origin", "tool_version")
 
 EXTRACTED = "an extracted folder"
 """The `archive` of a build from a folder; that from a zip is its name, whatever its suffix."""
@@ -90,8 +95,15 @@ def parquet_metadata(columns: Columns, record: dict[str, str]) -> dict[str, str]
     }
 
 
+def is_of_others(record: Record) -> bool:
+    """Whether another program than `build` has written the files, by the rules of the format."""
+    return record.get("label_source") == OWN_FILES and _FINGERPRINT_KEY not in record
+
+
 def is_complete(record: Record) -> bool:
-    """Whether a record has all that a build writes into it, as text."""
+    """Whether a record has all that a build, or another program, writes into it, as text."""
+    if is_of_others(record):
+        return record.get("origin") == OWN
     return all(isinstance(record.get(key), str) for key in _KEYS) and (
         record["label_source"] in (*LABEL_SOURCES, OWN_FILES)
     )
@@ -195,7 +207,7 @@ def stored_spec(folder: Path | HubPath, spec: DatasetSpec) -> DatasetSpec:
     """
     if (stored := _read_dataset(folder)) is not None:
         spec = stored
-    record = _first_record(folder)
+    record = first_record(folder)
     if not record:
         return spec
     names = {volume.name for volume in spec.optional_volumes}
@@ -246,16 +258,23 @@ def _read_dataset(folder: Path | HubPath) -> DatasetSpec | None:
             f"{path}: expected a JSON object, got {quote(document)}: fetch or build the "
             "repository again"
         )
-    return parse_description(document, source=str(path))
+    spec = parse_description(document, source=str(path))
+    for volume in spec.volumes:
+        if volume.shape is None and not volume.archives:
+            raise DescriptionError(
+                f"{path}: volume {quote(volume.name)}: expected its shape, found none: write "
+                '"shape": [z, y, x]'
+            )
+    return spec
 
 
 def stored_schema(folder: Path | HubPath) -> int:
     """The schema version of a repository; that of this code if none of its files has a record."""
-    version: int = _first_record(folder).get(_VERSION_KEY, SCHEMA_VERSION)
+    version: int = first_record(folder).get(_VERSION_KEY, SCHEMA_VERSION)
     return version
 
 
-def _first_record(folder: Path | HubPath) -> Record:
+def first_record(folder: Path | HubPath) -> Record:
     """The record of the first file that has one; empty if none has."""
     for path in (path for name in CONFIG_NAMES for path in data_files(folder, name)):
         if record := read_record(path):
