@@ -1,9 +1,10 @@
 """Whether the files of a repository are complete, undamaged, and written by one build."""
 
 import collections
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -36,7 +37,9 @@ from _platelet_em.hub.read import SplitReader
 from _platelet_em.hub.record import (
     Record,
     check_readable,
+    first_record,
     is_complete,
+    is_of_others,
     read_checksums,
     read_features,
     read_record,
@@ -44,13 +47,13 @@ from _platelet_em.hub.record import (
     stored_configs,
     stored_spec,
 )
+from _platelet_em.hub.repository import Repository
+from _platelet_em.hub.row_counts import check_row_counts
 from _platelet_em.hub.strays import find_strays
 from _platelet_em.limits import MAX_METADATA
 from _platelet_em.rows.config import Config, Shape
 from _platelet_em.rows.make import SLICES
-from _platelet_em.rows.picture import DRAWING
 from _platelet_em.rows.schema import Columns, arrow_schema, json_features
-from _platelet_em.rows.shards import plan_shards
 from _platelet_em.spec import DatasetSpec, VolumeSpec
 
 __all__ = ["Repository", "inspect_repository", "read_build"]
@@ -60,42 +63,6 @@ _LISTED = 5
 
 _STRAYS = 20
 """Files of others that are named one by one."""
-
-
-@dataclass(slots=True)
-class Repository:
-    """A repository's files, as far as they can be read.
-
-    Attributes:
-        folder: The repository.
-        spec: The dataset, with the optional volumes that the repository has.
-        record: The record that most of its files have; empty if none has one.
-        files: (config, split) -> its readable files, in the order of their rows.
-        shapes: Volume -> (z, y, x), if all shards of `slices` that exist can be read.
-        checksums: Path in the repository -> SHA-256 of a data file, from croissant.json.
-        matching: Number of data files whose SHA-256 is that in croissant.json.
-        problems: What is wrong.
-    """
-
-    folder: Path
-    spec: DatasetSpec
-    record: Record = field(default_factory=dict)
-    files: dict[tuple[str, str], list[Path]] = field(default_factory=dict)
-    shapes: dict[str, Shape] = field(default_factory=dict)
-    checksums: dict[str, str] = field(default_factory=dict)
-    matching: int = 0
-    problems: list[Problem] = field(default_factory=list)
-
-    @property
-    def has_current_pictures(self) -> bool:
-        """Whether its pictures were drawn by this version, and can be compared with new ones."""
-        return bool(self.record.get("drawing") == DRAWING)
-
-    def is_whole(self, config: str, split: str) -> bool:
-        """Whether all shards of a configuration of a split exist and can be read."""
-        files = self.files[config, split]
-        names = (shard_name(config, split, i, len(files)) for i in range(len(files)))
-        return bool(files) and files == [self.folder / name for name in names]
 
 
 def read_build(folder: Path, spec: DatasetSpec, *, pictures: bool = True) -> Record | None:
@@ -128,12 +95,12 @@ def inspect_repository(folder: Path, spec: DatasetSpec, *, pictures: bool = True
         pictures: Whether to draw the pictures again and compare them.
     """
     spec = stored_spec(folder, spec)
-    repository = Repository(folder, spec)
+    repository = Repository(folder, spec, is_of_others=is_of_others(first_record(folder)))
     problems = repository.problems
     _check_data_files(repository, spec)
     # The checksums, which are in croissant.json, are not needed to read the data files.
     is_intact = all(problem.file == str(folder / CROISSANT) for problem in problems)
-    damaged = [*_check_metadata_files(folder, spec)]
+    damaged = [*_check_metadata_files(repository, spec)]
     problems += damaged
     problems += _check_strays(folder, spec)
     # What is in data files that are damaged is not known.
@@ -187,17 +154,23 @@ def _check_data_files(repository: Repository, spec: DatasetSpec) -> None:
         )
     problems += _check_checksums(repository, list(records))
     for split, volumes in spec.splits.items():
-        problems += _check_row_counts(repository, split, volumes)
+        problems += check_row_counts(repository, split, volumes)
 
 
-def _check_metadata_files(folder: Path, spec: DatasetSpec) -> Iterator[Problem]:
-    """The card, the Croissant description, and the card's pictures."""
+def _check_metadata_files(repository: Repository, spec: DatasetSpec) -> Iterator[Problem]:
+    """The card, the Croissant description, and the card's pictures.
+
+    Other programs may leave out all but the card, which they write in their words.
+    """
+    is_build = not repository.is_of_others
     for name in metadata_files(spec):
-        path = folder / name
+        path = repository.folder / name
         found = ""
+        if not is_build and name != CARD and not os.path.lexists(path):
+            continue
         try:
             content = read_regular(path, MAX_METADATA)
-            if name == CARD and CARD_MARK not in content.decode("utf-8"):
+            if is_build and name == CARD and CARD_MARK not in content.decode("utf-8"):
                 found = "another file"
             elif path.suffix == ".png":
                 decode_page(content, "picture")
@@ -264,6 +237,8 @@ def _check_names(
                 expected=f"no rows of {split}, which has none in {config.name}",
                 found="a file",
             )
+        return
+    if not files and repository.is_of_others and config is not SLICES:
         return
     shapes = [repository.shapes.get(volume.name) for volume in covered]
     if not files and all(shape and not config.count_parts(shape) for shape in shapes):
@@ -373,6 +348,8 @@ def _check_records(
 def _check_checksums(repository: Repository, files: list[Path]) -> Iterator[Problem]:
     """Whether each data file has its SHA-256; sets the repository's checksums."""
     folder = repository.folder
+    if repository.is_of_others and not os.path.lexists(folder / CROISSANT):
+        return
     try:
         repository.checksums = read_checksums(folder)
     except (ValueError, OSError) as error:
@@ -408,29 +385,3 @@ def _check_checksums(repository: Repository, files: list[Path]) -> Iterator[Prob
                 expected=f"SHA-256 {expected or 'in croissant.json'}",
                 found=found,
             )
-
-
-def _check_row_counts(
-    repository: Repository, split: str, volumes: Sequence[VolumeSpec]
-) -> Iterator[Problem]:
-    """Whether each shard has its number of rows; the shards of `slices` give the depth."""
-    for config in stored_configs(repository.folder):
-        covered = [volume for volume in volumes if config.covers(volume)]
-        if not config.is_one_row or not all(v.name in repository.shapes for v in covered):
-            continue
-        shapes = [(volume.name, repository.shapes[volume.name]) for volume in covered]
-        planned = plan_shards(config, shapes)
-        rows = [sum(segment.stop - segment.start for segment in shard) for shard in planned]
-        # Earlier versions had rows of larger volumes: their files have names without a plan.
-        for path in repository.files[config.name, split] if rows else ():
-            index = path.name.removeprefix(f"{split}-")[:5]
-            if not index.isdecimal():  # reported already, for its name
-                continue
-            expected = rows[int(index)] if int(index) < len(rows) else 0
-            if (found := read_metadata(path).num_rows) != expected:
-                yield Problem(
-                    check="rows",
-                    file=str(path),
-                    expected=f"{expected} rows of {sum(rows)}",
-                    found=str(found),
-                )

@@ -35,7 +35,9 @@ __all__ = [
     "Record",
     "check_readable",
     "find_origin",
+    "first_record",
     "is_complete",
+    "is_of_others",
     "origin_warning",
     "parquet_metadata",
     "parse_stored_spec",
@@ -63,7 +65,10 @@ _VERSION_KEY = "schema_version"
 
 _VOLUMES_KEY = "volumes"
 
-_KEYS = ("archive", "archive_md5", "fingerprint", "label_source", "origin", "tool_version")
+_FINGERPRINT_KEY = "fingerprint"
+"""Key that only `build` writes."""
+
+_KEYS = ("archive", "archive_md5", _FINGERPRINT_KEY, "label_source", "origin", "tool_version")
 
 EXTRACTED = "an extracted folder"
 """The `archive` of a build from a folder; that from a zip is its name, whatever its suffix."""
@@ -91,8 +96,15 @@ def parquet_metadata(columns: Columns, record: dict[str, str]) -> dict[str, str]
     }
 
 
+def is_of_others(record: Record) -> bool:
+    """Whether another program than `build` has written the files, by the rules of the format."""
+    return record.get("label_source") == OWN_FILES and _FINGERPRINT_KEY not in record
+
+
 def is_complete(record: Record) -> bool:
-    """Whether a record has all that a build writes into it, as text."""
+    """Whether a record has all that a build, or another program, writes into it, as text."""
+    if is_of_others(record):
+        return record.get("origin") == OWN
     return all(isinstance(record.get(key), str) for key in _KEYS) and (
         record["label_source"] in (*LABEL_SOURCES, OWN_FILES)
     )
@@ -195,7 +207,7 @@ def stored_spec(folder: Path | HubPath, spec: DatasetSpec) -> DatasetSpec:
     Raises:
         DescriptionError: for a description that is damaged.
     """
-    stored, record = _read_dataset(folder), _first_record(folder)
+    stored, record = _read_dataset(folder), first_record(folder)
     if stored is not None:
         spec = stored
     elif record and not is_published(spec):
@@ -263,16 +275,23 @@ def parse_stored_spec(content: bytes, name: str) -> DatasetSpec:
             f"{name}: expected a JSON object, got {quote(document)}: fetch or build the "
             "repository again"
         )
-    return parse_description(document, source=name)
+    spec = parse_description(document, source=name)
+    for volume in spec.volumes:
+        if volume.shape is None and not volume.archives:
+            raise DescriptionError(
+                f"{name}: volume {quote(volume.name)}: expected its shape, found none: write "
+                '"shape": [z, y, x]'
+            )
+    return spec
 
 
 def stored_schema(folder: Path | HubPath) -> int:
     """The schema version of a repository; that of this code if none of its files has a record."""
-    version: int = _first_record(folder).get(_VERSION_KEY, SCHEMA_VERSION)
+    version: int = first_record(folder).get(_VERSION_KEY, SCHEMA_VERSION)
     return version
 
 
-def _first_record(folder: Path | HubPath) -> Record:
+def first_record(folder: Path | HubPath) -> Record:
     """The record of the first file that has one; empty if none has."""
     for path in (path for name in CONFIG_NAMES for path in data_files(folder, name)):
         if record := read_record(path):
