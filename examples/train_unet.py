@@ -25,6 +25,11 @@ neither truth nor prediction contains is left out of means, and reported as abse
 - panoptic quality (PQ) of cells and of each kind of organelle; a pair of instances matches at an
   IoU above 0.5.
 
+`--description` trains on your own volumes, described in a TOML file: on their classes, or without
+classes on what is an instance of the first kind and what is not. It evaluates on the first volume
+with labels of the split `validation`, else `test`, else `train` itself; windows are drawn anywhere,
+and of instances it reports those of that kind, without classes.
+
 The sample has few dense granules. One window in five contains one, but so few do not teach the
 class.
 
@@ -42,6 +47,7 @@ import argparse
 import json
 import sys
 import tempfile
+from dataclasses import dataclass
 from itertools import chain, islice, pairwise, repeat
 from pathlib import Path
 
@@ -51,7 +57,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from datasets.utils import tqdm
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, hsv_to_rgb
 from matplotlib.patches import Patch
 from skimage.measure import label
 from skimage.metrics import contingency_table
@@ -60,10 +66,6 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import platelet_em
-
-# Facts and colors that the public module does not have.
-from _platelet_em.arrays.colors import color_ids
-from _platelet_em.facts import PUBLISHED
 
 CONTEXT, SIDE, OVERLAP = 3, 96, 32
 """Slices per window, its pixels along y and x, and the pixels that neighboring windows share."""
@@ -88,10 +90,17 @@ KIND_OF_CLASS = np.uint8([0, 0, 1, 2, 3, 4, 4])
 MIN_VOXELS = 30
 """Smaller components of a prediction are treated as noise."""
 
-PARTLY_LABELED = {v.name for v in PUBLISHED.with_optional().volumes if v.is_partly_labeled}
-"""Volumes in which class 0 also means "not labeled"."""
-
-CLASS_COLORS = np.array([c.accessible for c in PUBLISHED.classes]) / 255
+CLASS_COLORS = np.array(
+    [
+        (0, 0, 0),
+        (24, 68, 111),
+        (166, 209, 255),
+        (167, 129, 9),
+        (255, 227, 45),
+        (88, 61, 0),
+        (129, 101, 253),
+    ]
+) / 255  # fmt: skip
 """Color of each class, which color-blind readers can tell from those of the others."""
 
 WRONG, DARK = np.uint8([40, 255, 160]), 150 / 255
@@ -99,8 +108,73 @@ WRONG, DARK = np.uint8([40, 255, 160]), 150 / 255
 any of its grays, and from the classes, to color-blind readers as well."""
 
 
+@dataclass(frozen=True)
+class Task:
+    """What the network learns.
+
+    Attributes:
+        names: Names of the classes.
+        kind: Column of instances whose voxels are class 1; None for the column `semantic`.
+        partly_labeled: Volumes in which class 0 also means "not labeled".
+        part: What the classes from `first` on are called in metrics, and the lowest of them.
+        weights: How often a training window is drawn for each class; None for windows anywhere.
+        has_organelles: Whether there are cells and organelles to evaluate.
+    """
+
+    names: tuple[str, ...]
+    kind: str | None = None
+    partly_labeled: tuple[str, ...] = ()
+    part: str = "foreground"
+    first: int = 1
+    weights: tuple[float, ...] | None = None
+    has_organelles: bool = False
+
+    def classes(self, volume):
+        """The class of each voxel of a volume, uint8 (z, y, x)."""
+        if self.kind is None:
+            return np.asarray(volume["semantic"])
+        return (np.asarray(volume[self.kind]) > 0).astype(np.uint8)
+
+    @property
+    def column(self):
+        """The column of labels that classes are made of."""
+        return self.kind or "semantic"
+
+
+PLATELETS = Task(
+    names=platelet_em.CLASS_NAMES,
+    partly_labeled=("test",),
+    part="organelle",
+    first=2,
+    weights=CLASS_WEIGHTS,
+    has_organelles=True,
+)
+
+
+def task_of(volumes):
+    """What there is to learn of own volumes: their classes, or where instances are."""
+    features = volumes["train"].features
+    kinds = [name.removeprefix("n_") for name in features if name.startswith("n_")]
+    if any(row["semantic"] is not None for row in volumes["train"].select_columns("semantic")):
+        for kind in kinds:
+            names = getattr(features[kind].get("class_id", None), "feature", None)
+            if isinstance(names, datasets.ClassLabel):
+                return Task(names=tuple(names.names))
+        count = len(platelet_em.targets.class_weights(with_labels(volumes["train"], "semantic")))
+        return Task(names=tuple(f"class {index}" for index in range(count)))
+    return Task(names=("background", kinds[0]), kind=kinds[0])
+
+
+def with_labels(rows, column):
+    """The volumes that have labels in a column."""
+    labels = rows.select_columns(column)
+    return rows.select([k for k in range(len(rows)) if labels[k][column] is not None])
+
+
 def load_volumes(arguments, scratch):
     """The volumes, as a DatasetDict in the format "platelet_em": real ones, or a new sample."""
+    if arguments.description:
+        return platelet_em.load_dataset("volumes", description=arguments.description)
     if arguments.repo:
         return datasets.load_dataset(arguments.repo, "volumes").with_format(platelet_em.FORMAT)
     if arguments.download or arguments.data_dir:
@@ -115,18 +189,18 @@ def load_volumes(arguments, scratch):
     )
 
 
-def training_batches(volumes, tensors, steps, seed):
+def training_batches(volumes, tensors, steps, seed, task):
     """Batches of random windows, each read when it is needed, new ones in each epoch."""
+    near = {"min_foreground": 0.01, "class_weights": task.weights} if task.weights else {}
     sampler = platelet_em.RandomWindows(
         (CONTEXT, SIDE, SIDE),
         count=EPOCH * BATCH,
         label_shape=(1, SIDE, SIDE),
         seed=seed,
-        min_foreground=0.01,
-        class_weights=CLASS_WEIGHTS,
         pad="reflect",  # volumes may be smaller than a window
+        **near,
     )
-    windows = platelet_em.windows(volumes, sampler, columns=["image", "semantic"])
+    windows = platelet_em.windows(volumes, sampler, columns=["image", task.column])
     loader = DataLoader(windows, BATCH, sampler=windows.sampler(), collate_fn=tensors.collate)
     return islice(chain.from_iterable(repeat(loader)), steps)
 
@@ -164,12 +238,18 @@ class UNet(nn.Module):
         return self.last(x)
 
 
-def loss_weights(volumes):
+def loss_weights(volumes, task=PLATELETS):
     """Square roots of the balanced weights of the classes."""
-    return torch.from_numpy(np.sqrt(platelet_em.targets.class_weights(volumes))).float()
+    rows, count = volumes, len(task.names)
+    if task.kind is not None:
+        rows = ({"volume": v["volume"], "semantic": task.classes(v)} for v in volumes)
+    weights = platelet_em.targets.class_weights(
+        rows, classes=count, partly_labeled=task.partly_labeled
+    )
+    return torch.from_numpy(np.sqrt(weights)).float()
 
 
-def train(model, batches, steps, seed, weights, check):
+def train(model, batches, steps, seed, weights, check, task):
     """Train; returns the loss of each step, and {step: result of `check`} before the last one."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
@@ -177,7 +257,9 @@ def train(model, batches, steps, seed, weights, check):
     losses, checks, shown = [], {}, {}
     progress = tqdm(batches, total=steps, desc="Training", unit="step")
     for step, batch in enumerate(progress, start=1):
-        image, classes = batch["image"], batch["semantic"]  # (n, 3, y, x), (n, 1, y, x)
+        image, classes = batch["image"], batch[task.column]  # (n, 3, y, x), (n, 1, y, x)
+        if task.kind is not None:
+            classes = (classes > 0).long()
         turns, axes = random.integers(4), [-1] * random.integers(2)  # flip, or not
         image, classes = (torch.rot90(a, turns, (-2, -1)).flip(axes) for a in (image, classes))
         model.train()
@@ -198,7 +280,7 @@ def train(model, batches, steps, seed, weights, check):
 def predict(model, volumes, tensors, shape):
     """The class of each voxel of the volume, or of its first slices: uint8, of `shape`.
 
-    The probabilities of all classes take 28 bytes per voxel, 430 MB for 24 x 800 x 800.
+    The probabilities of seven classes take 28 bytes per voxel, 430 MB for 24 x 800 x 800.
     """
     model.eval()
     step = SIDE - OVERLAP
@@ -236,25 +318,25 @@ def class_ious(truth, prediction):
     return dict(zip(present.tolist(), scores.tolist(), strict=True))
 
 
-def mean_ious(ious):
-    """Mean of all classes, and of the organelles; NaN without any of them."""
-    organelles = [iou for index, iou in ious.items() if index >= 2]
+def mean_ious(ious, task=PLATELETS):
+    """Mean of all classes, and of the organelles or foreground; NaN without any of them."""
+    part = [iou for index, iou in ious.items() if index >= task.first]
     return {
         "mean IoU": float(np.mean(list(ious.values()))),
-        "organelle mean IoU": float(np.mean(organelles)) if organelles else float("nan"),
+        f"{task.part} mean IoU": float(np.mean(part)) if part else float("nan"),
     }
 
 
-def scored_voxels(volume, semantic):
+def scored_voxels(volume, semantic, task=PLATELETS):
     """Which voxels are scored: all, or those with a class, where 0 also means "not labeled"."""
-    return semantic > 0 if volume in PARTLY_LABELED else np.ones(semantic.shape, bool)
+    return semantic > 0 if volume in task.partly_labeled else np.ones(semantic.shape, bool)
 
 
-def scored_ious(volume, semantic, prediction):
+def scored_ious(volume, semantic, prediction, task=PLATELETS):
     """{class: IoU} of the scored voxels; of class 0 only where all voxels are."""
-    is_scored = scored_voxels(volume, semantic)
+    is_scored = scored_voxels(volume, semantic, task)
     ious = class_ious(semantic[is_scored], prediction[is_scored])
-    return {index: iou for index, iou in ious.items() if index or volume not in PARTLY_LABELED}
+    return {k: iou for k, iou in ious.items() if k or volume not in task.partly_labeled}
 
 
 def panoptic_quality(truth, prediction):
@@ -271,15 +353,27 @@ def panoptic_quality(truth, prediction):
     return float(2 * matches.sum() / instances) if instances else float("nan")
 
 
-def evaluate(truth, prediction):
+def evaluate_kind(truth, prediction, kind):
+    """Metrics of the instances of a kind, which are the components of class 1, and these."""
+    instances, found = np.asarray(truth[kind]), components(prediction)
+    return {
+        f"adjusted Rand index, {kind}": adjusted_rand_score(instances.ravel(), found.ravel()),
+        f"PQ, {kind}": panoptic_quality(instances, found),
+    }, {kind: found}
+
+
+def evaluate(truth, prediction, task=PLATELETS):
     """Metrics of predicted classes (z, y, x), and the predicted columns as in `truth`.
 
     Volumes without instances have the metrics of classes only.
     """
-    ious = scored_ious(truth["volume"], np.asarray(truth["semantic"]), prediction)
-    means = mean_ious(ious)
-    by_class = {f"IoU, {n}": ious.get(k, np.nan) for k, n in enumerate(platelet_em.CLASS_NAMES)}
-    if truth["cells"] is None:
+    ious = scored_ious(truth["volume"], task.classes(truth), prediction, task)
+    means = mean_ious(ious, task)
+    by_class = {f"IoU, {name}": ious.get(k, np.nan) for k, name in enumerate(task.names)}
+    if task.kind is not None:
+        figures, found = evaluate_kind(truth, prediction, task.kind)
+        return {**means, **figures, **by_class}, {"semantic": prediction, **found}
+    if not task.has_organelles or truth["cells"] is None:
         return {**means, **by_class}, {"semantic": prediction}
     cells, lazy = np.asarray(truth["cells"]), truth["organelles"]
     organelles = np.asarray(lazy)
@@ -316,7 +410,7 @@ def draw_curve(path, losses, checks, train_means):
     top.plot(steps, losses, color="0.75", linewidth=1, label="each step")
     top.plot(steps[width - 1 :], smooth, color="tab:blue", label=f"mean of the last {width}")
     top.set(ylabel="cross-entropy on train", ylim=(0, None), title="Learning curve")
-    for key in ("mean IoU", "organelle mean IoU"):
+    for key in train_means:
         values = [check[key] for check in checks.values()]
         line = bottom.plot(checks.keys(), values, marker="o", label=f"{key}, validation")
         bottom.plot(len(losses), train_means[key], "*", color=line[0].get_color(), markersize=12)
@@ -340,58 +434,72 @@ def like_truth(truth, found):
     return best[found]
 
 
+def color_ids(ids):
+    """RGB of each id, background black; hues a golden section apart differ as much as can be."""
+    hues = ids * 0.618034 % 1
+    colors = hsv_to_rgb(np.stack([hues, np.full(ids.shape, 0.6), np.ones(ids.shape)], axis=-1))
+    return colors * (ids > 0)[..., None]
+
+
 def instance_panels(truth, found, column, z):
     """Titles and pictures of true and predicted instances, one color per instance in both."""
     labels = np.asarray(truth[column])
-    # Colors depend on neighbors: both pictures are colored as one.
-    both = color_ids(np.hstack([labels[z], like_truth(labels, found[column])[z]]))
-    true, predicted = np.hsplit(both, 2)
+    true, predicted = (color_ids(ids[z]) for ids in (labels, like_truth(labels, found[column])))
     return [(f"{column}: truth", true, {}), (f"{column}: prediction", predicted, {})]
 
 
-def wrong_panel(truth, found, z):
+def wrong_panel(truth, found, z, task=PLATELETS):
     """Title and picture of the wrong pixels, among those that are scored."""
-    image, semantic = (np.asarray(truth[name][z], np.float32) for name in ("image", "semantic"))
-    is_scored = scored_voxels(truth["volume"], semantic)
+    image, semantic = np.asarray(truth["image"][z], np.float32), task.classes(truth)[z]
+    is_scored = scored_voxels(truth["volume"], semantic, task)
     is_wrong = is_scored & (semantic != found["semantic"][z])
     low, high = np.percentile(image, [0.5, 99.5])
     gray = np.clip((image - low) / max(high - low, 1), 0, 1) * (255 * DARK)
     picture = np.repeat(gray.astype(np.uint8)[..., None], 3, axis=-1)
     picture[is_wrong] = WRONG
-    pixels = "labeled pixels" if truth["volume"] in PARTLY_LABELED else "pixels"
+    pixels = "labeled pixels" if truth["volume"] in task.partly_labeled else "pixels"
     share = is_wrong.sum() / max(is_scored.sum(), 1)
     return f"wrong: {share:.1%} of {pixels}", picture, {}
 
 
-def draw_prediction(path, truth, found):
+def class_colors(count):
+    """A color for each class, of `CLASS_COLORS` where they suffice."""
+    if count <= len(CLASS_COLORS):
+        return CLASS_COLORS[:count]
+    return mpl.colormaps["turbo"](np.linspace(0, 1, count))[:, :3]
+
+
+def draw_prediction(path, truth, found, task=PLATELETS):
     """Draw the middle slice of a volume: image, true and predicted classes and instances."""
     z = len(found["semantic"]) // 2
-    classes = {"cmap": ListedColormap(CLASS_COLORS), "vmin": 0, "vmax": len(CLASS_COLORS) - 1}
+    colors = class_colors(len(task.names))
+    classes = {"cmap": ListedColormap(colors), "vmin": 0, "vmax": len(colors) - 1}
     panels = [
         ("image", truth["image"][z], {"cmap": "gray"}),
-        ("classes: truth", truth["semantic"][z], classes),
+        ("classes: truth", task.classes(truth)[z], classes),
         ("classes: prediction", found["semantic"][z], classes),
-        wrong_panel(truth, found, z),
+        wrong_panel(truth, found, z, task),
     ]
-    for column in ("cells", "organelles"):
-        if column in found:
+    for column in found:
+        if column != "semantic":
             panels += instance_panels(truth, found, column, z)
-    rows = len(panels) // 4
+    rows = -(-len(panels) // 4)
     figure, axes = plt.subplots(rows, 4, figsize=(16, 4.4 * rows + 0.8), layout="constrained")
-    for panel, (title, picture, style) in zip(axes.flat, panels, strict=True):
+    for unused in axes.flat[len(panels) :]:
+        unused.set_axis_off()
+    for panel, (title, picture, style) in zip(axes.flat, panels, strict=False):
         panel.imshow(picture, interpolation="nearest", **style)
         panel.set_title(title, fontsize=14)
         panel.set(xlabel="x [px]", ylabel="y [px]")
         panel.label_outer()
-    names = [*platelet_em.CLASS_NAMES]
-    if truth["volume"] in PARTLY_LABELED:
+    names = [*task.names]
+    if truth["volume"] in task.partly_labeled:
         names[0] = "not labeled"
-    patches = [Patch(color=c, label=n) for c, n in zip(CLASS_COLORS, names, strict=True)]
+    patches = [Patch(color=c, label=n) for c, n in zip(colors, names, strict=True)]
     patches.append(Patch(color=WRONG / 255, label="wrong class"))
     figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), fontsize=12)
-    figure.suptitle(
-        f"Volume {truth['volume']}, slice z = {z}; pixels are about 10 nm", fontsize=16
-    )
+    pixels = "; pixels are about 10 nm" if task is PLATELETS else ""
+    figure.suptitle(f"Volume {truth['volume']}, slice z = {z}{pixels}", fontsize=16)
     figure.savefig(path, dpi=200)  # a panel has about as many pixels as a slice
     plt.close(figure)
 
@@ -399,41 +507,54 @@ def draw_prediction(path, truth, found):
 def run(arguments, scratch):
     """Load, train, evaluate, and write metrics and pictures."""
     volumes = load_volumes(arguments, scratch)
-    is_sample = not (arguments.repo or arguments.data_dir or arguments.download)
+    is_sample = not any(
+        (arguments.repo, arguments.data_dir, arguments.download, arguments.description)
+    )
+    task, evaluated = PLATELETS, "validation"
+    if arguments.description:
+        task = task_of(volumes)
+        volumes = {split: with_labels(rows, task.column) for split, rows in volumes.items()}
+        evaluated = next(s for s in ("validation", "test", "train") if len(volumes.get(s, ())))
     steps = arguments.steps or (400 if is_sample else 3000)
     # A folder that cannot be written to is an error before training, not after it.
     arguments.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=arguments.out):
         pass
-    truth = volumes["validation"][0]
+    truth = volumes[evaluated][0]
     tensors = platelet_em.ToTensors(
         normalize="percentile",  # of each volume: volume 24 is brighter
         statistics=platelet_em.intensity_statistics(volumes),
         channel_axis=False,  # the slices are the channels
     )
     torch.manual_seed(arguments.seed)
-    model = UNet(CONTEXT, len(platelet_em.CLASS_NAMES)).to(memory_format=torch.channels_last)
+    model = UNet(CONTEXT, len(task.names)).to(memory_format=torch.channels_last)
 
     def segment(split):
         """Truth and prediction; of `train`, of at most as many slices as `validation` has."""
-        depth = truth["semantic"].shape[0] if split == "train" else None
-        semantic = volumes[split][0]["semantic"][:depth]
-        return semantic, predict(model, volumes[split], tensors, semantic.shape)
+        depth = truth["image"].shape[0] if split == "train" else None
+        first = volumes[split].select([0])
+        classes = task.classes(first[0])[:depth]
+        return classes, predict(model, first, tensors, classes.shape)
 
     def check(split):
-        return mean_ious(scored_ious(volumes[split][0]["volume"], *segment(split)))
+        ious = scored_ious(volumes[split][0]["volume"], *segment(split), task)
+        return mean_ious(ious, task)
 
-    batches = training_batches(volumes["train"], tensors, steps, arguments.seed)
-    weights = loss_weights(volumes["train"])
+    batches = training_batches(volumes["train"], tensors, steps, arguments.seed, task)
+    weights = loss_weights(volumes["train"], task)
     losses, checks = train(
-        model, batches, steps, arguments.seed, weights, lambda: check("validation")
+        model, batches, steps, arguments.seed, weights, lambda: check(evaluated), task
     )
-    figures, found = evaluate(truth, segment("validation")[1])
-    checks[steps] = {key: figures[key] for key in ("mean IoU", "organelle mean IoU")}
+    figures, found = evaluate(truth, segment(evaluated)[1], task)
     train_means = check("train")
+    checks[steps] = {key: figures[key] for key in train_means}
     record = {"figures": figures, "train": train_means, "losses": losses, "checks": checks}
-    tables = {"validation": figures, "train": train_means}
-    if "test" in volumes:
+    tables = (
+        {evaluated: figures}
+        if evaluated == "train"
+        else {evaluated: figures, "train": train_means}
+    )
+    if task is PLATELETS and "test" in volumes:
         test = volumes["test"][0]
         record["test"], found_test = evaluate(test, segment("test")[1])
         tables["test, labeled voxels"] = record["test"]
@@ -446,7 +567,7 @@ def run(arguments, scratch):
     (arguments.out / "metrics.json").write_text(json.dumps(record, indent=1) + "\n")
     torch.save(model.state_dict(), arguments.out / "unet.pt")
     draw_curve(arguments.out / "learning_curve.png", losses, checks, train_means)
-    draw_prediction(arguments.out / "prediction.png", truth, found)
+    draw_prediction(arguments.out / "prediction.png", truth, found, task)
 
 
 def parse_count(text):
@@ -467,11 +588,13 @@ examples:
   python examples/train_unet.py                              # a synthetic sample
   python examples/train_unet.py --download                   # the publisher's archive
   python examples/train_unet.py --data-dir archives          # the same, downloaded
-  python examples/train_unet.py --repo USER/platelet-em --steps 10000 --threads 8""",
+  python examples/train_unet.py --repo USER/platelet-em --steps 10000 --threads 8
+  python examples/train_unet.py --description my-data/my.toml # your own volumes""",
     )
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--download", action="store_true", help="use the publisher's archive")
     source.add_argument("--data-dir", metavar="ARCHIVES", help="zip, or folder with the zips")
+    source.add_argument("--description", metavar="TOML", help="your own volumes")
     source.add_argument("--repo", help="output of platelet-em build: a folder, or a Hub id")
     parser.add_argument(
         "--with-test",

@@ -10,10 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 from PIL import Image
 from support.color_vision import DEFICIENCIES, differences
+from support.own import CLASSES, FORMS, write_own
 
 import platelet_em
 from _platelet_em.arrays.labels import LazyLabels
@@ -109,6 +111,25 @@ def test_the_same_seed_gives_the_same_loss_in_another_process(main, tmp_path):
     here, there = (read_metrics(tmp_path / name)["losses"] for name in ("here", "there"))
     assert len(here) == 5
     assert here == there
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_own_volumes_are_trained_on(example, monkeypatch, capsys, tmp_path, form):
+    own = write_own(tmp_path / "own", form)
+    arguments = ["--description", str(own.description), "--steps", "2"]
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments, "--out", str(tmp_path / "out")])
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    example.main()
+    figures = read_metrics(tmp_path / "out")["figures"]
+    kind = {"pictures": "particles", "multipage": "cells"}.get(form)
+    names = ["background", kind] if kind else CLASSES
+    expected = {"mean IoU", "foreground mean IoU", *(f"IoU, {name}" for name in names)}
+    assert {*figures} == expected | (
+        {f"adjusted Rand index, {kind}", f"PQ, {kind}"} if kind else set()
+    )
+    assert "foreground mean IoU" in capsys.readouterr().out
+    with Image.open(tmp_path / "out" / "prediction.png") as picture:
+        assert min(picture.size) > 500
 
 
 def test_a_missing_data_dir_is_one_sentence(main, tmp_path):
