@@ -47,4 +47,5 @@ MAX_JSON = 2**28
 
 MAX_RUNS = 2**24
 """Runs of the labels of one file: 29 times those of the published classes. They take 24 bytes each
-in memory; to read as many from JSON takes up to 3.2 GB."""
+in memory; to read as many from JSON takes up to 3.2 GB. A picture file may have one more for each
+of its bytes: a compressed one takes more."""

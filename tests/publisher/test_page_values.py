@@ -16,8 +16,11 @@ VOLUMES = st.tuples(*[st.integers(1, 6)] * 3).flatmap(
 )
 
 
-def collect(pages, most=99):
-    return collect_values(pages.shape, "labels", lambda z: value_runs(pages[z].ravel()), most)
+def collect(pages, most=99, size=0):
+    def read_runs(z):
+        return value_runs(pages[z].ravel())
+
+    return collect_values(pages.shape, "labels", read_runs, most, size)
 
 
 @given(pages=VOLUMES)
@@ -40,3 +43,11 @@ def test_more_values_than_a_file_may_have_are_refused(pages):
     assert len(collect(pages, 4).codes) == 4
     with pytest.raises(LabelFormatError, match=r"^labels: expected at most 3 labels, got more"):
         collect(pages, 3)
+
+
+def test_a_larger_file_may_have_more_runs(monkeypatch):
+    monkeypatch.setattr("_platelet_em.publisher.page_values.MAX_RUNS", 3)
+    pages = np.array([[[1, 0, 1, 0, 1, 0, 1]]])
+    with pytest.raises(LabelFormatError, match="at most 3 runs"):
+        collect(pages)
+    assert len(collect(pages, size=1).runs) == 4

@@ -73,15 +73,16 @@ def describe_voxels(runs: Runs, owner: int, shape: tuple[int, ...]) -> str:
     return f"at {own.lengths.sum()} voxels, first at z={z}, y={y}, x={x}"
 
 
-def check_run_count(count: int, name: str) -> None:
-    """Refuse more runs than a file may have.
+def check_run_count(count: int, name: str, most: int | None = None) -> None:
+    """Refuse more runs than a file of its size may have.
 
     Raises:
-        LabelFormatError: for more than `limits.MAX_RUNS`.
+        LabelFormatError: for more than `most`, which is `limits.MAX_RUNS` by default.
     """
-    if count > MAX_RUNS:
+    most = MAX_RUNS if most is None else most
+    if count > most:
         raise LabelFormatError(
-            f"{name}: expected at most {MAX_RUNS} runs, got more: the file is damaged, or holds "
+            f"{name}: expected at most {most} runs, got more: the file is damaged, or holds "
             "noise instead of labels"
         )
 

@@ -20,7 +20,8 @@ __all__ = ["read"]
 
 def read(file: IO[bytes], name: str, classes_of: DatasetSpec | None) -> LabelFile:
     """Read a TIF of labels; arguments and errors as in `label_files.read_labels`."""
-    most = MAX_LABELS + file.seek(0, 2) // TIF_BYTES_PER_LABEL
+    size = file.seek(0, 2)
+    most = MAX_LABELS + size // TIF_BYTES_PER_LABEL
     with TiffStack(file, name) as stack:
         channels = stack.shape[3:]
         if channels not in ((), (3,), (4,)) or stack.dtype.kind not in "bui":
@@ -40,7 +41,11 @@ def read(file: IO[bytes], name: str, classes_of: DatasetSpec | None) -> LabelFil
         has_colors = stack.has_colors or bool(channels)
         read_page = _read_color_page if has_colors else _read_index_page
         values = collect_values(
-            stack.shape[:3], name, lambda z: value_runs(read_page(stack, name, z).ravel()), most
+            stack.shape[:3],
+            name,
+            lambda z: value_runs(read_page(stack, name, z).ravel()),
+            most,
+            size,
         )
         samples = {(): "indices", (3,): "RGB", (4,): "RGBA"}[channels]
         form = f"TIF, {'color ' * stack.has_colors}{samples} {stack.dtype}"

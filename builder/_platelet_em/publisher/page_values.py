@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from _platelet_em.arrays.kernels import Int64s
 from _platelet_em.arrays.runs import Runs, merge_adjacent
+from _platelet_em.limits import MAX_RUNS
 from _platelet_em.publisher.label_file import (
     check_label_count,
     check_run_count,
@@ -37,7 +38,11 @@ class PageValues:
 
 
 def collect_values(
-    shape: tuple[int, ...], name: str, read_runs: Callable[[int], PageRuns], most: int
+    shape: tuple[int, ...],
+    name: str,
+    read_runs: Callable[[int], PageRuns],
+    most: int,
+    size: int,
 ) -> PageValues:
     """The values of all pages, read one after the other.
 
@@ -48,6 +53,7 @@ def collect_values(
         name: What to call the file in a message.
         read_runs: Gives the runs of page z; their values are not negative.
         most: Distinct values that the file may have.
+        size: Bytes of the file: it may have one run for each, beyond `limits.MAX_RUNS`.
 
     Raises:
         LabelFormatError: for a volume that is too large, or too many values or runs.
@@ -61,7 +67,7 @@ def collect_values(
         labeled = values != 0
         starts, stops = starts[labeled], stops[labeled]
         run_count += len(starts)
-        check_run_count(run_count, name)
+        check_run_count(run_count, name, MAX_RUNS + size)
         present, first, inverse = np.unique(
             values[labeled].astype(np.uint64), return_index=True, return_inverse=True
         )

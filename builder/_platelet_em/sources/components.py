@@ -33,7 +33,7 @@ def read_components(stack: FileStack, rule: Components, most: int) -> LazyLabels
     def mask_runs(z: int) -> PageRuns:
         return value_runs((read_gray(stack, z, is_label=True) > rule.threshold).ravel())
 
-    mask = collect_values(stack.volume_shape, stack.name, mask_runs, 1)
+    mask = collect_values(stack.volume_shape, stack.name, mask_runs, 1, stack.size)
     count, runs = connected_pieces(mask.runs, mask.shape, rule.connectivity)
     check_label_count(count, most, stack.name)
     ids = np.arange(1, count + 1, dtype=np.int32)

@@ -58,6 +58,7 @@ class FileStack:
         shape: (z, y, x), or (z, y, x, channels).
         dtype: dtype of the samples.
         has_colors: Whether the values of pages are indices into a color map of each page.
+        size: Bytes of all files.
 
     Raises:
         ImageFormatError: for files of other formats, damaged ones, those of several pages among
@@ -99,6 +100,11 @@ class FileStack:
         """(z, y, x), whatever channels there are."""
         depth, height, width = self.shape[:3]
         return depth, height, width
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(path.stat().st_size for path in self._paths)
 
     def describe_file(self, z: int) -> str:
         """The file that has page z, for messages."""

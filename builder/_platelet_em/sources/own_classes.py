@@ -81,7 +81,8 @@ def read_classes(stack: FileStack, spec: DatasetSpec) -> LazyLabels:
             meaning.refuse(f"{stack.describe_file(z)}: z={z}, y={y}, x={x}", values[first])
         return starts, stops, found
 
-    values = collect_values(stack.volume_shape, stack.name, class_runs, len(spec.classes))
+    count = len(spec.classes)
+    values = collect_values(stack.volume_shape, stack.name, class_runs, count, stack.size)
     return LazyLabels.from_runs(values.shape, values.codes.astype(np.int32), values.runs)
 
 

@@ -63,7 +63,7 @@ def read_own_labels(
         _check_shape(stack.volume_shape, name, image)
         if column == SEMANTIC:
             return read_classes(stack, spec)
-        most = MAX_LABELS + sum(path.stat().st_size for path in paths) // TIF_BYTES_PER_LABEL
+        most = MAX_LABELS + stack.size // TIF_BYTES_PER_LABEL
         if components is not None:
             return read_components(stack, components, most)
         return _read_ids(stack, most)
@@ -126,7 +126,7 @@ def _read_ids(stack: FileStack, most: int) -> LazyLabels:
             )
         return starts, stops, values
 
-    values = collect_values(stack.volume_shape, stack.name, id_runs, most)
+    values = collect_values(stack.volume_shape, stack.name, id_runs, most, stack.size)
     return LazyLabels.from_runs(values.shape, values.codes.astype(np.int32), values.runs)
 
 
