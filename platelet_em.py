@@ -43,9 +43,9 @@ from _platelet_em.hf.builder import PlateletEM, PlateletEMConfig
 from _platelet_em.hf.formatter import FORMAT, register_format
 from _platelet_em.hf.load import load_dataset
 from _platelet_em.hf.private import register
-from _platelet_em.publisher.convert import convert
 from _platelet_em.rows.intensity import IntensityStatistics
 from _platelet_em.sample.write import write_sample
+from _platelet_em.sources.convert import convert
 from _platelet_em.training import targets
 from _platelet_em.training.collate import collate
 from _platelet_em.training.grids import GridWindows, StratifiedWindows

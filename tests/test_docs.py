@@ -84,7 +84,7 @@ def test_pages_have_examples():
 
 
 def test_descriptions_are_valid():
-    files = resources.files("_platelet_em.sources")
+    files = resources.files("_platelet_em.description")
     schema = json.loads((files / "description.schema.json").read_text("utf-8"))
     texts = [
         code for name in PAGES for lang, code in markdown.blocks(read(name)) if lang == "toml"

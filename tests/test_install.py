@@ -27,7 +27,7 @@ def test_type_markers_and_all_modules_are_installed():
     assert {"platelet_em/__init__.py", "platelet_em/py.typed", "_platelet_em/py.typed"} <= FILES
     assert "_platelet_em/dataset_card.md" in FILES
     data = {"published.toml", "description.schema.json"}
-    assert {f"_platelet_em/sources/{name}" for name in data} <= FILES
+    assert {f"_platelet_em/description/{name}" for name in data} <= FILES
     modules = {
         path.relative_to(ROOT / "builder").as_posix() for path in (ROOT / "builder").rglob("*.py")
     }

@@ -15,6 +15,7 @@ LEVELS = (
     ("arrays",),
     ("publisher",),
     ("sources",),
+    ("description",),
     ("rows", "sample"),
     ("hf",),
     ("hub", "training"),

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from support.own import FORMS, write_own
 
 import platelet_em
 from _platelet_em.commands.cli import main
@@ -104,12 +105,38 @@ def test_a_repository_as_json(repository, capsys):
     }  # fmt: skip
 
 
-def test_the_help_lists_the_keys_of_the_json(archives, repository, capsys):
-    found = [as_json(capsys), as_json(capsys, archives), as_json(capsys, repository)]
+def test_the_help_lists_the_keys_of_the_json(archives, repository, tmp_path, capsys):
+    own = write_own(tmp_path, "multipage").description
+    found = [as_json(capsys, *path) for path in ((), (archives,), (repository,), (own,))]
     with pytest.raises(SystemExit, match="0"):
         main(["info", "--help"])
     listed = set(re.findall(r'"(\w+)"', capsys.readouterr().out))
     assert keys_of(found) | {"dataset", "archives", "repository"} == listed
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_own_volumes_are_described(form, tmp_path, capsys):
+    own = write_own(tmp_path, form)
+    found = as_json(capsys, own.description)
+    assert found["content"] == "own volumes"
+    assert [volume["name"] for volume in found["volumes"]] == [*own.volumes]
+    for volume in found["volumes"]:
+        truth = own.volumes[volume["name"]]
+        assert (tuple(volume["shape"]), volume["split"]) == (truth.image.shape, truth.split)
+        semantic = [] if truth.semantic is None else ["semantic"]
+        assert volume["labels"] == [*semantic, *truth.labels]
+    assert main(["info", str(own.description)]) == 0
+    text = capsys.readouterr().out
+    assert f"License: {found['license'] or 'not stated'}\n" in text
+    for name, truth in own.volumes.items():
+        assert f"Volume {name}: split {truth.split}, shape {truth.image.shape} (z, y, x)" in text
+
+
+def test_own_volumes_of_a_large_set_are_listed_in_part(tmp_path, capsys):
+    own = write_own(tmp_path, "pictures", count=25, side=12)
+    assert main(["info", str(own.description)]) == 0
+    assert "and 5 more volumes, see --json" in capsys.readouterr().out
+    assert len(as_json(capsys, own.description)["volumes"]) == 25
 
 
 def test_a_mirror_is_shown_without_its_secrets(monkeypatch, capsys):

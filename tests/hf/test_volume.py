@@ -120,7 +120,7 @@ def test_rows_are_kept_so_that_each_is_read_once(rows):
     for _ in range(2):
         volume.labels("cells")
         volume.image(3)
-    assert counted.count == DEPTH + 1  # one more for the shape
+    assert counted.count == DEPTH
 
 
 def test_without_keep_rows_only_the_last_one_is_kept(rows):

@@ -207,3 +207,25 @@ def test_shared_voxels_are_counted_per_instance_and_label():
     assert [a.tolist() for a in shared.most_frequent(nothing)] == [[5, 2], [2, 1]]
     assert [a.tolist() for a in shared.most_frequent(nothing + 2)] == [[5, 0], [2, 2]]
     assert [a.tolist() for a in shared.most_frequent(nothing, first_label=3)] == [[5, 0], [2, 0]]
+
+
+@pytest.mark.parametrize("most", [1, 2, 7])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_result_does_not_depend_on_how_voxels_are_divided(most, seed, monkeypatch):
+    random = np.random.default_rng(seed)
+    labels, other = (
+        LazyLabels.from_array(np.repeat(random.integers(0, 6, (3, 5, 6)), 3, axis=2))
+        for _ in range(2)
+    )
+    whole = SharedVoxels(labels, other)
+    monkeypatch.setattr("_platelet_em.publisher.organelles._MOST_RUNS", most)
+    divided = SharedVoxels(labels, other)
+    assert np.array_equal(whole.total(), divided.total())
+    unlabeled = labels.areas - whole.total()
+    for first_label in (1, 3):
+        for expected, found in zip(
+            whole.most_frequent(unlabeled, first_label),
+            divided.most_frequent(unlabeled, first_label),
+            strict=True,
+        ):
+            assert np.array_equal(expected, found)

@@ -209,6 +209,6 @@ def test_weights_of_classes_that_the_volume_lacks_are_ignored():
     volume = volume_with(HALF_BOX)
     found = locate_all(RandomWindows((1, 1, 1), 50, class_weights={3: 1, 6: 1000}), volume)
     assert all(max(corner) < 10 for _, corner in found)
-    message = r"volume 50: expected organelles .* got only organelles of classes \[3\]"
+    message = r"volume 50: expected instances .* got only instances of classes \[3\]"
     with pytest.raises(ArgumentError, match=message):
         RandomWindows((1, 1, 1), 1, class_weights={6: 1}).plan([volume])

@@ -47,14 +47,15 @@ def test_invalid_shapes_are_refused(shape):
         ({"min_foreground": 1.01}, "min_foreground: expected a share"),
         ({"min_foreground": float("nan")}, "min_foreground: expected a share"),
         ({"min_foreground": "0.5"}, "min_foreground: expected a share"),
-        ({"class_weights": [1, 1]}, "class_weights: expected 7 weights"),
-        ({"class_weights": [0] * 7}, "class_weights: expected 7 weights"),
-        ({"class_weights": {3: -1}}, "class_weights: expected 7 weights"),
-        ({"class_weights": {3: float("inf")}}, "class_weights: expected 7 weights"),
-        ({"class_weights": [1e308] * 7}, "class_weights: expected 7 weights.*with a finite sum"),
-        ({"class_weights": {7: 1}}, "class_weights: expected classes from 0 to 6, got 7"),
-        ({"class_weights": "abcdefg"}, "class_weights: expected 7 weights"),
-        ({"class_weights": 3}, "class_weights: expected 7 weights"),
+        ({"class_weights": [0] * 7}, "class_weights: expected weights, one per class"),
+        ({"class_weights": {3: -1}}, "class_weights: expected weights, one per class"),
+        ({"class_weights": {3: float("inf")}}, "class_weights: expected weights, one per class"),
+        ({"class_weights": [1e308] * 7}, "class_weights: expected weights.*with a finite sum"),
+        ({"class_weights": {-1: 1}}, "class_weights: class: expected at least 0, got -1"),
+        ({"class_weights": {"3": 1}}, "class_weights: class: expected an integer, got '3'"),
+        ({"foreground": ["cells"]}, "foreground: expected the name of a column"),
+        ({"class_weights": "abcdefg"}, "class_weights: expected weights, one per class"),
+        ({"class_weights": 3}, "class_weights: expected weights, one per class"),
     ],
 )
 def test_invalid_arguments_are_refused(options, message):
@@ -70,7 +71,9 @@ def test_strides_that_leave_gaps_are_refused(stride):
 
 def test_samplers_are_frozen_comparable_and_hashable():
     one = RandomWindows([8, 8], np.int64(3), class_weights={3: 1})
-    assert one == RandomWindows((8, 8), 3, class_weights=[0, 0, 0, 1, 0, 0, 0])
+    assert one == RandomWindows((8, 8), 3, class_weights={np.int64(3): 1.0})
+    listed = RandomWindows((8, 8), 3, class_weights=[0, 0, 0, 1, 0, 0, 0])
+    assert one.of_classes(7) == listed == listed.of_classes(7)
     assert len({one, RandomWindows((8, 8), 3), GridWindows((8, 8)), GridWindows([8, 8])}) == 3
     with pytest.raises(dataclasses.FrozenInstanceError, match="shape"):
         one.shape = (9, 9)

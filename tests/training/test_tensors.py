@@ -262,14 +262,15 @@ def test_ids_that_do_not_fit_the_dtype_are_refused():
 
 @pytest.mark.parametrize("value", [0.5, np.nan, np.inf, 2**24, -(2**24)])
 def test_float_labels_that_are_not_ids_are_refused(value):
+    to_tensors = ToTensors(labels={"cells": "int64"})
     good = np.array([[2**24 - 1, 0]], np.float32)
-    assert ToTensors()({"cells": good})["cells"].tolist() == [[2**24 - 1, 0]]
+    assert to_tensors({"cells": good})["cells"].tolist() == [[2**24 - 1, 0]]
     with pytest.raises(LabelFormatError, match="cells: expected integer labels, which float32"):
-        ToTensors()({"cells": np.array([[1, value]], np.float32)})
+        to_tensors({"cells": np.array([[1, value]], np.float32)})
     with pytest.raises(
         LabelFormatError, match="cells: expected integer labels, got dtype complex"
     ):
-        ToTensors()({"cells": np.ones((2, 2), np.complex64)})
+        to_tensors({"cells": np.ones((2, 2), np.complex64)})
 
 
 def test_a_dictionary_chooses_the_columns_of_labels():

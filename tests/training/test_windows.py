@@ -322,6 +322,25 @@ FOREGROUND = RandomWindows((4, 4), 1, min_foreground=0.1)
         (lambda load: load().select([]), GRID, None, "expected rows of volumes or slices, got no"),
         (lambda load: load(streaming=True).take(0), GRID, None, "expected rows .* got no"),
         (lambda load: load().remove_columns("volume"), GRID, None, "the column 'volume'"),
+        (lambda load: load().select_columns("volume"), GRID, None, "a column 'image', or labels"),
+        (
+            lambda load: load(),
+            RandomWindows((4, 4), 1, class_weights=[1, 1]),
+            None,
+            "class_weights: expected 7 weights, one per class, got 2",
+        ),
+        (
+            lambda load: load(),
+            RandomWindows((4, 4), 1, class_weights={7: 1}),
+            None,
+            "class_weights: expected classes from 0 to 6, got 7",
+        ),
+        (
+            lambda load: load(),
+            RandomWindows((4, 4), 1, min_foreground=0.1, foreground="nuclei"),
+            None,
+            r"foreground: expected one of \['cells', 'organelles'\], got 'nuclei'",
+        ),
         (lambda load: load("slices"), GRID, None, "need rows of volumes, these are rows of slice"),
         (
             lambda load: datasets.concatenate_datasets([load("slices")] * 2),
@@ -339,14 +358,14 @@ FOREGROUND = RandomWindows((4, 4), 1, min_foreground=0.1)
             "the column 'nothing'",
         ),
         (
-            lambda load: load().remove_columns("organelles"),
+            lambda load: load().remove_columns(["cells", "organelles"]),
             FOREGROUND,
             ["image"],
-            "the column 'organelles'",
+            "expected a column of instances, which min_foreground and class_weights need",
         ),
         (
             lambda load: load().remove_columns("organelles").rename_column("cells", "organelles"),
-            FOREGROUND,
+            RandomWindows((4, 4), 1, class_weights={3: 1}),
             ["image"],
             "need labels with 'class_id'",
         ),
@@ -359,7 +378,7 @@ def test_sources_and_samplers_that_do_not_fit_are_refused(load, source, sampler,
 
 
 @pytest.mark.parametrize(
-    "columns", ["image", [], None, [["image"]], ["z"], ["image", "image"], ["image", "volume"]]
+    "columns", ["image", [], [["image"]], ["z"], ["image", "image"], ["image", "volume"]]
 )
 def test_invalid_columns_are_refused(load, columns):
     with pytest.raises(platelet_em.ArgumentError, match="columns: expected a list"):
@@ -370,8 +389,8 @@ def test_invalid_columns_are_refused(load, columns):
 def test_images_instead_of_foreground_labels_are_refused(shape):
     row = {"volume": "50", "organelles": LazyStack([np.zeros((4, 4), np.uint16)])}
     source = datasets.IterableDataset.from_generator(lambda: iter([row]))
-    sampler = RandomWindows(shape, 1, min_foreground=0.1)
-    with pytest.raises(platelet_em.ArgumentError, match="need labels with 'class_id', got images"):
+    sampler = RandomWindows(shape, 1, min_foreground=0.1, foreground="organelles")
+    with pytest.raises(platelet_em.ArgumentError, match="min_foreground needs labels, got images"):
         windows(source, sampler, columns=["organelles"])
 
 

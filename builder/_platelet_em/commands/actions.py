@@ -12,9 +12,12 @@ import datasets
 from datasets.utils import tqdm
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars
 
-from _platelet_em.commands.arguments import sample_options
 from _platelet_em.commands.info import describe, inspect
+from _platelet_em.commands.options import is_description, sample_options
 from _platelet_em.commands.show import show
+from _platelet_em.description.draft import draft_description
+from _platelet_em.description.parse import read_description
+from _platelet_em.errors import ArgumentError
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.files import new_file, refuse_existing, user_path
 from _platelet_em.hub.build import build
@@ -22,10 +25,10 @@ from _platelet_em.hub.layout import data_files
 from _platelet_em.hub.push import push
 from _platelet_em.hub.record import origin_warning, read_record
 from _platelet_em.hub.remote import HubPath, download_repository, open_location
-from _platelet_em.publisher.convert import convert
 from _platelet_em.rows.make import CONFIG_NAMES
 from _platelet_em.sample.write import write_sample
-from _platelet_em.sources.draft import draft_description
+from _platelet_em.sources.convert import convert
+from _platelet_em.spec import DatasetSpec
 from _platelet_em.verify.run import verify
 
 __all__ = ["ACTIONS", "limit_progress_bars"]
@@ -59,6 +62,11 @@ def _archives(options: argparse.Namespace) -> Iterator[Path | None]:
         yield Path(folder)
 
 
+def _dataset(description: Path | None) -> DatasetSpec:
+    """The dataset that a description describes; the published one without."""
+    return PUBLISHED if description is None else read_description(description)
+
+
 def _build(options: argparse.Namespace, write: Write) -> None:
     with _archives(options) as data_dir:
         out = build(
@@ -68,6 +76,7 @@ def _build(options: argparse.Namespace, write: Write) -> None:
             cache_dir=options.cache_dir,
             with_test=options.with_test,
             force=options.force,
+            spec=_dataset(options.description),
         )
     record = next(filter(None, map(read_record, data_files(out, CONFIG_NAMES[0]))))
     if warning := origin_warning(record, PUBLISHED):
@@ -91,6 +100,7 @@ def _push(options: argparse.Namespace, write: Write) -> None:
             label_source=options.label_source,
             cache_dir=options.cache_dir,
             with_test=options.with_test,
+            spec=_dataset(options.description),
         )
     for line in done.describe():
         write(line)
@@ -107,19 +117,24 @@ def _sample(options: argparse.Namespace, write: Write) -> None:
 
 
 def _info(options: argparse.Namespace, write: Write) -> None:
-    found = inspect(None if options.path is None else open_location(options.path))
+    if options.path is not None and is_description(options.path):
+        found = inspect(None, read_description(options.path))
+    else:
+        found = inspect(None if options.path is None else open_location(options.path))
     for line in json.dumps(found, indent=1).splitlines() if options.json else describe(found):
         write(line)
 
 
 def _show(options: argparse.Namespace, write: Write) -> None:
+    own = is_description(options.source)
     for path in show(
-        open_location(options.source),
+        None if own else open_location(options.source),
         options.out,
         volume=options.volume,
         slices=options.z,
         label_source=options.label_source,
         palette=options.palette,
+        spec=read_description(options.source) if own else PUBLISHED,
     ):
         write(path)
 
@@ -132,12 +147,21 @@ def _convert(options: argparse.Namespace, write: Write) -> None:
         semantic=None if options.kind is None else options.kind == "semantic",
         palette=options.palette,
         force=options.force,
+        spec=_dataset(options.description),
     )
     write(options.target)
 
 
 def _verify(options: argparse.Namespace, write: Write) -> int:
-    report = verify([_fetch(path, quiet=options.quiet) for path in options.paths])
+    described = [path for path in options.paths if is_description(path)]
+    if len(described) > 1:
+        raise ArgumentError(
+            f"expected one description at most, got {', '.join(described)}: verify one after the "
+            "other"
+        )
+    others = [path for path in options.paths if path not in described]
+    spec = read_description(described[0]) if described else PUBLISHED
+    report = verify([_fetch(path, quiet=options.quiet) for path in others], spec)
     lines = (
         report.to_json().splitlines() if options.json else report.lines(verbose=options.verbose)
     )

@@ -12,27 +12,27 @@ from typing import Any, TypeAlias
 
 from _platelet_em import __version__
 from _platelet_em.commands.help_texts import COMPLETION, INFO_DETAILS, VERIFY_DETAILS
+from _platelet_em.commands.options import (
+    ANYWHERE,
+    add_archive_options,
+    add_common,
+    add_description,
+    add_force,
+    add_label_source,
+    add_sample_options,
+    add_with_test,
+    refuse_other_sources,
+)
 from _platelet_em.facts import (
-    COLOR_MAP_ENTRIES,
     LABEL_FORMS,
-    LABEL_SOURCES,
-    MIRRORS,
     PICTURE_PALETTES,
     PUBLISHED,
 )
 from _platelet_em.limits import MAX_PAGES
 
-__all__ = ["parse_arguments", "sample_options"]
+__all__ = ["parse_arguments"]
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
-_PLACES = "a zip of the publisher, its extracted folder"
-_ARCHIVES = f"{_PLACES}, or a folder with the zips"
-
-_ANYWHERE = (
-    f"a built repository, {_PLACES}, a folder with the zips, or a dataset on the Hub (USER/NAME "
-    "or hf://datasets/USER/NAME[@REVISION]); a path that exists goes before a name on the Hub"
-)
 
 _SLICES = re.compile(r"all|\d{1,9}(-\d{1,9})?")
 
@@ -54,7 +54,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    _add_common(parser, default=False)
+    add_common(parser, default=False)
     commands = parser.add_subparsers(metavar="COMMAND", dest="command")
     _add_build(commands)
     _add_push(commands)
@@ -70,11 +70,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         parser.print_help()
         parser.exit()
     if options.command in ("build", "push"):
-        if options.sample and options.data_dir is not None:
-            parser.error("--sample makes its own archives: leave out --data-dir")
-        if not options.sample and (given := sample_options(options)):
-            names = ", ".join(f"--{name}" for name in given)
-            parser.error(f"{names}: only for the synthetic sample: add --sample")
+        refuse_other_sources(options, parser)
     if options.command == "show":
         _parse_show(options, parser)
     return options
@@ -90,23 +86,13 @@ def _complete(parser: argparse.ArgumentParser) -> None:
         argcomplete.autocomplete(parser)
 
 
-def _add_common(parser: argparse.ArgumentParser, default: object) -> None:
-    """Options that may stand before the command, and after it."""
-    parser.add_argument(
-        "--debug", action="store_true", default=default, help="show the traceback of an error"
-    )
-    parser.add_argument(
-        "--quiet", action="store_true", default=default, help="no progress bars and no remarks"
-    )
-
-
 def _parse_show(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Read the slices of `show`; a path after them is the source: `show --z 0 repo`."""
     words: list[str] = options.z or ["0"]
     if options.source is None and not _SLICES.fullmatch(words[-1]):
         options.source = words.pop()
     if options.source is None:
-        parser.error(f"show: expected a SOURCE: {_ANYWHERE}")
+        parser.error(f"show: expected a SOURCE: {ANYWHERE}")
     slices: dict[int, None] = {}  # each once, in the order in which they are named
     for text in words:
         if not _SLICES.fullmatch(text):
@@ -121,12 +107,6 @@ def _parse_show(options: argparse.Namespace, parser: argparse.ArgumentParser) ->
     options.z = None if "all" in words else [*slices]
 
 
-def sample_options(options: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of `write_sample` that the user gave; the others have defaults there."""
-    given = {name: getattr(options, name) for name in ("depth", "size", "seed", "colors")}
-    return {name: value for name, value in given.items() if value is not None}
-
-
 def _add(commands: _Commands, name: str, purpose: str, *examples: str) -> argparse.ArgumentParser:
     lines = "\n".join(f"  platelet-em {example}" for example in examples)
     command = commands.add_parser(
@@ -136,75 +116,8 @@ def _add(commands: _Commands, name: str, purpose: str, *examples: str) -> argpar
         epilog=f"examples:\n{lines}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_common(command, default=argparse.SUPPRESS)
+    add_common(command, default=argparse.SUPPRESS)
     return command
-
-
-def _add_label_source(
-    command: argparse.ArgumentParser,
-    default: str | None = "json",
-    described: str = "that of a complete FOLDER, otherwise json",
-) -> None:
-    """Add --label-source; its default may be None, with words that say what that is."""
-    described = default or described
-    command.add_argument(
-        "--label-source",
-        choices=LABEL_SOURCES,
-        default=default,
-        help="json: labels with the true ids; tif: labels as colors, whose ids are numbered by "
-        f"first appearance (default: {described})",
-    )
-
-
-def _add_force(command: argparse.ArgumentParser, purpose: str) -> None:
-    command.add_argument("--force", action="store_true", help=purpose)
-
-
-def _add_sample_options(command: argparse.ArgumentParser) -> None:
-    group = command.add_argument_group("synthetic sample")
-    group.add_argument(
-        "--depth",
-        type=int,
-        help="slices of volume 50; volume 24 gets 24/50 of this depth (default: 12)",
-    )
-    group.add_argument("--size", type=int, help="pixels along y and x (default: 512)")
-    group.add_argument("--seed", type=int, help="number of the random scene (default: 0)")
-    group.add_argument(
-        "--colors",
-        type=int,
-        choices=[COLOR_MAP_ENTRIES],
-        help="write the RGBA labels through a color map of 256 entries, as the publisher's writer "
-        "does: ids share colors, and some become background (default: one color per id)",
-    )
-
-
-def _add_archive_options(
-    command: argparse.ArgumentParser, label_source: str | None = "json"
-) -> None:
-    command.add_argument(
-        "--data-dir", type=Path, help=f"{_ARCHIVES} (default: download the archive)"
-    )
-    command.add_argument(
-        "--cache-dir",
-        type=Path,
-        help="folder in which downloads are kept (default: the cache of datasets); the "
-        f"environment variable {MIRRORS} lists mirrors to try before the publisher, separated by "
-        "commas",
-    )
-    command.add_argument(
-        "--sample", action="store_true", help="use the synthetic sample instead of archives"
-    )
-    _add_with_test(
-        command,
-        "add the split test, the paper's third volume, which has classes and no instances; its "
-        "archive is looked for in DATA_DIR, or else downloaded",
-    )
-    _add_label_source(command, label_source)
-    _add_sample_options(command)
-
-
-def _add_with_test(command: argparse.ArgumentParser, purpose: str) -> None:
-    command.add_argument("--with-test", action="store_true", help=purpose)
 
 
 def _add_build(commands: _Commands) -> None:
@@ -215,16 +128,17 @@ def _add_build(commands: _Commands) -> None:
         "build repo                        # downloads the archive",
         "build repo --data-dir archives    # reads it from a folder",
         "build repo --sample --depth 6     # from a synthetic scene",
+        "build repo --description my.toml  # from your own files",
     )
     command.add_argument(
         "out", type=Path, help="folder of the repository; an interrupted build is continued there"
     )
-    _add_force(
+    add_force(
         command,
         "replace a repository that was built from other archives or labels, and a README.md that "
         "build has not written or that was edited since",
     )
-    _add_archive_options(command)
+    add_archive_options(command)
 
 
 def _add_push(commands: _Commands) -> None:
@@ -237,6 +151,7 @@ def _add_push(commands: _Commands) -> None:
         "push user/platelet-em                     # downloads the archive, builds, uploads",
         "push user/my-test --sample --private      # uploads a synthetic scene",
         "push user/platelet-em --data-dir archives --label-source tif --revision rgba",
+        "push user/my-data repo --description my.toml",
     )
     command.add_argument(
         "repo_id", metavar="REPO_ID", help="USER/NAME; created if it does not exist"
@@ -264,7 +179,7 @@ def _add_push(commands: _Commands) -> None:
     command.add_argument(
         "--dry-run", action="store_true", help="change nothing on the Hub, list what would change"
     )
-    _add_archive_options(command, label_source=None)
+    add_archive_options(command, label_source=None)
 
 
 def _add_sample(commands: _Commands) -> None:
@@ -276,11 +191,11 @@ def _add_sample(commands: _Commands) -> None:
         "sample archives --depth 50 --size 800   # as large as the published dataset",
     )
     command.add_argument("folder", type=Path, help="folder for the archives")
-    _add_force(command, "replace archives that are there, when the new ones are complete")
-    _add_with_test(
+    add_force(command, "replace archives that are there, when the new ones are complete")
+    add_with_test(
         command, "write a third archive, in the layout of the paper's, with the volume test"
     )
-    _add_sample_options(command)
+    add_sample_options(command)
 
 
 def _add_info(commands: _Commands) -> None:
@@ -292,10 +207,11 @@ def _add_info(commands: _Commands) -> None:
         "info archives",
         "info repo",
         "info user/platelet-em --json",
+        "info my.toml                     # own volumes",
     )
     command.description = f"{command.description}\n\n{INFO_DETAILS}"
     command.add_argument(
-        "path", nargs="?", help=f"{_ANYWHERE} (default: describe the dataset itself)"
+        "path", nargs="?", help=f"{ANYWHERE} (default: describe the dataset itself)"
     )
     command.add_argument("--json", action="store_true", help="print the description as JSON")
 
@@ -309,15 +225,15 @@ def _add_show(commands: _Commands) -> None:
         "show archives --volume 24 --z 0 5 10-12 --out pictures",
         "show repo --z all --out pictures",
         "show user/platelet-em --z 10             # fetches only what it needs from the Hub",
+        "show my.toml --volume stack1             # own volumes",
     )
-    command.add_argument("source", nargs="?", help=_ANYWHERE)
+    command.add_argument("source", nargs="?", help=ANYWHERE)
     names = [volume.name for volume in PUBLISHED.with_optional().volumes]
     # Without `choices`, which are checked before anything is said about the source.
     volume: Any = command.add_argument(
         "--volume",
-        metavar=f"{{{','.join(names)}}}",
-        default=names[0],
-        help=f"volume (default: {names[0]})",
+        metavar="NAME",
+        help=f"volume: {', '.join(names)}, or one of your own (default: the first one)",
     )
     volume.completer = lambda **_: names  # what argcomplete asks for
     command.add_argument(
@@ -340,7 +256,7 @@ def _add_show(commands: _Commands) -> None:
         help="colors of the classes: accessible, also to color-blind readers; publisher, as in "
         f"the published pictures (default: {PICTURE_PALETTES[0]})",
     )
-    _add_label_source(command, default=None, described="that of a repository, otherwise json")
+    add_label_source(command, default=None, described="that of a repository, otherwise json")
 
 
 def _add_convert(commands: _Commands) -> None:
@@ -351,8 +267,14 @@ def _add_convert(commands: _Commands) -> None:
         "convert 50-instance-cell.json 50-instance-cell.tif --form index",
         "convert 50-semantic.json 50-semantic.tif --palette A",
         "convert 50-instance-organelle.tif organelles.json",
+        "convert 'labels/*.png' classes.json --kind semantic --description my.toml",
     )
-    command.add_argument("source", type=Path, help="a .json or .tif label file")
+    command.add_argument(
+        "source",
+        type=Path,
+        help="a .json or .tif label file; with --description also a .png, or a pattern of slices "
+        "in quotes",
+    )
     command.add_argument("target", type=Path, help="the file to write")
     command.add_argument(
         "--form",
@@ -367,11 +289,16 @@ def _add_convert(commands: _Commands) -> None:
     )
     command.add_argument(
         "--palette",
-        choices=PUBLISHED.palettes,
-        default="B",
-        help="colors of classes: A, of older files; B, of the current archives (default: B)",
+        metavar=f"{{{','.join(PUBLISHED.palettes)}}}",
+        help="colors of classes: A, of older files; B, of the current archives (default: B); of "
+        "own volumes those of the description",
     )
-    _add_force(command, "replace an existing target, when the new file is complete")
+    add_description(
+        command,
+        "description of your own volumes, for their classes and colors (default: the published "
+        "classes)",
+    )
+    add_force(command, "replace an existing target, when the new file is complete")
 
 
 def _add_verify(commands: _Commands) -> None:
@@ -384,6 +311,7 @@ def _add_verify(commands: _Commands) -> None:
         "verify extracted",
         "verify repo                       # checksums, schema, card, every field of every row",
         "verify archives repo --json       # and voxel for voxel; the report as JSON",
+        "verify my.toml repo               # own files, and the repository built from them",
         "verify user/platelet-em           # downloads it first",
     )
     command.description = f"{command.description}\n\n{VERIFY_DETAILS}"
@@ -391,8 +319,7 @@ def _add_verify(commands: _Commands) -> None:
         "paths",
         metavar="PATH",
         nargs="+",
-        help=f"{_ANYWHERE}; such a dataset is downloaded first, into the cache of the Hub's "
-        "client",
+        help=f"{ANYWHERE}; such a dataset is downloaded first, into the cache of the Hub's client",
     )
     command.add_argument(
         "--verbose", action="store_true", help="print all figures, not only errors and remarks"
@@ -421,4 +348,4 @@ def _add_describe(commands: _Commands) -> None:
         help="the description to write (default: print it); its guesses are "
         "marked as such: check them",
     )
-    _add_force(command, "replace an existing description")
+    add_force(command, "replace an existing description")

@@ -81,12 +81,14 @@ def _run(options: argparse.Namespace) -> int:
 
 def _named_files(options: argparse.Namespace) -> Iterator[Path]:
     """The paths that a command reads, and that cannot be on the Hub."""
-    if options.command == "convert":
+    # With a description, it may be a pattern of slices.
+    if options.command == "convert" and options.description is None:
         yield options.source
     if options.command == "describe":
         yield options.folder
-    if getattr(options, "data_dir", None) is not None:
-        yield options.data_dir
+    for name in ("data_dir", "description"):
+        if getattr(options, name, None) is not None:
+            yield getattr(options, name)
 
 
 def _named_locations(options: argparse.Namespace) -> list[str]:

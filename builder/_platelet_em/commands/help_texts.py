@@ -10,14 +10,17 @@ install argcomplete), and add this line to ~/.bashrc, or to ~/.zshrc after compi
   eval "$(register-python-argcomplete platelet-em)\""""
 
 INFO_DETAILS = """\
---json: {"format": 1, "content": "dataset", "archives" or "repository", ...}; of the dataset
-"name", "description", "homepage", "license_details", "classes": [name], "volumes": [{"name",
-"split", "shape"}], "configs": [{"name", "description"}], "archives": [{"label_source", "size",
-"md5", "urls", "cached": path or null}]; of archives "path", "archives": [{"path", "label_source",
-"is_zip", "md5", "published_md5", "volumes": [{"name", "shape", "published_shape"}]}]; of a
-repository "path", "commit" (on the Hub, else null), "warning", "record": what the build has
-recorded, "files": [{"config", "split", "rows", "files", "bytes"}], "viewer": [what the viewer of
-the Hub cannot show]. Shapes are (z, y, x). Keys do not change; others may be added."""
+--json: {"format": 1, "content": "dataset", "archives", "repository" or "own volumes", ...}; of the
+dataset "name", "description", "homepage", "license_details", "classes": [name], "volumes":
+[{"name", "split", "shape"}], "configs": [{"name", "description"}], "archives": [{"label_source",
+"size", "md5", "urls", "cached": path or null}]; of archives "path", "archives": [{"path",
+"label_source", "is_zip", "md5", "published_md5", "volumes": [{"name", "shape",
+"published_shape"}]}]; of a repository "path", "dataset", "commit" (on the Hub, else null),
+"warning", "record": what the build has recorded, "files": [{"config", "split", "rows", "files",
+"bytes"}], "viewer": [what the viewer of the Hub cannot show]; of a description "name", "title",
+"description", "license", "citation", "voxel_size_nm", "classes": [name], "instances": [{"column",
+"kind", "part_of"}], "volumes": [{"name", "split", "shape", "labels"}]. Shapes are (z, y, x). Keys
+do not change; others may be added."""
 
 VERIFY_DETAILS = """\
 The report begins with a summary of at most ten lines. Errors and remarks follow, with --verbose

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from _platelet_em.commands.own import describe_own, inspect_own
 from _platelet_em.errors import MissingMemberError, PlateletEMError, quote
 from _platelet_em.facts import LABEL_SOURCES, PUBLISHED
 from _platelet_em.hub.layout import data_files, has_data
@@ -36,7 +37,7 @@ def inspect(path: Path | HubPath | None = None, spec: DatasetSpec = PUBLISHED) -
     Args:
         path: A built repository, here or on the Hub, a zip of the publisher, an extracted folder,
             or a folder with the zips; None describes the dataset.
-        spec: The dataset.
+        spec: The dataset; of own volumes, the files are opened for their shapes.
 
     Raises:
         HubError: if the Hub does not answer.
@@ -44,7 +45,7 @@ def inspect(path: Path | HubPath | None = None, spec: DatasetSpec = PUBLISHED) -
         SchemaVersionError: for a repository of a newer schema.
     """
     if path is None:
-        found = _inspect_dataset(spec)
+        found = _inspect_dataset(spec) if spec.archives else inspect_own(spec)
     elif has_data(path):
         found = _inspect_repository(path, spec)
     elif isinstance(path, HubPath):
@@ -62,6 +63,7 @@ def describe(found: dict[str, Any]) -> Iterator[str]:
         "dataset": _describe_dataset,
         "archives": _describe_archives,
         "repository": _describe_repository,
+        "own volumes": describe_own,
     }
     return lines[found["content"]](found)
 
@@ -188,6 +190,7 @@ def _inspect_repository(folder: Path | HubPath, spec: DatasetSpec) -> dict[str, 
     return {
         "content": "repository",
         "path": str(folder),
+        "dataset": spec.name,
         "commit": folder.sha if isinstance(folder, HubPath) else None,
         "warning": origin_warning(record, spec) if record else "",
         "record": record,
@@ -199,6 +202,7 @@ def _inspect_repository(folder: Path | HubPath, spec: DatasetSpec) -> dict[str, 
 def _describe_repository(found: dict[str, Any]) -> Iterator[str]:
     commit = f", commit {found['commit']}" if found["commit"] else ""
     yield f"{found['path']}: a built repository{commit}"
+    yield f"  dataset: {found['dataset']}"
     if found["warning"]:
         yield f"  {found['warning']}"
     for key, value in found["record"].items():

@@ -21,7 +21,15 @@ from _platelet_em.arrays.page import decode_page
 from _platelet_em.arrays.stack import LazyStack
 from _platelet_em.errors import ImageFormatError, LabelFormatError, quote
 
-__all__ = ["ENCODED_FIELDS", "LABEL_FIELDS", "check_values", "read_values", "stack_pages"]
+__all__ = [
+    "ENCODED_FIELDS",
+    "LABEL_FIELDS",
+    "check_values",
+    "class_names_of",
+    "is_labels",
+    "read_values",
+    "stack_pages",
+]
 
 LABEL_FIELDS = ("shape", "id", "rle")
 """Fields that identify a struct as labels."""
@@ -61,8 +69,8 @@ def read_values(name: str, feature: Any, array: pa.Array) -> list[Any] | None:
         ImageFormatError: for images that cannot be decoded.
         pa.ArrowException: for a damaged array.
     """
-    if _is_labels(array.type):
-        return _read_labels(array, _class_names(feature))
+    if is_labels(array.type):
+        return _read_labels(array, class_names_of(feature))
     if _is_image(feature, array.type):
         mode = getattr(feature, "mode", None)
         encoded = _read_encoded(array)
@@ -79,7 +87,8 @@ def read_values(name: str, feature: Any, array: pa.Array) -> list[Any] | None:
 # --- types ------------------------------------------------------------------------------------
 
 
-def _is_labels(arrow_type: pa.DataType) -> bool:
+def is_labels(arrow_type: pa.DataType) -> bool:
+    """Whether a column contains instance labels."""
     if not pa.types.is_struct(arrow_type):
         return False
     indices = [arrow_type.get_field_index(name) for name in LABEL_FIELDS]
@@ -116,7 +125,7 @@ def _contains_ours(feature: Any, arrow_type: pa.DataType) -> bool:
     """Whether the items of nested lists are images or labels."""
     while _is_list(arrow_type):
         feature, arrow_type = _item(feature), arrow_type.value_type
-    return _is_labels(arrow_type) or _is_image(feature, arrow_type)
+    return is_labels(arrow_type) or _is_image(feature, arrow_type)
 
 
 # --- images -----------------------------------------------------------------------------------
@@ -178,7 +187,7 @@ def _to_array(page: Any, i: int) -> NDArray[Any]:
 # --- labels -----------------------------------------------------------------------------------
 
 
-def _class_names(feature: Any) -> list[str]:
+def class_names_of(feature: Any) -> list[str]:
     """Names of the classes that the field `class_id` of labels counts; empty if not known."""
     fields = getattr(feature, "feature", feature)  # datasets 3 has a Sequence of a dictionary
     field = fields.get("class_id") if isinstance(fields, dict) else None

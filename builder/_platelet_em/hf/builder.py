@@ -13,6 +13,7 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
+from _platelet_em.description.parse import read_description
 from _platelet_em.errors import ArgumentError, ImageFormatError, quote
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.files import user_path
@@ -23,7 +24,6 @@ from _platelet_em.rows.digest import code_digest
 from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS, config_named, make_rows, make_table
 from _platelet_em.rows.schema import json_features
 from _platelet_em.rows.shards import Segment, plan_shards, rows_per_group
-from _platelet_em.sources.description import read_description
 from _platelet_em.sources.opening import (
     VolumeFiles,
     check_label_source,

@@ -12,9 +12,40 @@ from _platelet_em.arrays.volume_view import Box
 from _platelet_em.errors import ArgumentError, quote
 from _platelet_em.spec import SEMANTIC
 
-__all__ = ["Row", "RowVolume"]
+__all__ = ["KeptRows", "Row", "RowVolume"]
 
 Row = Mapping[str, Any]
+
+_MAX_KEPT = 1000
+"""Rows that are kept, so that their labels are parsed once; a dataset may have more slices."""
+
+
+class KeptRows:
+    """Rows that were read, by position; all are dropped when there are more than `limit`.
+
+    It is pickled without rows: a Dataset is pickled as the names of its files, but rows that were
+    read as their data.
+    """
+
+    def __init__(self, limit: int = _MAX_KEPT) -> None:
+        self._limit = limit
+        self._rows: dict[int, Row] = {}
+
+    def get(self, position: int) -> Row | None:
+        """The row at a position, if it is kept."""
+        return self._rows.get(position)
+
+    def add(self, position: int, row: Row) -> None:
+        """Keep a row."""
+        if len(self._rows) >= self._limit:
+            self._rows.clear()
+        self._rows[position] = row
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __reduce__(self) -> Any:
+        return KeptRows, (self._limit,)
 
 
 class RowVolume:
@@ -31,8 +62,9 @@ class RowVolume:
         positions: Position of the row of `volumes`, or of each slice, in z order.
         zs: z of each slice; None for a row of `volumes`.
         first: Index in `positions` of the row that is read now, for shape and kinds.
-        keep_rows: Whether to keep all rows that were read, so that their labels are parsed once,
+        keep_rows: Whether to keep rows that were read, so that their labels are parsed once,
             instead of the last one only.
+        kept: Where rows are kept instead, shared by volumes of the same rows.
         needed_for: Column -> the option that needs it, for columns that are not read otherwise.
 
     Raises:
@@ -49,15 +81,17 @@ class RowVolume:
         *,
         first: int = 0,
         keep_rows: bool = True,
+        kept: KeptRows | None = None,
         needed_for: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.zs = None if zs is None else _shorten(zs)
-        self._keep_rows, self._needed_for = keep_rows, dict(needed_for or {})
-        self._rows, self._columns, self._positions = rows, list(columns), _shorten(positions)
-        self._kept: dict[int, Row] = {}
-        self.shape = self._find_shape(first)
-        row = self._row(first)
+        self._kept = KeptRows(_MAX_KEPT if keep_rows else 1) if kept is None else kept
+        self._needed_for = needed_for or {}
+        self._rows, self._columns, self._positions = rows, columns, _shorten(positions)
+        row: Row = self._rows[self._positions[first]]
+        self.shape = self._find_shape(row[columns[0]])
+        self._keep(first, row)
         self.kinds = tuple(name for name in columns if isinstance(row[name], LazyLabels))
         self.has_semantic = SEMANTIC in columns
         self.dtypes = {name: np.dtype(row[name].dtype) for name in columns}
@@ -67,13 +101,8 @@ class RowVolume:
         """Whether the rows are a list, which is pickled with it, and not read when needed."""
         return isinstance(self._rows, list)
 
-    def __getstate__(self) -> dict[str, Any]:
-        # A Dataset is pickled as the names of its files, but rows that were read as their data.
-        return {**self.__dict__, "_kept": {}}
-
-    def _find_shape(self, first: int) -> tuple[int, int, int]:
+    def _find_shape(self, value: Any) -> tuple[int, int, int]:
         """The shape of the first column in a row, and the number of slices."""
-        value = self._rows[self._positions[first]][self._columns[0]]
         if value is None:
             raise self._null_error(self._columns[0])
         shape = tuple(getattr(value, "shape", ()))
@@ -90,24 +119,27 @@ class RowVolume:
 
     def _row(self, k: int) -> Row:
         """The row of the volume, or of its kth slice."""
-        if k not in self._kept:
+        row = self._kept.get(self._positions[k])
+        if row is None:
             row = self._rows[self._positions[k]]
-            expected = self.shape if self.zs is None else self.shape[1:]
-            for column in self._columns:
-                found = getattr(row[column], "shape", None)
-                if row[column] is None:
-                    raise self._null_error(column)
-                if found != expected:
-                    slice_ = "" if self.zs is None else f", slice {self.zs[k]}"
-                    raise ArgumentError(
-                        f"volume {self.name}{slice_}, column {column!r}: expected images or "
-                        f"labels of the volume's shape {expected}, got "
-                        f"{found or quote(row[column])}"
-                    )
-            if not self._keep_rows:
-                self._kept.clear()
-            self._kept[k] = row
-        return self._kept[k]
+            self._keep(k, row)
+        return row
+
+    def _keep(self, k: int, row: Row) -> None:
+        """Check the shapes of a row, and keep it."""
+        expected = self.shape if self.zs is None else self.shape[1:]
+        for column in self._columns:
+            found = getattr(row[column], "shape", None)
+            if row[column] is None:
+                raise self._null_error(column)
+            if found != expected:
+                slice_ = "" if self.zs is None else f", slice {self.zs[k]}"
+                raise ArgumentError(
+                    f"volume {self.name}{slice_}, column {column!r}: expected images or "
+                    f"labels of the volume's shape {expected}, got "
+                    f"{found or quote(row[column])}"
+                )
+        self._kept.add(self._positions[k], row)
 
     def _null_error(self, column: str) -> ArgumentError:
         need = self._needed_for.get(column)

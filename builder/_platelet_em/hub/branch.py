@@ -14,10 +14,19 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
-from _platelet_em.errors import ArgumentError, OutputError, SchemaVersionError
+from _platelet_em.errors import (
+    ArgumentError,
+    DescriptionError,
+    OutputError,
+    SchemaVersionError,
+    printable,
+)
+from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub.card import CARD_MARK, is_edited
 from _platelet_em.hub.client import client_errors, connect
-from _platelet_em.hub.layout import CARD, is_repository_file
+from _platelet_em.hub.layout import CARD, DESCRIPTION, is_repository_file
+from _platelet_em.hub.record import parse_stored_spec
+from _platelet_em.limits import MAX_METADATA
 from _platelet_em.rows.make import CONFIG_NAMES
 from _platelet_em.rows.schema import SCHEMA_VERSION
 from _platelet_em.spec import DatasetSpec
@@ -49,6 +58,7 @@ class BranchState:
         files: Path -> size and hashes of the file, as the Hub lists them.
         card: Text of README.md, empty without one.
         tags: Name -> hash of the commit.
+        described: The dataset that the repository describes; None for the published one.
     """
 
     commit: str
@@ -57,6 +67,7 @@ class BranchState:
     files: dict[str, RepoFile]
     card: str
     tags: dict[str, str]
+    described: DatasetSpec | None = None
 
     @property
     def is_ours(self) -> bool:
@@ -147,7 +158,22 @@ class HubBranch:
             )
             files = {file.path: file for file in tree if isinstance(file, RepoFile)}
             card = self._read_card(commit) if CARD in files else ""
-        return BranchState(commit, self.branch in heads, bool(info.private), files, card, tags)
+            described = self._read_spec(commit, files)
+        return BranchState(
+            commit, self.branch in heads, bool(info.private), files, card, tags, described
+        )
+
+    def _read_spec(self, commit: str, files: dict[str, RepoFile]) -> DatasetSpec | None:
+        """The dataset that the repository describes; None if it is the published one, or none."""
+        if DESCRIPTION not in files or files[DESCRIPTION].size > MAX_METADATA:
+            return None
+        path = self._api.hf_hub_download(
+            self.repo_id, DESCRIPTION, revision=commit, repo_type=_REPO_TYPE
+        )
+        try:
+            return parse_stored_spec(Path(path).read_bytes(), f"{self.repo_id}/{DESCRIPTION}")
+        except DescriptionError:  # somebody else's file, or one of a newer version
+            return None
 
     def _read_card(self, commit: str) -> str:
         path = self._api.hf_hub_download(self.repo_id, CARD, revision=commit, repo_type=_REPO_TYPE)
@@ -170,6 +196,12 @@ class HubBranch:
             raise OutputError(
                 f"{self.repo_id}: is public, but --private was given: make it private in its "
                 "settings, choose another name, or leave out --private"
+            )
+        there = PUBLISHED.name if state.described is None else state.described.name
+        if state.is_ours and there != self._spec.name:
+            raise OutputError(
+                f"{self.repo_id}: contains the dataset {printable(there)}, which "
+                f"{self._spec.name} would replace: choose another name, or delete the files there"
             )
         schema = _CARD_SCHEMA.search(state.card) if state.is_ours else None
         if schema and int(schema[1]) > SCHEMA_VERSION:
@@ -201,7 +233,7 @@ class HubBranch:
             return "which `datasets` takes for the description of this dataset"
         # The card selects data files by the pattern config/split-*.parquet.
         is_selected = str(path.parent) in CONFIG_NAMES and any(
-            path.match(f"{volume.split}-*.parquet") for volume in self._spec.volumes
+            path.match(f"{split}-*.parquet") for split in self._spec.splits
         )
         if is_selected and not is_repository_file(name, self._spec):
             return "which readers would take for data of this dataset"

@@ -262,13 +262,6 @@ def _refuse_other_build(out: Path, record: dict[str, str], spec: DatasetSpec) ->
     """Refuse to replace a build from other archives, which the user may not have any more."""
     for path in repository_files(out, spec):
         found = (read_record(path) if path.suffix == ".parquet" else None) or {}
-        missing = {*str(found.get("volumes", "")).split()} - {*record.get("volumes", "").split()}
-        if missing:
-            raise OutputError(
-                f"{out}: contains a build with volume {min(missing)}, too: build with that volume "
-                "(--with-test), choose another folder, or replace it with --force (in Python, "
-                "force=True)"
-            )
         for key in ("label_source", "archive_md5", "test_archive_md5"):
             if key in record and found.get(key, record[key]) != record[key]:
                 raise OutputError(
@@ -276,6 +269,13 @@ def _refuse_other_build(out: Path, record: dict[str, str], spec: DatasetSpec) ->
                     f"{record[key]}, got {quote(found[key])} (from {quote(found.get('archive'))})"
                     ": choose another folder, or replace it with --force (in Python, force=True)"
                 )
+        missing = {*str(found.get("volumes", "")).split()} - {*record.get("volumes", "").split()}
+        if missing:
+            raise OutputError(
+                f"{out}: contains a build with volume {min(missing)}, too: build with that volume "
+                "(--with-test), choose another folder, or replace it with --force (in Python, "
+                "force=True)"
+            )
 
 
 def _refuse_other_card(out: Path) -> None:

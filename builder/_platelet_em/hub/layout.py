@@ -30,7 +30,7 @@ _Folder = TypeVar("_Folder", Path, HubPath, Path | HubPath)
 CARD = "README.md"
 CROISSANT = "croissant.json"
 DESCRIPTION = "description.json"
-"""The dataset of a repository, in the form of `sources.description`; a repository without it is of
+"""The dataset of a repository, in the form of `description.parse`; a repository without it is of
 the published dataset."""
 STAGING = ".platelet-em-build"
 """Folder inside a repository in which a build works until all files are complete."""

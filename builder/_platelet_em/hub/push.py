@@ -14,24 +14,27 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import CommitOperationAdd
 from huggingface_hub.hf_api import RepoFile
 
 from _platelet_em import __version__
+from _platelet_em.description.write import describe_spec
 from _platelet_em.errors import ArgumentError, OutputError, printable, quote
-from _platelet_em.facts import LABEL_SOURCES, PUBLISHED
+from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, is_published
 from _platelet_em.files import user_path
 from _platelet_em.hub.branch import MAIN, BranchState, HubBranch
 from _platelet_em.hub.build import build, one_build_at_a_time, plan_record
 from _platelet_em.hub.card import SYNTHETIC_MARK, is_edited, seal_card, unseal_card
 from _platelet_em.hub.integrity import inspect_repository, read_build
-from _platelet_em.hub.layout import CARD, is_repository_file, repository_files
+from _platelet_em.hub.layout import CARD, is_built, is_repository_file, repository_files
 from _platelet_em.hub.record import SYNTHETIC, Record, origin_warning, stored_spec
 from _platelet_em.publisher.cache import download_folder
 from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS
+from _platelet_em.sources.opening import check_label_source
 from _platelet_em.spec import DatasetSpec
 
 __all__ = ["Change", "PushResult", "push"]
@@ -170,8 +173,10 @@ def push(
             `private`.
         PlateletEMError: as `build` does.
     """
-    if label_source not in (None, *LABEL_SOURCES):
-        raise ArgumentError(f"label_source: expected one of {LABEL_SOURCES}, got {label_source!r}")
+    if folder is not None:
+        spec = _spec_of(user_path(folder), spec)
+    if label_source is not None:
+        label_source = check_label_source(label_source, spec)
     if create_pr and tag is not None:
         raise ArgumentError(f"--tag {tag}: a pull request has no tag: tag it once merged")
     # The Hub is asked before the build, so that a wrong token or name is reported at once.
@@ -180,6 +185,7 @@ def push(
     every = spec.with_optional()  # an earlier push may have had more volumes
     branch = HubBranch(repo_id, name, token, every, may_be_anonymous=dry_run)
     state = before = branch.read_state(private=private)
+    every = _with_volumes_there(every, state)
     has_branch = branch.branch == MAIN if state is None else state.has_branch
     if create_pr and (state is None or not has_branch):
         raise ArgumentError(f"{branch.repo_id}: has no branch {name}, which a pull request needs")
@@ -222,6 +228,41 @@ def push(
     )
 
 
+def _spec_of(folder: Path, spec: DatasetSpec) -> DatasetSpec:
+    """The dataset to push: that of a build in a folder, if no other one is asked for.
+
+    Raises:
+        ArgumentError: for a build of another dataset, or of another description of it.
+    """
+    stored = stored_spec(folder, spec)
+    if not is_built(folder) or stored.with_optional() == spec.with_optional():
+        return spec
+    if is_published(spec):
+        return stored
+    if _describe(stored) != _describe(spec):
+        raise ArgumentError(
+            f"{folder}: contains a build of the dataset {printable(stored.name)} by another "
+            f"description than that of {spec.name}: build it again with --force, or name another "
+            "folder"
+        )
+    return spec
+
+
+def _describe(spec: DatasetSpec) -> Any:
+    """What a description says, without the files that volumes are read from."""
+    volumes = [(volume.name, volume.split, volume.columns) for volume in spec.volumes]
+    return describe_spec(spec, volumes=False), volumes
+
+
+def _with_volumes_there(spec: DatasetSpec, state: BranchState | None) -> DatasetSpec:
+    """The dataset with the volumes that an earlier push had, whose files are to be deleted."""
+    if state is None or state.described is None:
+        return spec
+    known = {(volume.name, volume.split) for volume in spec.volumes}
+    others = tuple(v for v in state.described.volumes if (v.name, v.split) not in known)
+    return replace(spec, volumes=(*spec.volumes, *others))
+
+
 def _ensure_built(
     folder: str | Path | None,
     data_dir: str | Path | None,
@@ -240,8 +281,11 @@ def _ensure_built(
             f"{folder}: contains {record['label_source']} labels, expected {label_source}: name "
             "another folder, or leave out --label-source"
         )
-    label_source = label_source or (record or {}).get("label_source", LABEL_SOURCES[0])
-    if folder is None or (record is not None and data_dir is not None):
+    label_source = label_source or (record or {}).get(
+        "label_source", check_label_source(LABEL_SOURCES[0], spec)
+    )
+    has_files = data_dir is not None or bool(spec.folder)
+    if folder is None or (record is not None and has_files):
         planned = plan_record(data_dir, label_source, cache_dir, spec)
         if folder is None:
             folder = download_folder(cache_dir) / f"built-{planned['fingerprint']}"

@@ -13,8 +13,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from _platelet_em.description.parse import parse_description
+from _platelet_em.description.write import describe_spec
 from _platelet_em.errors import DescriptionError, HubError, SchemaVersionError, quote
-from _platelet_em.facts import LABEL_SOURCES
+from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, is_published
 from _platelet_em.files import open_regular, read_regular
 from _platelet_em.hub.layout import CROISSANT, DESCRIPTION, data_files
 from _platelet_em.hub.parquet import DataFile, read_schema
@@ -23,8 +25,6 @@ from _platelet_em.limits import MAX_METADATA
 from _platelet_em.rows.config import Config
 from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS, SLICES
 from _platelet_em.rows.schema import SCHEMA_VERSION, Columns, json_features
-from _platelet_em.sources.describe import describe_spec
-from _platelet_em.sources.description import parse_description
 from _platelet_em.sources.opening import OWN_FILES
 from _platelet_em.spec import DatasetSpec
 
@@ -40,6 +40,7 @@ __all__ = [
     "is_of_others",
     "origin_warning",
     "parquet_metadata",
+    "parse_stored_spec",
     "present_configs",
     "read_checksums",
     "read_description",
@@ -199,15 +200,18 @@ def stored_spec(folder: Path | HubPath, spec: DatasetSpec) -> DatasetSpec:
 
     Args:
         folder: The repository.
-        spec: The dataset of a repository that does not describe its own; what its record says of
-            optional volumes holds, and where there is no record, `spec` is given back.
+        spec: The dataset of a folder in which nothing is built, which is given back. A repository
+            that does not describe its own is of the published dataset, and its record says which
+            of the optional volumes it has.
 
     Raises:
         DescriptionError: for a description that is damaged.
     """
-    if (stored := _read_dataset(folder)) is not None:
+    stored, record = _read_dataset(folder), first_record(folder)
+    if stored is not None:
         spec = stored
-    record = first_record(folder)
+    elif record and not is_published(spec):
+        spec = PUBLISHED
     if not record:
         return spec
     names = {volume.name for volume in spec.optional_volumes}
@@ -247,22 +251,35 @@ def _read_dataset(folder: Path | HubPath) -> DatasetSpec | None:
             content = read_regular(path, MAX_METADATA)
         except (FileNotFoundError, NotADirectoryError):
             return None
+    return parse_stored_spec(content, str(path))
+
+
+def parse_stored_spec(content: bytes, name: str) -> DatasetSpec:
+    """The dataset that a file `DESCRIPTION` describes.
+
+    Args:
+        content: Of the file.
+        name: What to call it in a message.
+
+    Raises:
+        DescriptionError: for one that no build has written.
+    """
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise DescriptionError(
-            f"{path}: expected JSON, got {error!s:.200}: fetch or build the repository again"
+            f"{name}: expected JSON, got {error!s:.200}: fetch or build the repository again"
         ) from error
     if not isinstance(document, dict):
         raise DescriptionError(
-            f"{path}: expected a JSON object, got {quote(document)}: fetch or build the "
+            f"{name}: expected a JSON object, got {quote(document)}: fetch or build the "
             "repository again"
         )
-    spec = parse_description(document, source=str(path))
+    spec = parse_description(document, source=name)
     for volume in spec.volumes:
         if volume.shape is None and not volume.archives:
             raise DescriptionError(
-                f"{path}: volume {quote(volume.name)}: expected its shape, found none: write "
+                f"{name}: volume {quote(volume.name)}: expected its shape, found none: write "
                 '"shape": [z, y, x]'
             )
     return spec

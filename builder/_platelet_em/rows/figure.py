@@ -93,19 +93,21 @@ def draw_panels(
     counts = []
     if arrays.semantic is not None:
         counts = np.bincount(arrays.semantic.reshape(-1), minlength=len(spec.classes)).tolist()
-    found = bool(counts or arrays.instances)
+    if not (counts or arrays.instances):
+        del panels[1:]  # without labels there are no contours
     entries = [
         *_class_entries(counts, spec, colors),
         *_contour_entries(arrays, counts, spec, colors, contour_thickness(size)),
     ]
     captions = [
         "image",
-        f"contours of {' and '.join(arrays.instances) or 'classes'}" if found else "image",
+        f"contours of {' and '.join(arrays.instances) or 'classes'}",
         *([f"semantic classes: {np.count_nonzero(counts)}"] if counts else []),
         *(_caption(column, arrays, spec) for column in arrays.instances),
         *(["classes, share of pixels" if counts else "contours"] if entries else []),
     ]
-    columns = 3
+    captions = captions[: len(panels) + bool(entries)]
+    columns = min(3, len(captions))
     if max(size) > 2 * min(size):
         columns = len(captions) if size[0] > size[1] else 1
     if entries:

@@ -19,7 +19,7 @@ from _platelet_em.files import new_file, refuse_existing, user_path
 from _platelet_em.limits import MAX_PAGE, MAX_PAGES, MAX_VOXELS
 from _platelet_em.progress import progress_bar
 from _platelet_em.publisher.color_map import mapped_colors
-from _platelet_em.publisher.convert import write_json, write_tif
+from _platelet_em.publisher.label_write import write_json, write_tif
 from _platelet_em.publisher.palettes import class_palettes
 from _platelet_em.publisher.tiff import write_pages
 from _platelet_em.sample.anatomy import FIRST, SECOND

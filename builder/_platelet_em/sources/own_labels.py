@@ -31,7 +31,7 @@ def read_own_labels(
     column: str,
     spec: DatasetSpec,
     *,
-    image: tuple[str, tuple[int, int, int]],
+    image: tuple[str, tuple[int, int, int]] | None,
     components: Components | None = None,
 ) -> LazyLabels:
     """Read the labels of a column.
@@ -44,7 +44,7 @@ def read_own_labels(
         column: "semantic", or a kind of instances.
         spec: The dataset.
         image: What to call the files of the image that the labels belong to, and its shape
-            (z, y, x).
+            (z, y, x); None accepts any shape.
         components: The rule if they are a mask whose pieces are instances.
 
     Returns:
@@ -70,8 +70,10 @@ def read_own_labels(
 
 
 def _check_shape(
-    shape: tuple[int, ...], name: str, image: tuple[str, tuple[int, int, int]]
+    shape: tuple[int, ...], name: str, image: tuple[str, tuple[int, int, int]] | None
 ) -> None:
+    if image is None:
+        return
     images, expected = image
     if shape != expected:
         raise LabelFormatError(

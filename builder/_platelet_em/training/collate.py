@@ -96,12 +96,23 @@ def _stack(name: str, values: list[Any], keep_dtypes: bool) -> Any:
     torch = import_torch("tensors")
     if all(isinstance(value, (bool, int, float)) for value in values):
         return torch.tensor(values)
-    values = [_array_to_tensor(value, keep_dtypes) for value in values]
+    values = [_array_to_tensor(value, keep_dtypes) for value in _with_one_dtype(values)]
     if not all(isinstance(value, torch.Tensor) for value in values):
         return values
     _check_shapes(name, values)
     # In a worker, default_collate stacks into shared memory.
     return torch.utils.data.default_collate(values)
+
+
+def _with_one_dtype(values: list[Any]) -> list[Any]:
+    """Arrays of the smallest integer dtype that has the values of all of their dtypes.
+
+    A batch of windows may be of volumes with images of 8 and of 16 bits.
+    """
+    if not all(isinstance(v, np.ndarray) and v.dtype.kind in "iu" for v in values):
+        return values
+    dtype = np.result_type(*{value.dtype for value in values})
+    return [value.astype(dtype, copy=False) for value in values] if dtype.kind in "iu" else values
 
 
 def _check_shapes(name: str, values: list[Any]) -> None:

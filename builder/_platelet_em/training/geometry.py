@@ -44,7 +44,7 @@ class InstanceBoxes:
     Attributes:
         boxes: int64 (n, 6), half-open: z0, y0, x0, z1, y1, x1.
         areas: int64 (n,), in voxels.
-        classes: int64 (n,), semantic class index of each instance.
+        classes: int64 (n,), semantic class index of each instance; 0 where none is needed.
     """
 
     boxes: NDArray[np.int64]
@@ -59,10 +59,10 @@ class VolumeExtent:
     Attributes:
         name: Name of the volume.
         shape: (z, y, x).
-        instances: Boxes of its organelles, if the sampler needs them.
+        instances: Boxes of its instances of one column, if the sampler needs them.
         zs: z of each slice, ascending, if it is made of single slices.
-        count_foreground: Number of organelle voxels in the label window of a corner and a shape,
-            as the window is returned, if the sampler needs it.
+        count_foreground: Number of voxels of these instances in the label window of a corner and
+            a shape, as the window is returned, if the sampler needs it.
     """
 
     name: str

@@ -3,28 +3,24 @@
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from _platelet_em.errors import ArgumentError, quote
-from _platelet_em.facts import PUBLISHED
 from _platelet_em.training.geometry import MARGIN, Corner, VolumeExtent, WindowGeometry
+from _platelet_em.training.mixture import Mixture, share_out
 from _platelet_em.training.random_numbers import RandomStream
 from _platelet_em.training.samplers import WindowPlan, parse_integer, parse_shapes
 
 __all__ = ["RandomWindows"]
 
-_CLASS_COUNT = len(PUBLISHED.classes)
-_FIRST_INSTANCE_CLASS = next(i.first_class for i in PUBLISHED.instances if i.has_class)
-"""Classes below this one, background and cell, have no instances to draw windows about."""
-
 _MAX_DRAWS = 1000
 """Windows drawn in search of one with enough foreground, before that is an error."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RandomWindows:
     """Windows at random positions, new ones in each epoch.
 
@@ -32,14 +28,17 @@ class RandomWindows:
     that is larger than the volume (with `pad="reflect"`) is centered on it. A window depends on
     seed, epoch and index only, not on the process that reads it or on the windows read before it.
 
-    `min_foreground` and `class_weights` go by the organelles, also if they are not read:
+    `min_foreground` and `class_weights` go by the instances of one column, also if they are not
+    read: those of `foreground`, by default the first column of instances that have classes, which
+    are the organelles of the published volumes, or else the first of all instances.
 
-    - A label window with fewer organelle voxels than `min_foreground` asks for is drawn again.
+    - A label window with fewer voxels of instances than `min_foreground` asks for is drawn again.
       They are counted in the runs of the window, nothing is decoded.
     - With `class_weights`, a class is drawn by weight among the classes that the volume has
-      organelles of, then one organelle of it, then a voxel of its box, and then the position of
-      that voxel in the label window. For class 0 or 1, background or cell, the window is drawn
-      at any position. The class of an organelle is that of most of its voxels (`class_id`).
+      instances of, then one instance of it, then a voxel of its box, and then the position of
+      that voxel in the label window. For classes below the lowest one that any instance has, such
+      as background and cell of the published volumes, the window is drawn at any position. The
+      class of an instance is that of most of its voxels (`class_id`).
 
     Args:
         shape: Shape of the image window in voxels, (z, y, x), or (y, x) for windows of slices.
@@ -49,13 +48,16 @@ class RandomWindows:
             center, at most `shape`; None: `shape`. Where the difference is odd, the image window
             begins `(shape - label_shape) // 2` before the label window.
         seed: At least 0.
-        min_foreground: Smallest share of organelle voxels in each label window, 0 to 1. That no
-            window has so many is found, as an error, when one is read.
-        class_weights: One weight for each of the seven classes, or a dictionary {class: weight}.
+        min_foreground: Smallest share of voxels of instances in each label window, 0 to 1. That
+            no window has so many is found, as an error, when one is read.
+        class_weights: One weight for each class, or a dictionary {class: weight}. How many classes
+            there are is checked by `windows`, if the source names them.
         pad: "margin" mirrors the volume (as NumPy's mode "reflect") where the margin between label
             window and image window reaches beyond its border; "reflect" also where windows are
             larger than the volume, which is an error otherwise; with None, image windows are
             inside the volume.
+        foreground: Column of the instances that `min_foreground` and `class_weights` go by; None:
+            see above.
 
     Raises:
         ArgumentError: for an argument outside these values.
@@ -77,6 +79,7 @@ class RandomWindows:
     min_foreground: float = 0.0
     class_weights: Mapping[int, float] | Sequence[float] | None = None
     pad: str | None = MARGIN
+    foreground: str | None = None
 
     def __post_init__(self) -> None:
         parse_shapes(self)
@@ -96,6 +99,15 @@ class RandomWindows:
         object.__setattr__(self, "min_foreground", float(self.min_foreground))
         if self.class_weights is not None:
             object.__setattr__(self, "class_weights", _parse_weights(self.class_weights))
+        if not (self.foreground is None or isinstance(self.foreground, str)):
+            raise ArgumentError(
+                f"foreground: expected the name of a column, got {quote(self.foreground)}"
+            )
+
+    def __repr__(self) -> str:
+        # States compare samplers by it: without a column it is that of earlier versions.
+        shown = [f.name for f in fields(self) if f.name != "foreground" or self.foreground]
+        return f"RandomWindows({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
     @property
     def needs_boxes(self) -> bool:
@@ -107,39 +119,74 @@ class RandomWindows:
         """Whether `plan` needs the volumes' `count_foreground`."""
         return self.min_foreground > 0
 
+    def of_classes(self, count: int) -> "RandomWindows":
+        """The same for a source of `count` classes, with a weight for each.
+
+        Raises:
+            ArgumentError: for weights of other classes.
+        """
+        if self.class_weights is None:
+            return self
+        return replace(self, class_weights=_weigh_all(self.class_weights, count))
+
     def plan(self, volumes: Sequence[VolumeExtent]) -> WindowPlan:
         """The windows of these volumes.
 
         Raises:
-            ArgumentError: for a volume that is too small for a window, or that has no organelle
+            ArgumentError: for a volume that is too small for a window, or that has no instance
                 of a class with a weight.
         """
         return _RandomPlan(self, volumes)
 
 
-def _parse_weights(weights: Any) -> tuple[float, ...]:
-    """One weight per class, from a sequence or from a dictionary {class index: weight}."""
-    if isinstance(weights, Mapping):
-        if unknown := sorted(map(quote, set(weights) - set(range(_CLASS_COUNT)))):
-            raise ArgumentError(
-                f"class_weights: expected classes from 0 to {_CLASS_COUNT - 1}, got {unknown[0]}"
-            )
-        weights = [weights.get(index, 0) for index in range(_CLASS_COUNT)]
+def _parse_weights(weights: Any) -> tuple[Any, ...]:
+    """One weight per class, or pairs (class index, weight) of a dictionary, by index.
+
+    A tuple of pairs is what a dictionary became before.
+    """
     try:
-        values = tuple(float(weight) for weight in weights)
+        if isinstance(weights, Mapping) or _are_pairs(weights):
+            found: tuple[Any, ...] = tuple(sorted((k, float(w)) for k, w in dict(weights).items()))
+            indices, values = [k for k, _ in found], [w for _, w in found]
+        else:
+            found = tuple(float(weight) for weight in weights)
+            indices, values = [], list(found)
     except (TypeError, ValueError):
-        values = ()
-    if (
-        len(values) != _CLASS_COUNT
-        or not all(0 <= weight < math.inf for weight in values)
-        or not 0 < sum(values) < math.inf
-    ):
+        indices, values = [], []
+    if not all(0 <= weight < math.inf for weight in values) or not 0 < sum(values) < math.inf:
         raise ArgumentError(
-            f"class_weights: expected {_CLASS_COUNT} weights, one per class, or a dictionary "
-            "{class: weight}, with a finite sum, none negative, not all 0; "
-            f"got {quote(weights)}"
+            "class_weights: expected weights, one per class, or a dictionary {class: weight}, "
+            f"with a finite sum, none negative, not all 0; got {quote(weights)}"
         )
-    return values
+    if indices:
+        indices = [parse_integer(index, "class_weights: class", 0) for index in indices]
+        return tuple(zip(indices, values, strict=True))
+    return found
+
+
+def _are_pairs(weights: Any) -> bool:
+    return isinstance(weights, tuple) and all(isinstance(pair, tuple) for pair in weights)
+
+
+def _weigh_all(weights: Any, count: int | None) -> tuple[float, ...]:
+    """The weights of `count` classes, or of as many as there are weights.
+
+    Raises:
+        ArgumentError: for another number of weights.
+    """
+    if not _are_pairs(weights):
+        if count is not None and len(weights) != count:
+            raise ArgumentError(
+                f"class_weights: expected {count} weights, one per class, got {len(weights)}"
+            )
+        return tuple(weights)
+    given = dict(weights)
+    highest = max(given)
+    if count is not None and highest >= count:
+        raise ArgumentError(
+            f"class_weights: expected classes from 0 to {count - 1}, got {quote(highest)}"
+        )
+    return tuple(given.get(index, 0.0) for index in range(highest + 1 if count is None else count))
 
 
 class _RandomPlan:
@@ -151,21 +198,22 @@ class _RandomPlan:
         self._volumes = list(volumes)
         self._ranges = [self.geometry.corner_range(volume) for volume in volumes]
         sizes = [math.prod(volume.shape) for volume in volumes]
-        self._shares = _share_out(sampler.count, sizes)
+        self._mixture = Mixture(share_out(sampler.count, sizes))
+        self._first_class = _find_first_class(volumes)
         self._weights = [self._weights_of(volume) for volume in volumes]
 
     def _weights_of(self, volume: VolumeExtent) -> tuple[float, ...]:
         """Weights of the classes that the volume has; () if windows do not depend on classes."""
-        weights = self._sampler.class_weights
-        if volume.instances is None or not isinstance(weights, tuple):
+        if volume.instances is None or self._sampler.class_weights is None:
             return ()
-        found = sorted(set(volume.instances.classes.tolist()))
-        available = {*range(_FIRST_INSTANCE_CLASS), *found}
+        weights = _weigh_all(self._sampler.class_weights, None)
+        found = np.unique(volume.instances.classes).tolist()
+        available = {*range(self._first_class), *found}
         present = tuple(w if index in available else 0.0 for index, w in enumerate(weights))
         if not any(present):
             raise ArgumentError(
-                f"volume {volume.name}: expected organelles of a class with a weight in "
-                f"class_weights={weights}, got only organelles of classes {found}"
+                f"volume {volume.name}: expected instances of a class with a weight in "
+                f"class_weights={weights}, got only instances of classes {found}"
             )
         return present
 
@@ -174,7 +222,7 @@ class _RandomPlan:
         return self._sampler.count
 
     def locate(self, index: int, epoch: int) -> tuple[int, Corner]:
-        number = _find_volume(index, self._shares)
+        number = self._mixture.find(index)
         random = RandomStream(self._sampler.seed, epoch, index)
         if not self._sampler.needs_counts:
             return number, self._draw_corner(random, number)
@@ -196,7 +244,7 @@ class _RandomPlan:
         ranges, weights = self._ranges[number], self._weights[number]
         instances = self._volumes[number].instances
         chosen = random.weighted_index(weights) if weights else 0
-        if chosen < _FIRST_INSTANCE_CLASS or instances is None:
+        if chosen < self._first_class or instances is None:
             return tuple(first + random.integer(last - first + 1) for first, last in ranges)
         members = np.flatnonzero(instances.classes == chosen)
         box = instances.boxes[members[random.integer(len(members))]].tolist()
@@ -208,7 +256,7 @@ class _RandomPlan:
         return tuple(corner)
 
     def _measure_foreground(self, volume: VolumeExtent, corner: Corner, minimum: float) -> float:
-        """Share of organelle voxels in a label window; less than `minimum` may be any bound."""
+        """Share of voxels of instances in a label window; less than `minimum` may be any bound."""
         # Samplers with min_foreground get both.
         assert volume.instances is not None  # noqa: S101
         assert volume.count_foreground is not None  # noqa: S101
@@ -216,7 +264,7 @@ class _RandomPlan:
         size = math.prod(shape)
         end = np.add(corner, shape)
         if min(corner) >= 0 and (end <= volume.shape).all():
-            # No organelle has more voxels in the window than its box has.
+            # No instance has more voxels in the window than its box has.
             low, high = volume.instances.boxes[:, :3], volume.instances.boxes[:, 3:]
             overlap = (np.minimum(high, end) - np.maximum(low, corner)).clip(0).prod(axis=1)
             bound = int(np.minimum(overlap, volume.instances.areas).sum()) / size
@@ -225,38 +273,12 @@ class _RandomPlan:
         return volume.count_foreground(corner, shape) / size
 
 
-def _share_out(count: int, sizes: Sequence[int]) -> list[int]:
-    """How many of `count` windows each volume gets, in proportion to the sizes."""
-    shares = [count * size // sum(sizes) for size in sizes]
-    # The windows lost to rounding down go to the volumes that lost most.
-    largest = sorted(range(len(sizes)), key=lambda k: -(count * sizes[k] % sum(sizes)))
-    for k in largest[: count - sum(shares)]:
-        shares[k] += 1
-    return shares
+def _find_first_class(volumes: Sequence[VolumeExtent]) -> int:
+    """The lowest class of an instance in any volume; classes below it have none to draw about.
 
-
-def _find_volume(index: int, shares: Sequence[int]) -> int:
-    """The volume of the window at an index, where the volumes' windows are evenly mixed.
-
-    The windows of a volume with the share s stand at 1/2s, 3/2s, 5/2s, ... between 0 and 1, and
-    all are counted from left to right, at the same place by the order of volumes. So shares of 3
-    and 2, at 1/6, 3/6, 5/6 and at 1/4, 3/4, give the volumes 0, 1, 0, 1, 0.
-
-    Left of the place p/n, n being the sum of the shares, are p windows, give or take half a window
-    per volume. So counting can begin a little before the index, with as many windows of each
-    volume as are left of that place: of 3,000 and 2,000, the window at the index 4,000 is found
-    from 3,998/5,000 on, with 2,399 and 1,599 windows to its left.
+    Instances of class 0 have a voxel of no class that they may have.
     """
-    count, begin = sum(shares), max(index - len(shares), 0)
-    passed = [((2 * begin * share - 1) // count + 1) // 2 for share in shares]
-    scale = math.lcm(*filter(None, shares))
-    while True:
-        places = [
-            ((2 * n + 1) * scale // share, k)
-            for k, (n, share) in enumerate(zip(passed, shares, strict=True))
-            if share
-        ]
-        _, volume = min(places)
-        if sum(passed) == index:
-            return volume
-        passed[volume] += 1
+    found = [v.instances.classes for v in volumes if v.instances is not None]
+    classes = np.concatenate([np.empty(0, np.int64), *found])
+    known = classes[classes > 0]
+    return int(known.min()) if known.size else 1

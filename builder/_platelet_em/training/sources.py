@@ -10,9 +10,9 @@ import datasets
 from _platelet_em.arrays.memory import temporary_arrow_memory
 from _platelet_em.errors import ArgumentError, quote
 from _platelet_em.hf.formatter import FORMAT
-from _platelet_em.hf.volume import RowVolume
+from _platelet_em.hf.volume import KeptRows, RowVolume
 
-__all__ = ["group_rows", "parse_columns", "read_rows"]
+__all__ = ["check_columns_exist", "check_source", "group_rows", "parse_columns", "read_rows"]
 
 _SLICE_COLUMN = "z"
 """Column that rows of slices have and rows of volumes lack."""
@@ -40,42 +40,59 @@ def parse_columns(columns: Any) -> list[str]:
     return names
 
 
-def read_rows(source: Any, needed: list[str]) -> Any:
-    """The rows of a source by position, with the needed columns and those that identify rows.
-
-    Args:
-        source: One split of `volumes` or `slices`; a stream is read to its end.
-        needed: Columns, of which the first gives the shape of a volume.
-
-    Returns:
-        A `Dataset` in the format, or a list of rows of a stream.
+def check_source(source: Any) -> None:
+    """Refuse a source that is not one split.
 
     Raises:
-        ArgumentError: for a source that is not one split, or lacks these columns.
+        ArgumentError: for anything but a `Dataset` or an `IterableDataset`.
     """
     if not isinstance(source, (datasets.Dataset, datasets.IterableDataset)):
         found = f"a dictionary of {list(source)}" if isinstance(source, dict) else quote(source)
         raise ArgumentError(
             f"source: expected one split, a Dataset or an IterableDataset, got {found}"
         )
-    needed = [*dict.fromkeys(needed), "volume"]
+
+
+def read_rows(source: Any, needed: list[str]) -> Any:
+    """The rows of a source by position, with the needed columns and those that identify rows.
+
+    Args:
+        source: One split of `volumes` or `slices`; a stream is read to its end. Or the rows of a
+            stream.
+        needed: Columns, of which the first gives the shape of a volume; a stream that does not say
+            which columns it has is read with all of them.
+
+    Returns:
+        A `Dataset` in the format, or a list of rows of a stream.
+
+    Raises:
+        ArgumentError: for a source that lacks these columns, or has no row.
+    """
+    if isinstance(source, list):
+        for row in source:
+            check_columns_exist([*needed, "volume"], row)
+        return source
     names = source.column_names
     if names is not None:
-        _check_columns_exist(needed, names)
+        needed = [*dict.fromkeys(needed), "volume"]
+        check_columns_exist(needed, names)
         _check_is_volume(needed[0], source.features, names)
         source = source.select_columns([*needed, *{_SLICE_COLUMN} & {*names}])
     rows = source.with_format(FORMAT)
     if isinstance(source, datasets.IterableDataset):
         with temporary_arrow_memory():
             rows = list(rows)
-        for row in rows:
-            _check_columns_exist(needed, row)
     if len(rows) == 0:
         raise ArgumentError("source: expected rows of volumes or slices, got none")
     return rows
 
 
-def _check_columns_exist(needed: Sequence[str], names: Any) -> None:
+def check_columns_exist(needed: Sequence[str], names: Any) -> None:
+    """Refuse a source without one of these columns.
+
+    Raises:
+        ArgumentError: names the first that is missing.
+    """
     if missing := [name for name in needed if name not in names]:
         raise ArgumentError(
             f"source: expected the column {missing[0]!r}, got only {quote(list(names))}"
@@ -102,8 +119,8 @@ def group_rows(
 
     Args:
         rows: As `read_rows` returns them.
-        columns: As of `RowVolume`, and so `keep_rows` and `needed_for`.
-        keep_rows: See `columns`.
+        columns: As of `RowVolume`, and so `needed_for`.
+        keep_rows: Whether to keep rows that were read, instead of the last one only.
         needed_for: See `columns`.
 
     Raises:
@@ -117,7 +134,8 @@ def group_rows(
             [name for name in ("volume", _SLICE_COLUMN) if name in rows.column_names]
         )[:]
         names, zs = keys["volume"], keys.get(_SLICE_COLUMN)
-    make = functools.partial(RowVolume, keep_rows=keep_rows, needed_for=needed_for)
+    kept = KeptRows() if keep_rows else KeptRows(1)
+    make = functools.partial(RowVolume, kept=kept, needed_for=needed_for)
     if zs is None:
         return [make(str(name), rows, columns, [i]) for i, name in enumerate(names)]
     positions: defaultdict[str, dict[int, int]] = defaultdict(dict)

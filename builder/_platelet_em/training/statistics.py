@@ -1,20 +1,29 @@
 """Statistics of the volumes of a dataset: their gray values, and the weights of their classes."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+import datasets
 import numpy as np
 from numpy.typing import NDArray
 
 from _platelet_em.errors import ArgumentError, quote
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.hf.formatter import FORMAT, format_example
+from _platelet_em.hf.label_features import labels_of_features
 from _platelet_em.rows.class_balance import count_classes, weigh_classes
 from _platelet_em.rows.intensity import GrayHistogram, IntensityStatistics
+from _platelet_em.spec import SEMANTIC
+from _platelet_em.training.samplers import parse_integer
 
 __all__ = ["class_weights", "intensity_statistics"]
 
-_PARTLY_LABELED = {v.name for v in PUBLISHED.with_optional().volumes if v.is_partly_labeled}
+_MAX_CLASSES = 256
+"""Classes are stored in 8 bits."""
+
+_PARTLY_LABELED = tuple(v.name for v in PUBLISHED.with_optional().volumes if v.is_partly_labeled)
+"""The default of `partly_labeled`, for a dataset with the published classes."""
 
 
 def intensity_statistics(
@@ -53,29 +62,42 @@ def intensity_statistics(
             f"percentiles: expected two that ascend, from 0 to 100, got {quote(percentiles)}"
         )
     histograms: dict[str, GrayHistogram] = {}
+    measured: dict[str, IntensityStatistics] = {}
+    rows_left = _count_rows(dataset)
     for row in _read_columns(dataset, "image"):
         name, image = row["volume"], row["image"]
         histogram = histograms.setdefault(name, GrayHistogram(name))
         for page in image if len(np.shape(image)) == 3 else [image]:
             histogram.add(np.asarray(page))
-    return {name: histogram.measure(percentiles) for name, histogram in histograms.items()}
+        rows_left[name] -= 1
+        if rows_left[name] == 0:
+            # A histogram takes 512 kB, and there may be thousands of volumes.
+            measured[name] = histograms.pop(name).measure(percentiles)
+    return measured | {name: each.measure(percentiles) for name, each in histograms.items()}
 
 
-def class_weights(dataset: Any) -> NDArray[np.float64]:
+def class_weights(
+    dataset: Any, *, classes: int | None = None, partly_labeled: Collection[str] | None = None
+) -> NDArray[np.float64]:
     """The weight of each semantic class in a loss, with which each class counts alike.
 
     It is `voxels / (classes * voxels of the class)`, as in the table of the dataset card and in
     scikit-learn's `class_weight="balanced"`. The voxels of all volumes of the dataset are
-    counted together. In a volume that is labeled in part (split `test`), class 0 also means "not
-    labeled", and is not counted; if there is no other volume, its weight is 0.
+    counted together. In a volume that is labeled in part (the published split `test`), class 0
+    also means "not labeled", and is not counted; if there is no other volume, its weight is 0.
 
     Args:
         dataset: `slices` or `volumes` of this dataset, map-style or streaming, in any format, one
             split or a dictionary of splits; or any iterable of rows with `volume` and `semantic`.
             It is read in one pass, with one row in memory at a time.
+        classes: Number of classes. None: that of the names in the features of the dataset; up to
+            the highest index found, if they name none; of rows without features, the published
+            seven.
+        partly_labeled: Names of the volumes that are labeled in part. None: those of the published
+            dataset, if the classes are the published ones or rows have no features, else none.
 
     Returns:
-        float64 (7,), one weight per class, which `torch.nn.CrossEntropyLoss` takes as
+        float64 (classes,), one weight per class, which `torch.nn.CrossEntropyLoss` takes as
         `torch.tensor(weights, dtype=torch.float32)`. The weight of a class without voxels is 0.
 
     Raises:
@@ -89,20 +111,45 @@ def class_weights(dataset: Any) -> NDArray[np.float64]:
     >>> targets.class_weights(rows).round(3).tolist()
     [0.19, 1.143, 1.143, 0.0, 0.0, 0.0, 0.0]
     """
-    voxels = np.zeros(len(PUBLISHED.classes), np.int64)
+    names = _find_class_names(dataset)
+    if partly_labeled is None:
+        partly_labeled = _PARTLY_LABELED if names == PUBLISHED.class_names else ()
+    if classes is not None:
+        classes = parse_integer(classes, "classes", 1)
+    count = classes or len(names)
+    voxels = np.zeros(count or _MAX_CLASSES, np.int64)
     is_partly_labeled = True
-    for row in _read_columns(dataset, "semantic"):
-        semantic = row["semantic"]
+    for row in _read_columns(dataset, SEMANTIC):
+        semantic = row[SEMANTIC]
         for page in semantic if len(np.shape(semantic)) == 3 else [semantic]:
             counts = count_classes(np.asarray(page), len(voxels))
-            if row["volume"] in _PARTLY_LABELED:
+            if row["volume"] in partly_labeled:
                 counts[0] = 0
             else:
                 is_partly_labeled = False
             voxels += counts
+    if not count:
+        voxels = np.trim_zeros(voxels, "b")
     if not voxels.any():
         raise ArgumentError("dataset: expected at least one voxel with a class, got none")
     return weigh_classes(voxels, is_partly_labeled=is_partly_labeled)
+
+
+def _count_rows(dataset: Any) -> Counter[str]:
+    """The rows of each volume; none of a stream, which is not read for this."""
+    splits = dataset.values() if isinstance(dataset, Mapping) else [dataset]
+    if not all(isinstance(s, datasets.Dataset) and "volume" in s.column_names for s in splits):
+        return Counter()
+    return Counter(name for split in splits for name in split.with_format(None)["volume"])
+
+
+def _find_class_names(dataset: Any) -> tuple[str, ...]:
+    """The names of the classes of a dataset, of rows those of the published one; () if unknown."""
+    splits = [*dataset.values()] if isinstance(dataset, Mapping) else [dataset]
+    if not any(hasattr(split, "features") for split in splits):
+        return PUBLISHED.class_names
+    labels = [c for split in splits for c in labels_of_features(getattr(split, "features", None))]
+    return next((column.class_names for column in labels if column.class_names), ())
 
 
 def _read_columns(dataset: Any, column: str) -> Iterator[dict[str, Any]]:

@@ -15,9 +15,9 @@ from _platelet_em.errors import (
     LabelRangeError,
     quote,
 )
-from _platelet_em.facts import PUBLISHED
 from _platelet_em.hf.formatter import format_example
 from _platelet_em.rows.intensity import NORMALIZATIONS, IntensityStatistics
+from _platelet_em.spec import SEMANTIC
 from _platelet_em.training.collate import Record, collate, is_packed, to_tensor
 
 __all__ = ["ToTensors"]
@@ -25,6 +25,7 @@ __all__ = ["ToTensors"]
 Array = NDArray[Any]
 _IMAGE = "image"
 _LABEL_DTYPES = ("int64", "uint8")
+_LABEL_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +39,11 @@ class ToTensors:
     instance can be pickled if `augment` can, and hashes to the same value in every process, so
     that `map` finds its cache.
 
-    Images become float32, (channel, y, x) or (channel, z, y, x), with one channel. Integers must
-    fit float32 without loss, as 16 bits do. Labels are (y, x) or (z, y, x), and keep every id. A
-    writable array that has the right dtype already is not copied: its tensor shares its memory.
+    Images become float32, (channel, y, x) or (channel, z, y, x), with one channel: of uint8, 0 to
+    255, of uint16, 0 to 65535, unless they are normalized, by which volumes of both kinds get one
+    scale. Integers must fit float32 without loss, as 16 bits do. Labels are (y, x) or (z, y, x),
+    and keep every id. A writable array that has the right dtype already is not copied: its tensor
+    shares its memory.
     Labels of windows with `packed=True` stay lazy, for `collate` to pack them, unless there is an
     `augment`, which gets arrays.
 
@@ -49,8 +52,9 @@ class ToTensors:
             0..1), `"standard"` (zero mean, unit variance) or `"percentile"` (`low` to 0, `high`
             to 1, not clipped).
         statistics: Name of the volume -> its statistics, as `intensity_statistics` returns them.
-        labels: dtype `"int64"` or `"uint8"` for the columns `semantic`, `cells` and
-            `organelles`; or a dictionary {column of labels: dtype}.
+        labels: dtype `"int64"` or `"uint8"` for all labels: the column `semantic`, lazy labels,
+            and arrays of int32 or wider integers of two or three axes, as windows have them; or a
+            dictionary {column of labels: dtype}.
         channel_axis: Whether images get an axis for their one channel.
         augment: A function from record to record, called between normalization and tensors. The
             image is a float32 array (y, x) or (z, y, x), labels are integer arrays of the same
@@ -91,7 +95,8 @@ class ToTensors:
                 f"normalize: expected one of {', '.join(NORMALIZATIONS)}, got "
                 f"{quote(self.normalize)}"
             )
-        if not all(dtype in _LABEL_DTYPES for dtype in self.label_dtypes.values()):
+        dtypes = [*self.labels.values()] if isinstance(self.labels, Mapping) else [self.labels]
+        if not all(dtype in _LABEL_DTYPES for dtype in dtypes):
             raise ArgumentError(
                 f"labels: expected one of {', '.join(_LABEL_DTYPES)}, or a dictionary of columns "
                 f"to one of these, got {quote(self.labels)}"
@@ -101,13 +106,6 @@ class ToTensors:
                 f"normalize={self.normalize!r} needs the statistics of complete volumes: pass "
                 "statistics=platelet_em.intensity_statistics(dataset)"
             )
-
-    @property
-    def label_dtypes(self) -> dict[str, str]:
-        """Column of labels -> dtype of its tensors."""
-        if isinstance(self.labels, Mapping):
-            return dict(self.labels)
-        return dict.fromkeys(PUBLISHED.columns, self.labels)
 
     def __call__(self, record: Mapping[str, Any]) -> Record:
         """The record, or the batch, with tensors."""
@@ -193,7 +191,11 @@ class ToTensors:
 
     def _dtypes_of(self, record: Record, packed: bool | None) -> dict[str, str]:
         """Column -> dtype of its tensor, without the labels that stay lazy to be packed."""
-        dtypes = self.label_dtypes
+        if isinstance(self.labels, Mapping):
+            dtypes = dict(self.labels)
+        else:
+            names = (name for name, value in record.items() if _is_label(name, value))
+            dtypes = dict.fromkeys([SEMANTIC, *names], self.labels)
         if self.augment is not None or not is_packed(record, packed):
             return dtypes
         return {k: v for k, v in dtypes.items() if not isinstance(record.get(k), LazyLabels)}
@@ -212,6 +214,14 @@ class ToTensors:
         normalized: NDArray[np.float32] = np.subtract(image, np.float32(offset), dtype=np.float32)
         normalized /= np.float32(scale)
         return normalized
+
+
+def _is_label(name: str, value: Any) -> bool:
+    """Whether a value is known to be labels of instances: images have 8 or 16 bits."""
+    if name == _IMAGE or isinstance(value, LazyLabels):
+        return name != _IMAGE
+    is_array = isinstance(value, np.ndarray) and value.ndim in (2, 3)
+    return is_array and value.dtype.kind in "iu" and value.dtype.itemsize >= _LABEL_BYTES
 
 
 def _decode_labels(record: Record) -> Record:

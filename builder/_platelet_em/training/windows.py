@@ -1,5 +1,7 @@
 """`windows` and `Windows`: windows of volumes as a sequence, each read when it is needed."""
 
+import hashlib
+import json
 import math
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,10 +15,16 @@ from _platelet_em.arrays import display
 from _platelet_em.arrays.kernels import load_compiled
 from _platelet_em.errors import ArgumentError
 from _platelet_em.hf.volume import RowVolume
-from _platelet_em.training.corners import ListedWindows
-from _platelet_em.training.foreground import FOREGROUND, ForegroundCounter, measure_instances
+from _platelet_em.training.defaults import choose_columns, drop_null_columns
 from _platelet_em.training.geometry import IMAGE, MARGIN, VolumeExtent
 from _platelet_em.training.grids import GridWindows, StratifiedWindows
+from _platelet_em.training.prepare import (
+    NEED,
+    measure_volumes,
+    open_source,
+    parse_sampler,
+    suit_sampler,
+)
 from _platelet_em.training.random_windows import RandomWindows
 from _platelet_em.training.reading import crop_column, read_column
 from _platelet_em.training.samplers import WindowSampler
@@ -33,6 +41,12 @@ __all__ = ["Windows", "windows"]
 Window = dict[str, Any]
 """Column -> array, and `volume` and `corner`."""
 
+_MAX_SHOWN = 10
+"""Volumes that are shown by name."""
+
+_MAX_LISTED = 100
+"""Volumes that a state lists; of more it has a digest."""
+
 
 def windows(
     source: Any,
@@ -43,7 +57,7 @@ def windows(
     | Mapping[str, Any]
     | NDArray[np.integer],
     *,
-    columns: Sequence[str] = ("image", "semantic", "cells", "organelles"),
+    columns: Sequence[str] | None = None,
     shape: Sequence[int] | None = None,
     label_shape: Sequence[int] | None = None,
     pad: str | None = MARGIN,
@@ -64,7 +78,8 @@ def windows(
             only volume, else pairs (name of the volume, corner), or a dictionary {name: corners}.
             Corners take 32 bytes each, of slices 56.
         columns: Columns of images or labels. "image" has the sampler's `shape`, all others have
-            its `label_shape`.
+            its `label_shape`. None: "image", "semantic", and all instances that the source has,
+            without columns that are null in all its rows.
         shape: For a list of corners only, as of `RandomWindows`, and so `label_shape` and `pad`.
         label_shape: See `shape`.
         pad: See `shape`.
@@ -89,12 +104,15 @@ def windows(
     >>> [w["cells"].tolist() for w in windows(source, corners, columns=["cells"], shape=(1, 2))]
     [[[28, 29]], [[6, 7]]]
     """
-    chosen = _parse_sampler(sampler, shape, label_shape, pad)
-    names = parse_columns(columns)
-    needed_for = {}
-    if (chosen.needs_boxes or chosen.needs_counts) and FOREGROUND not in names:
-        needed_for[FOREGROUND] = "min_foreground or class_weights of the sampler"
-    rows = read_rows(source, [*names, *needed_for])
+    chosen = parse_sampler(sampler, shape, label_shape, pad)
+    names = None if columns is None else parse_columns(columns)
+    opened, found, labels = open_source(source)
+    asked = names or choose_columns(found, labels)
+    chosen, foreground = suit_sampler(chosen, labels, found)
+    needed_for = {foreground: NEED} if foreground and foreground not in asked else {}
+    rows = read_rows(opened, [*asked, *needed_for])
+    if names is None:
+        names = drop_null_columns(rows, asked)
     volumes = group_rows(rows, [*names, *needed_for], needed_for=needed_for)
     is_plane = len(chosen.shape) == 2
     if not is_plane and any(volume.zs is not None for volume in volumes):
@@ -102,54 +120,8 @@ def windows(
             f"source: windows of shape {chosen.shape} need rows of volumes, these are rows of "
             "slices: load 'volumes', or use a shape (y, x)"
         )
-    extents = _measure_volumes(rows, volumes, chosen, is_plane=is_plane)
+    extents = measure_volumes(rows, volumes, chosen, foreground, is_plane=is_plane)
     return Windows(volumes, chosen, extents, names, getattr(source, "split", None), packed=packed)
-
-
-def _parse_sampler(
-    sampler: Any, shape: Sequence[int] | None, label_shape: Sequence[int] | None, pad: str | None
-) -> WindowSampler:
-    if isinstance(sampler, (RandomWindows, GridWindows, StratifiedWindows)):
-        if (shape, label_shape, pad) != (None, None, MARGIN):
-            raise ArgumentError(
-                "shape, label_shape, pad: expected for a list of corners only, since the sampler "
-                f"has its own; pass them to {type(sampler).__name__}"
-            )
-        return sampler
-    if shape is None:
-        # What is no list of corners is refused as such.
-        ListedWindows(sampler, (1, 1))
-        raise ArgumentError("shape: expected the shape of the windows at the corners, got None")
-    return ListedWindows(sampler, shape, label_shape, pad)
-
-
-def _measure_volumes(
-    rows: Any, volumes: list[RowVolume], sampler: WindowSampler, *, is_plane: bool
-) -> list[VolumeExtent]:
-    """What the sampler needs to know of each volume."""
-    boxes: list[Any] = [None] * len(volumes)
-    if sampler.needs_boxes:
-        if isinstance(rows, datasets.Dataset):
-            # Slices are all read here: without images, and none is kept.
-            names = {"volume", "z", FOREGROUND}
-            rows = rows.select_columns([name for name in rows.column_names if name in names])
-        labeled = group_rows(
-            rows,
-            [FOREGROUND],
-            keep_rows=False,
-            needed_for={FOREGROUND: "min_foreground or class_weights of the sampler"},
-        )
-        boxes = [measure_instances(volume, is_plane=is_plane) for volume in labeled]
-    return [
-        VolumeExtent(
-            volume.name,
-            volume.shape,
-            found,
-            volume.zs,
-            ForegroundCounter(volume) if sampler.needs_counts else None,
-        )
-        for volume, found in zip(volumes, boxes, strict=True)
-    ]
 
 
 class Windows:
@@ -158,18 +130,19 @@ class Windows:
     `platelet_em.windows` makes it. A window is read when it is asked for, and depends on the
     sampler's seed, the epoch and the index only, not on the process that reads it. It is a
     dictionary: for each column a NumPy array of its own, (z, y, x), or (y, x) if the sampler's
-    `shape` has two axes (images uint16, semantic uint8, labels int32), or with `packed=True`, of
-    instance labels, `LazyLabels` without the properties of mirrored parts; `volume`, a str; and
-    `corner`, [z, y, x], the first voxel of the label window in the volume, negative where the
-    window begins before the volume. Of slices, z is that of the row.
+    `shape` has two axes (images uint8 or uint16, semantic uint8, labels int32), or with
+    `packed=True`, of instance labels, `LazyLabels` without the properties of mirrored parts;
+    `volume`, a str; and `corner`, [z, y, x], the first voxel of the label window in the volume,
+    negative where the window begins before the volume. Of slices, z is that of the row.
 
     A `DataLoader` of PyTorch takes it, with any sampler. `DataLoader(w, sampler=w.sampler())` has
     new random windows in each epoch. Everything else reads epoch 0: `w[i]`, iteration, and
     `DataLoader(w, shuffle=True)`, which gives the same windows in each epoch, in another order.
 
     It is pickled in a few kilobytes if the source is a `Dataset` on disk, whatever the number of
-    windows, plus 64 bytes for each organelle (in each slice, if windows are of slices) with
-    `min_foreground` or `class_weights`, and 32 (of slices 56) for each corner of a list. Rows that
+    windows, plus about 200 bytes for each further volume, 64 for each instance (in each slice, if
+    windows are of slices) with `min_foreground` or `class_weights`, and 32 (of slices 56) for each
+    corner of a list. Of a volume, rows that were read are kept, 1,000 at most. Rows that
     were read are not pickled, but a stream was read to its end, and is pickled with all its rows,
     encoded.
 
@@ -327,12 +300,11 @@ class Windows:
         # It is a class of PyTorch where that is installed, which is slow to import.
         from _platelet_em.training.epochs import EpochSampler  # noqa: PLC0415
 
-        described = {
-            "windows": repr(self._sampler),
-            "volumes": [
-                [volume.name, list(volume.shape), str(volume.zs)] for volume in self._volumes
-            ],
-        }
+        volumes: Any = [[v.name, list(v.shape), str(v.zs)] for v in self._volumes]
+        if len(volumes) > _MAX_LISTED:
+            digest = hashlib.sha256(json.dumps(volumes).encode()).hexdigest()
+            volumes = f"{len(volumes)} volumes, digest {digest}"
+        described = {"windows": repr(self._sampler), "volumes": volumes}
         return EpochSampler(len(self), described, shuffle, seed, rank, world_size, uneven)
 
     def to_iterable_dataset(
@@ -374,7 +346,7 @@ class Windows:
         held += "; the source is in memory" if self._is_held() else ""
         noun = "volume" if len(self.volumes) == 1 else "volumes"
         return (
-            f"Windows({len(self)} windows {self.shape} of {noun} {', '.join(self.volumes)}: "
+            f"Windows({len(self)} windows {self.shape} of {noun} {_list_some(self.volumes)}: "
             f"{', '.join(self.columns)}{held})"
         )
 
@@ -387,7 +359,7 @@ class Windows:
         runs = set(self._volumes[0].kinds if self.packed else ())
         dense = sum(sizes[name] * dtypes[name].itemsize for name in sizes.keys() - runs)
         rows = {
-            "volumes": ", ".join(f"{volume.name} {volume.shape}" for volume in self._volumes),
+            "volumes": _list_some([f"{v.name} {v.shape}" for v in self._volumes]),
             "windows": str(len(self)),
             "image": str(self.shape),
             "labels": str(tuple(self._sampler.label_shape or self.shape)),
@@ -399,3 +371,9 @@ class Windows:
 
     def _is_held(self) -> bool:
         return self._volumes[0].is_in_memory
+
+
+def _list_some(texts: Sequence[str]) -> str:
+    """Texts, of many the first ones, and how many others there are."""
+    others = [f"and {len(texts) - _MAX_SHOWN} others"] if len(texts) > _MAX_SHOWN else []
+    return ", ".join([*texts[:_MAX_SHOWN], *others])

@@ -352,7 +352,7 @@ def _check_purity(
             "mixed": {str(labels.ids[i]): round(float(purity[i]), 6) for i in mixed},
         },
     )
-    if len(mixed):
+    if len(mixed) and instance.fills_classes:
         worst = mixed[np.argsort(purity[mixed], kind="stable")]
         names = [spec.class_name(int(properties["class_id"][i])) for i in worst]
         examples = [

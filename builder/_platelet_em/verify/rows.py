@@ -68,14 +68,16 @@ def read_slices(
         if plane is not None:
             labels.add_instances(reporter, values, plane)
     section.figure("slices", f"{count} rows checked", count)
+    joined = None
     if (
         is_whole
         and (count, *(plane or ())) == repository.shapes.get(volume.name)
         and images == count
         and plane is not None
     ):
-        view.labels = labels.join(count)
-    if view.labels and plane is not None:
+        joined = labels.join(count)
+    if joined is not None and plane is not None:
+        view.labels = joined
         height, width = plane
         view.shape = (count, height, width)
         stored, positions = ParquetRows(rows.files, ["image"]), rows.positions(volume.name)
@@ -160,10 +162,9 @@ def _read_stacks(
         page = RowReporter(reporter.section, reporter.file, reporter.row, {"z": z})
         is_intact &= decode_image(page, images[z], plane, dtype=dtypes) is not None
         labels.add_classes(page, {}, masks[z], plane)
-    if is_intact:
-        view.labels = labels.join(len(images))
-    if view.labels:
-        view.shape = shape
+    joined = labels.join(len(images)) if is_intact else None
+    if joined is not None:
+        view.labels, view.shape = joined, shape
         view.image = lambda z: decode_page(images[z]["bytes"].as_buffer())
         labels.check_properties(view.labels)
 
@@ -242,8 +243,8 @@ class _LabelCollector:
                 self._labels[instance.column].append(labels)
                 self._properties.append((reporter, instance, properties))
 
-    def join(self, depth: int) -> dict[str, LazyLabels]:
-        """Column -> labels (z, y, x); empty if those of a slice or of a column are missing."""
+    def join(self, depth: int) -> dict[str, LazyLabels] | None:
+        """Column -> labels (z, y, x); None if those of a slice or of a column are missing."""
         joined = {}
         for column, found in self._labels.items():
             if len(found) == depth and found[0].ndim == 2:
@@ -251,7 +252,7 @@ class _LabelCollector:
             elif len(found) == 1 and found[0].ndim == 3:
                 joined[column] = found[0]
             else:
-                return {}
+                return None
         return joined
 
     def check_properties(self, labels: dict[str, LazyLabels]) -> None:

@@ -59,7 +59,8 @@ def verify(paths: Iterable[str | Path], spec: DatasetSpec = PUBLISHED) -> Report
     sources.sort(key=lambda pair: order.index(pair[1]))
     for section, repository in zip(sections, repositories, strict=True):
         _check_origin(section, repository, sources)
-    report.asks = any(each.archives for each in (spec, *(r.spec for r in repositories)))
+    asked = [spec] if sources or not repositories else []
+    report.asks = any(each.archives for each in (*asked, *(r.spec for r in repositories)))
     named = {spec.name: spec} if sources or not spec.archives else {}
     for each in (repository.spec for repository in repositories):
         named.setdefault(each.name, each)

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from _platelet_em.sources.problems import Problems
-from _platelet_em.sources.table import Table, is_integer, parse_color
-from _platelet_em.sources.toml_lines import Place
+from _platelet_em.description.problems import Problems
+from _platelet_em.description.table import Table, is_integer, parse_color
+from _platelet_em.description.toml_lines import Place
 from _platelet_em.spec import SEMANTIC, Color, InstanceSpec, SemanticClass
 
 __all__ = [

@@ -4,12 +4,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+from _platelet_em.description.lookup import FileLookup
+from _platelet_em.description.table import Table
 from _platelet_em.errors import ArchiveError, MissingMemberError, PlateletEMError, printable, quote
 from _platelet_em.files import read_regular
 from _platelet_em.limits import MAX_METADATA
-from _platelet_em.sources.lookup import FileLookup
 from _platelet_em.sources.paths import natural_order
-from _platelet_em.sources.table import Table
 
 __all__ = ["STEM", "Template", "read_splits"]
 

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Mapping
 
+from _platelet_em.description.toml_lines import Place
 from _platelet_em.errors import DescriptionError, printable, quote
-from _platelet_em.sources.toml_lines import Place
 
 __all__ = ["NOTHING", "Problems", "list_some"]
 

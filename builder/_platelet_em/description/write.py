@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from _platelet_em.sources.label_section import COLOR_PALETTE
+from _platelet_em.description.label_section import COLOR_PALETTE
 from _platelet_em.spec import (
     Archive,
     Color,

@@ -9,9 +9,9 @@ import tifffile
 from PIL import Image
 
 import platelet_em
+from _platelet_em.description import parse as module
+from _platelet_em.description.parse import parse_description, read_description
 from _platelet_em.errors import DescriptionError, MissingMemberError
-from _platelet_em.sources import description as module
-from _platelet_em.sources.description import parse_description, read_description
 from _platelet_em.spec import Components, InstanceSpec, SemanticClass, VolumeSpec
 
 MINIMAL = {

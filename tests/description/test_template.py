@@ -5,8 +5,8 @@ import os
 
 import pytest
 
+from _platelet_em.description.parse import read_description
 from _platelet_em.errors import DescriptionError
-from _platelet_em.sources.description import read_description
 
 TEXT = """\
 name = "pictures"

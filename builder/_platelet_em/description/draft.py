@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from _platelet_em.description.draft_volumes import LabelColumn, toml_text, write_volumes
+from _platelet_em.description.guess import guess_labels
+from _platelet_em.description.label_section import is_free_name
+from _platelet_em.description.look import Look
+from _platelet_em.description.series import FolderContent, Series, find_series, list_folder
 from _platelet_em.errors import ArchiveError, printable
 from _platelet_em.files import user_path
-from _platelet_em.sources.draft_volumes import LabelColumn, toml_text, write_volumes
-from _platelet_em.sources.guess import guess_labels
-from _platelet_em.sources.label_section import is_free_name
-from _platelet_em.sources.look import Look
-from _platelet_em.sources.series import FolderContent, Series, find_series, list_folder
 from _platelet_em.spec import SEMANTIC
 
 __all__ = ["draft_description"]

@@ -10,10 +10,10 @@ import tifffile
 from PIL import Image
 
 from _platelet_em.commands.cli import main
+from _platelet_em.description import series
+from _platelet_em.description.draft import draft_description
+from _platelet_em.description.parse import read_description
 from _platelet_em.errors import ArchiveError
-from _platelet_em.sources import series
-from _platelet_em.sources.description import read_description
-from _platelet_em.sources.draft import draft_description
 from _platelet_em.spec import SEMANTIC, Components
 
 RANDOM = np.random.default_rng(0)

@@ -15,14 +15,14 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+from _platelet_em.description.label_section import parse_classes, parse_codes, parse_instances
+from _platelet_em.description.problems import NOTHING, Problems
+from _platelet_em.description.table import Table, is_integer, is_text
+from _platelet_em.description.toml_lines import find_lines
+from _platelet_em.description.volume_section import VolumeSection
 from _platelet_em.errors import ArchiveError, DescriptionError, MissingMemberError, printable
 from _platelet_em.files import read_regular, user_path
 from _platelet_em.limits import MAX_METADATA
-from _platelet_em.sources.label_section import parse_classes, parse_codes, parse_instances
-from _platelet_em.sources.problems import NOTHING, Problems
-from _platelet_em.sources.table import Table, is_integer, is_text
-from _platelet_em.sources.toml_lines import find_lines
-from _platelet_em.sources.volume_section import VolumeSection
 from _platelet_em.spec import Archive, DatasetSpec, InstanceSpec, SemanticClass
 
 __all__ = ["parse_description", "read_description"]

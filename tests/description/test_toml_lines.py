@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from _platelet_em.sources.toml_lines import find_lines
+from _platelet_em.description.toml_lines import find_lines
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -4,28 +4,21 @@ The forms are those that the publisher's tools read. Conversions that would lose
 """
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import IO
 
 from _platelet_em.arrays.labels import LazyLabels
-from _platelet_em.arrays.runs import clip, paint
 from _platelet_em.errors import ConversionError, MissingMemberError
 from _platelet_em.facts import LABEL_FORMS, PUBLISHED
 from _platelet_em.files import new_file, refuse_existing, user_path
-from _platelet_em.progress import progress_bar
-from _platelet_em.publisher import label_json
 from _platelet_em.publisher.label_files import read_labels
-from _platelet_em.publisher.palettes import class_palettes, distinct_colors
-from _platelet_em.publisher.tiff import write_pages
-from _platelet_em.spec import DatasetSpec
+from _platelet_em.publisher.label_write import write_json, write_tif
+from _platelet_em.publisher.palettes import class_palettes
+from _platelet_em.sources.own_labels import read_own_labels
+from _platelet_em.sources.paths import find_files
+from _platelet_em.spec import SEMANTIC, DatasetSpec
 
-__all__ = ["convert", "write_json", "write_tif"]
-
-_MAX_INDEX = 2**16 - 1
+__all__ = ["convert"]
 
 
 def convert(
@@ -34,21 +27,23 @@ def convert(
     *,
     form: str | None = None,
     semantic: bool | None = None,
-    palette: str = "B",
+    palette: str | None = None,
     force: bool = False,
     spec: DatasetSpec = PUBLISHED,
 ) -> None:
     """Convert a label file; the result gets its name only when it is complete.
 
     Args:
-        source: A `.json` or `.tif` label file, (z, y, x).
+        source: A `.json` or `.tif` label file, (z, y, x); of own volumes also a `.png`, or a
+            pattern of slices.
         target: File to write.
         form: "json", "index" or "rgba"; None goes by the suffix of `target`, a TIF being RGBA.
         semantic: Whether labels are classes (colors are those of a palette) or instances (colors
             stand for ids); None goes by the name of `source`.
-        palette: Palette of the classes in an RGBA TIF, such as "A" or "B".
+        palette: Palette of the classes in an RGBA TIF, such as "A" or "B"; None is the last one
+            of the dataset, which the current archives use.
         force: Whether to replace a file at `target`.
-        spec: The dataset, whose classes and palettes are used.
+        spec: The dataset, whose classes, codes and palettes are used.
 
     Raises:
         ConversionError: for a conversion that would lose ids, or an unknown form.
@@ -73,10 +68,14 @@ def convert(
     if semantic is None:
         semantic = _is_semantic(source.name)
     palettes = class_palettes(spec)
-    if form not in LABEL_FORMS or palette not in palettes:
+    if palette is None:
+        palette = spec.palettes[-1] if spec.palettes else None
+    is_unknown = palette not in palettes and (palette is not None or (semantic and form == "rgba"))
+    if form not in LABEL_FORMS or is_unknown:
         raise ConversionError(
             f"{source} to {target}: expected a form of {', '.join(LABEL_FORMS)}, and a palette of "
-            f"{', '.join(palettes)}; got form {form!r}, palette {palette!r}"
+            f"{', '.join(palettes) or 'the dataset, which has none'}; got form {form!r}, palette "
+            f"{palette!r}"
         )
     if os.path.realpath(source) == os.path.realpath(target):
         raise ConversionError(f"{source} to {target}: expected another file as target")
@@ -87,14 +86,23 @@ def convert(
         )
     if not force:
         refuse_existing(target)
-    file = _open_label_file(source)
-    labels = read_labels(file, str(source), classes_of=spec if semantic else None).labels
+    labels = _read(source, spec, semantic=semantic)
     with new_file(target, overwrite=force) as out:
         if form == "json":
             write_json(out, labels)
         else:
-            colors = palettes[palette] if semantic else None
+            colors = palettes[palette] if semantic and palette is not None else None
             write_tif(out, labels, form=form, palette=colors, name=str(source))
+
+
+def _read(source: Path, spec: DatasetSpec, *, semantic: bool) -> LazyLabels:
+    """The labels of a file, by the rules of the archives, or by those of own volumes."""
+    if spec.archives:
+        file = _open_label_file(source)
+        return read_labels(file, str(source), classes_of=spec if semantic else None).labels
+    column = SEMANTIC if semantic else ""
+    paths = find_files(Path(), str(source))
+    return read_own_labels(paths, str(source), column, spec, image=None)
 
 
 def _is_semantic(name: str) -> bool:
@@ -118,65 +126,3 @@ def _open_label_file(path: Path) -> IO[bytes]:
         raise MissingMemberError(
             f"{path}: expected a label file that can be read: {error.strerror}: check its path"
         ) from error
-
-
-def write_json(out: IO[bytes], labels: LazyLabels) -> None:
-    """Write labels as the publisher's JSON, ids ascending."""
-    order = np.argsort(labels.ids, kind="stable")
-    strings = labels.rle
-    label_json.write(out, labels.shape, labels.ids[order].tolist(), [strings[i] for i in order])
-
-
-def write_tif(
-    out: IO[bytes],
-    labels: LazyLabels,
-    *,
-    form: str,
-    palette: NDArray[np.uint8] | None,
-    name: str,
-) -> None:
-    """Write labels as a TIF of ids, or of colors.
-
-    Args:
-        out: Open for writing and reading, empty.
-        labels: The labels, (z, y, x).
-        form: "index", uint16 ids, or "rgba", uint8 colors; background is 0, and transparent.
-        palette: uint8 (n, 3), colors by label; None gives each id a color of its own.
-        name: What to call the labels in a message.
-
-    Raises:
-        ConversionError: for ids that the form cannot tell apart, or that have no voxels.
-    """
-    if palette is None:
-        _refuse_lost_ids(labels, form, name)
-    if form == "index":
-        write_pages(out, _draw_pages(labels, labels.ids.astype(np.uint16), name))
-        return
-    rgb = distinct_colors(labels.ids) if palette is None else palette[labels.ids]
-    rgba = np.concatenate([rgb, np.full((len(rgb), 1), 255, np.uint8)], axis=1)
-    # Four samples are one 32-bit number, so that colors are painted like ids.
-    codes = np.ascontiguousarray(rgba).view(np.uint32).reshape(-1)
-    pages = _draw_pages(labels, codes, name)
-    write_pages(out, (page.view(np.uint8).reshape(*page.shape, 4) for page in pages))
-
-
-def _draw_pages(labels: LazyLabels, values: NDArray[Any], name: str) -> Iterator[NDArray[Any]]:
-    """Each slice as an array (y, x) with `values[i]` where instance i is."""
-    depth, height, width = labels.shape
-    size = height * width
-    for z in progress_bar(range(depth), stage=f"Painting {Path(name).name}", unit="page"):
-        runs = clip(labels.runs, z * size, (z + 1) * size)
-        yield paint(runs, values, size, values.dtype).reshape(height, width)
-
-
-def _refuse_lost_ids(labels: LazyLabels, form: str, name: str) -> None:
-    if (lost := labels.ids[labels.areas == 0]).size:
-        raise ConversionError(
-            f"{name}: id {lost[0]} has no voxels of its own, since its RLE is empty or covered "
-            "by later ones, and a TIF cannot hold it: refused, keep the JSON"
-        )
-    if form == "index" and (large := labels.ids[labels.ids > _MAX_INDEX]).size:
-        raise ConversionError(
-            f"{name}: id {large[0]} does not fit a uint16 TIF (at most {_MAX_INDEX}): refused, "
-            "keep the JSON, or write an RGBA TIF"
-        )

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from _platelet_em.description.label_section import VOLUME_KEYS
+from _platelet_em.description.lookup import FileLookup
+from _platelet_em.description.problems import NOTHING, list_some
+from _platelet_em.description.table import Table, is_integer, is_text
+from _platelet_em.description.template import STEM, Template, read_splits
 from _platelet_em.errors import PlateletEMError, printable
-from _platelet_em.sources.label_section import VOLUME_KEYS
-from _platelet_em.sources.lookup import FileLookup
-from _platelet_em.sources.problems import NOTHING, list_some
-from _platelet_em.sources.table import Table, is_integer, is_text
-from _platelet_em.sources.template import STEM, Template, read_splits
 from _platelet_em.spec import SEMANTIC, Components, VolumeSpec
 
 __all__ = ["VolumeSection"]

@@ -9,9 +9,9 @@ from fnmatch import fnmatchcase
 from glob import escape
 from pathlib import Path
 
+from _platelet_em.description.guess import is_like_labels
+from _platelet_em.description.look import Look, look_at, look_at_size
 from _platelet_em.limits import MAX_PAGES
-from _platelet_em.sources.guess import is_like_labels
-from _platelet_em.sources.look import Look, look_at, look_at_size
 from _platelet_em.sources.paths import natural_order
 
 __all__ = [

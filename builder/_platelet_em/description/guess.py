@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from _platelet_em.sources.look import Look
+from _platelet_em.description.look import Look
 
 __all__ = ["LabelGuess", "guess_labels", "is_like_labels"]
 

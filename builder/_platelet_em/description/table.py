@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from _platelet_em.sources.problems import NOTHING, Problems
-from _platelet_em.sources.toml_lines import Place
+from _platelet_em.description.problems import NOTHING, Problems
+from _platelet_em.description.toml_lines import Place
 from _platelet_em.spec import Color
 
 __all__ = ["Table", "is_integer", "is_text", "parse_color"]

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from _platelet_em.description.series import SPLIT_WORDS, Series, own_words, words_of
+from _platelet_em.description.template import STEM
 from _platelet_em.errors import printable
 from _platelet_em.files import read_regular
 from _platelet_em.limits import MAX_METADATA
 from _platelet_em.sources.paths import natural_order
-from _platelet_em.sources.series import SPLIT_WORDS, Series, own_words, words_of
-from _platelet_em.sources.template import STEM
 
 __all__ = ["LabelColumn", "toml_text", "write_volumes"]
 

@@ -24,8 +24,10 @@ from _platelet_em.errors import (
     OutputError,
 )
 from _platelet_em.facts import PUBLISHED
-from _platelet_em.publisher import convert as convert_module
-from _platelet_em.publisher.convert import convert, write_json
+from _platelet_em.publisher import label_write as write_module
+from _platelet_em.publisher.label_write import write_json
+from _platelet_em.sources import convert as convert_module
+from _platelet_em.sources.convert import convert
 from _platelet_em.spec import SemanticClass
 
 SHAPE = (3, 6, 8)
@@ -352,8 +354,10 @@ def test_another_dataset_has_other_classes_and_palettes(tmp_path):
     source = write_labels(tmp_path / "a-semantic.json", labels)
     convert(source, tmp_path / "a.tif", palette="only", spec=spec)
     assert tifffile.imread(tmp_path / "a.tif").tolist() == [[[0, 0, 0, 0], [0, 255, 0, 255]]]
+    convert(source, tmp_path / "default.tif", spec=spec)
+    assert (tmp_path / "default.tif").read_bytes() == (tmp_path / "a.tif").read_bytes()
     with pytest.raises(ConversionError, match="a palette of only; got form 'rgba', palette 'B'"):
-        convert(source, tmp_path / "a.tif", spec=spec)
+        convert(source, tmp_path / "b.tif", palette="B", spec=spec)
     write_labels(source, {**labels, "2": "1 1"})
     with pytest.raises(LabelFormatError, match="expected classes from 0 to 1, got label 2"):
         convert(source, tmp_path / "a.json", palette="only", spec=spec)
@@ -426,7 +430,7 @@ def test_a_damaged_rle_string_changes_nothing(tmp_path):
 @pytest.mark.parametrize("form", ["index", "rgba"])
 def test_an_error_between_two_pages_leaves_nothing_behind(form, instances, tmp_path, monkeypatch):
     source, _ = instances
-    paint = convert_module.paint
+    paint = write_module.paint
     painted = []
 
     def stop_at_the_second(*arguments):
@@ -435,7 +439,7 @@ def test_an_error_between_two_pages_leaves_nothing_behind(form, instances, tmp_p
             raise KeyboardInterrupt("enough")
         return paint(*arguments)
 
-    monkeypatch.setattr(convert_module, "paint", stop_at_the_second)
+    monkeypatch.setattr(write_module, "paint", stop_at_the_second)
     with pytest.raises(KeyboardInterrupt, match="enough"):
         convert(source, tmp_path / "a.tif", form=form)
     assert names(tmp_path) == ["50-instance-cell.json"]

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import _platelet_em
+from _platelet_em.description.parse import parse_description, read_description
+from _platelet_em.description.write import describe_spec
 from _platelet_em.errors import DescriptionError
 from _platelet_em.facts import PUBLISHED
-from _platelet_em.sources.describe import describe_spec
-from _platelet_em.sources.description import parse_description, read_description
 from _platelet_em.spec import (
     SEMANTIC,
     Archive,
@@ -26,13 +26,13 @@ from _platelet_em.spec import (
     VolumeSpec,
 )
 
-FILES = resources.files("_platelet_em.sources")
+FILES = resources.files("_platelet_em.description")
 SCHEMA = json.loads((FILES / "description.schema.json").read_text("utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 
 def test_the_published_dataset_ships_as_a_description():
-    path = Path(_platelet_em.__file__).parent / "sources" / "published.toml"
+    path = Path(_platelet_em.__file__).parent / "description" / "published.toml"
     assert read_description(path) == PUBLISHED
 
 

@@ -1,0 +1,1 @@
+"""Descriptions of datasets as files: parsed, written, and drafted by looking at a folder."""

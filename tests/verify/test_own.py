@@ -1,0 +1,151 @@
+"""Own volumes in `platelet-em verify`: files, repositories built from them, and both together."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tifffile
+from support.own import FORMS, write_own
+from support.verified import findings, run
+
+from _platelet_em.description.parse import read_description
+from _platelet_em.hub.build import build
+
+
+@pytest.fixture(params=FORMS)
+def own(request, tmp_path):
+    """A set of own volumes of each form."""
+    options = {"with_classes": True} if request.param == "multipage" else {}
+    return write_own(tmp_path / "set", request.param, **options)
+
+
+def build_own(own, out):
+    return build(out, spec=read_description(own.description))
+
+
+def rewrite(path, change):
+    """Write a Parquet file again with its table changed, as one row group."""
+    table = pq.read_table(path)
+    pq.write_table(
+        change(table).replace_schema_metadata(table.schema.metadata),
+        path,
+        compression="zstd",
+        use_dictionary=False,
+    )
+
+
+def test_files_and_repository_have_no_errors(own, tmp_path, capsys):
+    assert run(capsys, own.description)[0] == 0
+    out = build_own(own, tmp_path / "repo")
+    code, report = run(capsys, out)
+    assert (code, findings(report, "error")) == (0, [])
+    code, report = run(capsys, own.description, out)
+    assert (code, findings(report, "error")) == (0, [])
+    compared = [s for s in report["sections"] if ", against " in s["title"]]
+    with_rows = [s for s in compared if "images" in s["figures"]]
+    assert len(with_rows) >= 2 * len(own.volumes), "slices and volumes of each"
+    assert all(section["figures"]["images"] == 0 for section in with_rows)
+
+
+def test_another_file_than_that_of_the_build_is_located(tmp_path, capsys):
+    own = write_own(tmp_path / "set", "multipage")
+    out = build_own(own, tmp_path / "repo")
+    image = tmp_path / "set" / "second-image.tif"
+    array = tifffile.imread(image)
+    array[4, 2, 9] ^= 1
+    tifffile.imwrite(image, array, photometric="minisblack")
+    code, report = run(capsys, own.description, out)
+    found = [f for f in findings(report, "error") if f[0] == "images voxels"]
+    assert code == 1
+    assert found
+    assert found[0][2] == {"volume": "second", "z": 4, "y": 2, "x": 9}
+
+
+def test_a_class_or_instance_out_of_place_is_an_error_of_its_row(tmp_path, capsys):
+    own = write_own(tmp_path / "set", "pictures")
+    out = build_own(own, tmp_path / "repo")
+    path = next((out / "slices").glob("test-00000-*"))
+
+    def shift(table):
+        rows = table["particles"].to_pylist()
+        rows[0]["area"][0] += 1
+        column = pa.array(rows, table.schema.field("particles").type)
+        return table.set_column(table.column_names.index("particles"), "particles", column)
+
+    rewrite(path, shift)
+    code, report = run(capsys, out)
+    assert code == 1
+    assert "area" in {check for check, *_ in findings(report, "error")}
+
+
+def test_rows_under_the_name_of_another_volume_are_errors(tmp_path, capsys):
+    own = write_own(tmp_path / "set", "pictures")
+    out = build_own(own, tmp_path / "repo")
+    path = next((out / "slices").glob("train-00000-*"))
+
+    def rename(table):
+        names = ["somebody", *table["volume"].to_pylist()[1:]]
+        return table.set_column(table.column_names.index("volume"), "volume", pa.array(names))
+
+    rewrite(path, rename)
+    code, report = run(capsys, out)
+    errors = findings(report, "error")
+    assert code == 1
+    assert any(check == "volume" and "somebody" in found for check, *_, found in errors)
+    assert any(check == "shape" for check, *_ in errors), "a volume lacks its row"
+
+
+def test_an_image_of_another_shape_than_the_description_is_an_error(tmp_path, capsys):
+    own = write_own(tmp_path / "set", "pictures")
+    out = build_own(own, tmp_path / "repo")
+    path = out / "description.json"
+    truth = own.of("train")[0]
+    _, height, width = truth.image.shape
+    text = path.read_text("utf-8")
+    squeezed = "".join(text.split())
+    assert f'"shape":[1,{height},{width}]' in squeezed
+    path.write_text(text.replace(f"{width}\n", f"{width + 1}\n", 1), "utf-8")
+    code, report = run(capsys, out)
+    assert code == 1
+    assert any(check == "shape" for check, *_ in findings(report, "error"))
+
+
+def test_a_repository_of_another_description_is_an_error(tmp_path, capsys):
+    own = write_own(tmp_path / "set", "stack")
+    out = build_own(own, tmp_path / "repo")
+    text = own.description.read_text("utf-8")
+    own.description.write_text(text.replace('"membrane"', '"wall"'), "utf-8")
+    code, report = run(capsys, own.description, out)
+    assert code == 1
+    assert "description" in {check for check, *_ in findings(report, "error")}
+
+
+def test_the_questions_about_the_archives_are_not_asked(tmp_path, capsys):
+    own = write_own(tmp_path / "set", "pictures")
+    from _platelet_em.commands.cli import main
+
+    assert main(["verify", str(own.description)]) == 0
+    assert "not answered" not in capsys.readouterr().out
+
+
+def test_only_one_description_is_verified(tmp_path, capsys):
+    from _platelet_em.commands.cli import main
+
+    first, second = (write_own(tmp_path / name, "pictures").description for name in "ab")
+    assert main(["verify", str(first), str(second)]) == 1
+    assert "expected one description at most" in capsys.readouterr().err
+
+
+def test_what_is_no_damage_in_own_volumes(tmp_path, capsys):
+    """A slice of one value, labels without a voxel, equal slices: of the publisher, all damage."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    image = np.zeros((3, 40, 40), np.uint8)
+    tifffile.imwrite(folder / "image.tif", image, photometric="minisblack")
+    tifffile.imwrite(folder / "ids.tif", image.astype(np.uint16), photometric="minisblack")
+    (folder / "my.toml").write_text(
+        'name = "empty"\ninstances = ["things"]\n[[volumes]]\nname = "v"\nsplit = "train"\n'
+        'image = "image.tif"\nthings = "ids.tif"\n'
+    )
+    out = build(tmp_path / "repo", spec=read_description(folder / "my.toml"))
+    assert run(capsys, folder / "my.toml", out)[0] == 0
