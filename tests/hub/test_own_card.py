@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import tifffile
 import yaml
-from _platelet_em.sources.description import read_description
 from PIL import Image
 from support import markdown
 from support.clients import WITHOUT_TORCH, run_with_us
 
+from _platelet_em.description.parse import read_description
 from _platelet_em.hub.build import build
 from _platelet_em.hub.card import is_edited_locally, seal_card, unseal_card
 from _platelet_em.hub.figures import LISTED

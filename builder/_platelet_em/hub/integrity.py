@@ -238,11 +238,11 @@ def _check_names(
                 found="a file",
             )
         return
-    if not files and repository.is_of_others and config is not SLICES:
-        return
     shapes = [repository.shapes.get(volume.name) for volume in covered]
-    if not files and all(shape and not config.count_parts(shape) for shape in shapes):
-        return  # all of them are too large for rows of this configuration
+    is_optional = repository.is_of_others and config is not SLICES
+    too_large = all(shape and not config.count_parts(shape) for shape in shapes)
+    if not files and (is_optional or too_large):
+        return
     counts = {path.stem.rsplit("-of-", 1)[1] for path in files} or {"00001"}
     if len(counts) > 1 or not (text := min(counts)).isdecimal():
         yield Problem(

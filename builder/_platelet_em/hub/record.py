@@ -65,10 +65,7 @@ _VERSION_KEY = "schema_version"
 
 _VOLUMES_KEY = "volumes"
 
-_FINGERPRINT_KEY = "fingerprint"
-"""Key that only `build` writes."""
-
-_KEYS = ("archive", "archive_md5", _FINGERPRINT_KEY, "label_source", "origin", "tool_version")
+_KEYS = ("archive", "archive_md5", "fingerprint", "label_source", "origin", "tool_version")
 
 EXTRACTED = "an extracted folder"
 """The `archive` of a build from a folder; that from a zip is its name, whatever its suffix."""
@@ -98,7 +95,7 @@ def parquet_metadata(columns: Columns, record: dict[str, str]) -> dict[str, str]
 
 def is_of_others(record: Record) -> bool:
     """Whether another program than `build` has written the files, by the rules of the format."""
-    return record.get("label_source") == OWN_FILES and _FINGERPRINT_KEY not in record
+    return record.get("label_source") == OWN_FILES and "fingerprint" not in record
 
 
 def is_complete(record: Record) -> bool:

@@ -90,7 +90,7 @@ def draw_panels(
     panels = [Image.fromarray(panel) for panel in render_panels(arrays, spec, size, colors)]
     if spec.voxel_size_nm is not None:
         _draw_scale_bar(panels[0], spec.voxel_size_nm[2] * shape[1] / size[1], font)
-    counts = []
+    counts: list[int] = []
     if arrays.semantic is not None:
         counts = np.bincount(arrays.semantic.reshape(-1), minlength=len(spec.classes)).tolist()
     if not (counts or arrays.instances):
@@ -99,21 +99,25 @@ def draw_panels(
         *_class_entries(counts, spec, colors),
         *_contour_entries(arrays, counts, spec, colors, contour_thickness(size)),
     ]
-    captions = [
+    captions = _name_panels(arrays, counts, spec)[: len(panels)]
+    if entries:
+        panels.append(_draw_legend(entries, font))
+        captions.append("classes, share of pixels" if counts else "contours")
+    columns = min(3, len(captions))
+    if max(size) > 2 * min(size):
+        columns = len(captions) if size[0] > size[1] else 1
+    captions = [*map(_to_ascii, captions)]
+    return _assemble(panels, captions, columns, _to_ascii(" ".join(title.split())), font)
+
+
+def _name_panels(arrays: SliceArrays, counts: list[int], spec: DatasetSpec) -> list[str]:
+    """The captions of the panels that `render_panels` draws of a slice with labels."""
+    return [
         "image",
         f"contours of {' and '.join(arrays.instances) or 'classes'}",
         *([f"semantic classes: {np.count_nonzero(counts)}"] if counts else []),
         *(_caption(column, arrays, spec) for column in arrays.instances),
-        *(["classes, share of pixels" if counts else "contours"] if entries else []),
     ]
-    captions = captions[: len(panels) + bool(entries)]
-    columns = min(3, len(captions))
-    if max(size) > 2 * min(size):
-        columns = len(captions) if size[0] > size[1] else 1
-    if entries:
-        panels.append(_draw_legend(entries, font))
-    captions = [*map(_to_ascii, captions)]
-    return _assemble(panels, captions, columns, _to_ascii(" ".join(title.split())), font)
 
 
 def _count_ids(arrays: SliceArrays, column: str) -> int:

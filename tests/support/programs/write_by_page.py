@@ -98,16 +98,20 @@ def properties(volume, kind):
     labels = volume[kind]
     found = {}
     for label in np.unique(labels[labels > 0]):
-        classes, parents = volume["semantic"][labels == label], volume["cells"][labels == label]
-        index, parent = most(classes, 1), most(parents, 1)
-        share = np.float32((classes == index).sum() / len(classes))
+        index = share = None
+        if "semantic" in volume:
+            classes = volume["semantic"][labels == label]
+            index = most(classes, 1)
+            share = np.float32((classes == index).sum() / len(classes))
+        parents = volume["cells"][labels == label]
+        parent = most(parents, 1)
         if (parents == 0).sum() > (parents == parent).sum():
             parent = 0
         found[int(label)] = (index, share, parent)
     return found
 
 
-def struct(labels, known, kind):
+def struct(labels, known, kind, classed):
     rows = {name: [] for name in ("id", "rle", "area", "bbox", "touches_border")}
     ids = [int(i) for i in np.unique(labels[labels > 0])]
     for label in ids:
@@ -120,6 +124,8 @@ def struct(labels, known, kind):
             rows[name].append(value)
     names = ("class_id", "purity", "cell")[: 3 if kind == "parts" else 2]
     shared = {name: [known[i][n] for i in ids] for n, name in enumerate(names)}
+    if not classed:
+        shared |= {"class_id": None, "purity": None}
     return {"shape": list(labels.shape), **rows, **shared}
 
 
@@ -129,7 +135,7 @@ def label_values(volume, z=None):
         found = None
         if kind in volume:
             labels = volume[kind] if z is None else volume[kind][z]
-            found = struct(labels, properties(volume, kind), kind)
+            found = struct(labels, properties(volume, kind), kind, "semantic" in volume)
         counts[f"n_{kind}"] = None if found is None else len(found["id"])
         structs[kind] = found
     return {**counts, **structs}
@@ -149,7 +155,7 @@ def object_rows(name, volume):
                 "kind": word,
                 "id": label,
                 "class_id": index,
-                "class_name": CLASSES[index],
+                "class_name": None if index is None else CLASSES[index],
                 "voxels": len(where),
                 "purity": share,
                 "cell": parent if kind == "parts" else None,
@@ -161,12 +167,14 @@ def object_rows(name, volume):
 def rows_of(name, volume):
     """Configuration -> rows of a volume."""
     images = [tiff(page) for page in volume["image"]]
-    masks = [tiff(page, COLORS) for page in volume["semantic"]]
+    masks = None
+    if "semantic" in volume:
+        masks = [tiff(page, COLORS) for page in volume["semantic"]]
     previews = [png(page) for page in volume["image"]]
     depth = len(images)
     return {
         "slices": [
-            {"image": images[z], "semantic": masks[z], "volume": name, "z": z}
+            {"image": images[z], "semantic": masks and masks[z], "volume": name, "z": z}
             | label_values(volume, z)
             for z in range(depth)
         ],
@@ -236,15 +244,17 @@ def main():
     folder, configs = Path(sys.argv[1]), sys.argv[2:]
     rng = np.random.default_rng(3)
     volumes = {}
-    for split, names in (("train", ["a b", "b"]), ("test", ["c"])):
+    for split, names in (("train", ["a b", "b"]), ("test", ["c", "d"])):
         for number, name in enumerate(names):
             shape = (2 + number, 18, 20)
             cells, parts = np.zeros(shape, int), np.zeros(shape, int)
             cells[0, 1:9, 2:11], cells[-1, 5:18, 11:18] = 7, 300
             parts[0, 3:5, 9:13], parts[:, 14:16, 12:14] = 2, 9
             volume = {
-                "image": rng.integers(0, 2**16, shape).astype(np.uint16),
-                "semantic": rng.integers(0, 3, shape).astype(np.uint8),
+                "image": rng.integers(0, 256, shape).astype(np.uint8 if number else np.uint16),
+                **(
+                    {} if name == "d" else {"semantic": rng.integers(0, 3, shape).astype(np.uint8)}
+                ),
                 "cells": cells,
                 **({"parts": parts} if split == "train" else {}),
             }
