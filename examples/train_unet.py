@@ -27,8 +27,8 @@ neither truth nor prediction contains is left out of means, and reported as abse
 
 `--description` trains on your own volumes, described in a TOML file: on their classes, or without
 classes on what is an instance of the first kind and what is not. It evaluates on the first volume
-with labels of the split `validation`, else `test`, else `train` itself; windows are drawn anywhere,
-and of instances it reports those of that kind, without classes.
+with labels of the split `validation`, else `test`, else `train` itself. Windows are anywhere.
+Metrics of instances are those of that kind, without classes.
 
 The sample has few dense granules. One window in five contains one, but so few do not teach the
 class.
@@ -353,9 +353,14 @@ def panoptic_quality(truth, prediction):
     return float(2 * matches.sum() / instances) if instances else float("nan")
 
 
+def number_ids(ids):
+    """The ids from 1 on without gaps, 0 being background: tables of pairs have a row for each."""
+    return np.searchsorted(np.unique(np.append(ids, 0)), ids)
+
+
 def evaluate_kind(truth, prediction, kind):
     """Metrics of the instances of a kind, which are the components of class 1, and these."""
-    instances, found = np.asarray(truth[kind]), components(prediction)
+    instances, found = number_ids(np.asarray(truth[kind])), components(prediction)
     return {
         f"adjusted Rand index, {kind}": adjusted_rand_score(instances.ravel(), found.ravel()),
         f"PQ, {kind}": panoptic_quality(instances, found),
@@ -401,8 +406,8 @@ def evaluate(truth, prediction, task=PLATELETS):
     return figures, found
 
 
-def draw_curve(path, losses, checks, train_means):
-    """Draw the loss of each step, IoUs on `validation`, and the final IoU on `train`."""
+def draw_curve(path, losses, checks, train_means, evaluated):
+    """Draw the loss of each step, IoUs on the evaluated split, and the final IoU on `train`."""
     steps = np.arange(1, len(losses) + 1)
     width = max(len(losses) // 25, 1)
     smooth = np.convolve(losses, np.ones(width) / width, mode="valid")
@@ -412,7 +417,7 @@ def draw_curve(path, losses, checks, train_means):
     top.set(ylabel="cross-entropy on train", ylim=(0, None), title="Learning curve")
     for key in train_means:
         values = [check[key] for check in checks.values()]
-        line = bottom.plot(checks.keys(), values, marker="o", label=f"{key}, validation")
+        line = bottom.plot(checks.keys(), values, marker="o", label=f"{key}, {evaluated}")
         bottom.plot(len(losses), train_means[key], "*", color=line[0].get_color(), markersize=12)
     bottom.plot([], [], "*k", markersize=12, label="the same on train, at the end")
     bottom.set(xlabel=f"step, of {BATCH} windows", ylabel="mean IoU", ylim=(0, 1))
@@ -443,7 +448,7 @@ def color_ids(ids):
 
 def instance_panels(truth, found, column, z):
     """Titles and pictures of true and predicted instances, one color per instance in both."""
-    labels = np.asarray(truth[column])
+    labels = number_ids(np.asarray(truth[column]))
     true, predicted = (color_ids(ids[z]) for ids in (labels, like_truth(labels, found[column])))
     return [(f"{column}: truth", true, {}), (f"{column}: prediction", predicted, {})]
 
@@ -549,11 +554,8 @@ def run(arguments, scratch):
     train_means = check("train")
     checks[steps] = {key: figures[key] for key in train_means}
     record = {"figures": figures, "train": train_means, "losses": losses, "checks": checks}
-    tables = (
-        {evaluated: figures}
-        if evaluated == "train"
-        else {evaluated: figures, "train": train_means}
-    )
+    tables = {evaluated: figures}
+    tables.setdefault("train", train_means)
     if task is PLATELETS and "test" in volumes:
         test = volumes["test"][0]
         record["test"], found_test = evaluate(test, segment("test")[1])
@@ -566,7 +568,7 @@ def run(arguments, scratch):
 
     (arguments.out / "metrics.json").write_text(json.dumps(record, indent=1) + "\n")
     torch.save(model.state_dict(), arguments.out / "unet.pt")
-    draw_curve(arguments.out / "learning_curve.png", losses, checks, train_means)
+    draw_curve(arguments.out / "learning_curve.png", losses, checks, train_means, evaluated)
     draw_prediction(arguments.out / "prediction.png", truth, found, task)
 
 

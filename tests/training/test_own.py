@@ -154,6 +154,24 @@ def test_classes_draw_windows_about_instances_of_them(load):
     assert len({tuple(window["corner"]) for window in anywhere}) > 50
 
 
+@pytest.mark.parametrize("option", [{"min_foreground": 0.1}, {"class_weights": {2: 1}}])
+def test_volumes_without_what_is_asked_for_get_no_windows(option):
+    def make_row(name, ids, classes):
+        labels = np.zeros((2, 3), np.int32)
+        labels[0, : len(ids)] = ids
+        found = LazyLabels.from_array(labels)
+        labels = LazyLabels(found.shape, found.ids, found.rle, {"class_id": classes})
+        return {"volume": name, "z": 0, "particles": labels}
+
+    rows = [make_row("none", [], []), make_row("some", [3, 4], [1, 2]), make_row("no", [], [])]
+    stream = datasets.IterableDataset.from_generator(lambda: iter(rows))
+    found = windows(stream, RandomWindows((2, 2), 9, **option))
+    assert {window["volume"] for window in found} == {"some"}
+    stream = datasets.IterableDataset.from_generator(lambda: iter(rows[:1]))
+    with pytest.raises(ArgumentError, match="volume none: expected"):
+        windows(stream, RandomWindows((2, 2), 9, **option))[0]
+
+
 def test_weights_of_classes_need_classes(load):
     for config in ("slices", "volumes"):
         with pytest.raises(ArgumentError, match="column 'cells': class_weights need labels with"):
@@ -165,10 +183,10 @@ def test_weights_of_classes_need_classes(load):
 # --- loaders ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("method", "packed"),
-    [("fork", False), ("fork", True), pytest.param("spawn", True, marks=pytest.mark.long)],
-)
+SPAWN = pytest.param("spawn", True, marks=pytest.mark.long)
+
+
+@pytest.mark.parametrize(("method", "packed"), [("fork", False), ("fork", True), SPAWN])
 def test_workers_read_the_windows_of_each_epoch(own_sets, load, packed, method):
     from torch.utils.data import DataLoader
 

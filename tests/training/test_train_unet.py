@@ -124,9 +124,8 @@ def test_own_volumes_are_trained_on(example, monkeypatch, capsys, tmp_path, form
     kind = {"pictures": "particles", "multipage": "cells"}.get(form)
     names = ["background", kind] if kind else CLASSES
     expected = {"mean IoU", "foreground mean IoU", *(f"IoU, {name}" for name in names)}
-    assert {*figures} == expected | (
-        {f"adjusted Rand index, {kind}", f"PQ, {kind}"} if kind else set()
-    )
+    of_kind = {f"adjusted Rand index, {kind}", f"PQ, {kind}"} if kind else set()
+    assert {*figures} == expected | of_kind
     assert "foreground mean IoU" in capsys.readouterr().out
     with Image.open(tmp_path / "out" / "prediction.png") as picture:
         assert min(picture.size) > 500

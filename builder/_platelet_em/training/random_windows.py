@@ -40,6 +40,9 @@ class RandomWindows:
       as background and cell of the published volumes, the window is drawn at any position. The
       class of an instance is that of most of its voxels (`class_id`).
 
+    Volumes without any instance, or any of a class with a weight, get no windows then, unless that
+    is true of all.
+
     Args:
         shape: Shape of the image window in voxels, (z, y, x), or (y, x) for windows of slices.
         count: Windows per epoch, distributed over the volumes by their numbers of voxels, evenly
@@ -197,10 +200,34 @@ class _RandomPlan:
         self._sampler = sampler
         self._volumes = list(volumes)
         self._ranges = [self.geometry.corner_range(volume) for volume in volumes]
-        sizes = [math.prod(volume.shape) for volume in volumes]
-        self._mixture = Mixture(share_out(sampler.count, sizes))
         self._first_class = _find_first_class(volumes)
         self._weights = [self._weights_of(volume) for volume in volumes]
+        is_drawn = [self._is_drawn(*pair) for pair in zip(volumes, self._weights, strict=True)]
+        if not any(is_drawn):
+            self._check_weights()
+            # That there is no foreground is an error when a window is read.
+            is_drawn = [True] * len(volumes)
+        sizes = [math.prod(v.shape) if d else 0 for v, d in zip(volumes, is_drawn, strict=True)]
+        self._mixture = Mixture(share_out(sampler.count, sizes))
+
+    def _is_drawn(self, volume: VolumeExtent, weights: tuple[float, ...]) -> bool:
+        """Whether windows of a volume may have what is asked for."""
+        if volume.instances is None:
+            return True
+        has_instances = len(volume.instances.areas) > 0 or not self._sampler.needs_counts
+        return has_instances and (any(weights) or self._sampler.class_weights is None)
+
+    def _check_weights(self) -> None:
+        """Refuse weights of classes that no volume has."""
+        weights = self._sampler.class_weights
+        volume = self._volumes[0]
+        if weights is None or volume.instances is None or any(map(any, self._weights)):
+            return
+        raise ArgumentError(
+            f"volume {volume.name}: expected instances of a class with a weight in "
+            f"class_weights={_weigh_all(weights, None)}, got only instances of classes "
+            f"{np.unique(volume.instances.classes).tolist()}"
+        )
 
     def _weights_of(self, volume: VolumeExtent) -> tuple[float, ...]:
         """Weights of the classes that the volume has; () if windows do not depend on classes."""
@@ -209,13 +236,7 @@ class _RandomPlan:
         weights = _weigh_all(self._sampler.class_weights, None)
         found = np.unique(volume.instances.classes).tolist()
         available = {*range(self._first_class), *found}
-        present = tuple(w if index in available else 0.0 for index, w in enumerate(weights))
-        if not any(present):
-            raise ArgumentError(
-                f"volume {volume.name}: expected instances of a class with a weight in "
-                f"class_weights={weights}, got only instances of classes {found}"
-            )
-        return present
+        return tuple(w if index in available else 0.0 for index, w in enumerate(weights))
 
     @property
     def count(self) -> int:
