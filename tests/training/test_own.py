@@ -82,9 +82,12 @@ def test_windows_are_those_of_the_files(own_sets, load, form, config, streaming)
                 np.testing.assert_array_equal(window[name], array)
 
 
-def test_columns_that_are_null_in_all_rows_are_left_out_and_others_are_not(own_sets, load):
+def test_classes_that_are_null_in_all_rows_are_left_out_and_other_columns_are_not(load):
     unlabeled = load("stack", split="validation")
-    assert windows(unlabeled, GridWindows(SIDE)).columns == ("image",)
+    message = "volume unlabeled: has no mitochondria: they are null .* without them"
+    with pytest.raises(ArgumentError, match=message):
+        windows(unlabeled, GridWindows(SIDE))
+    assert windows(unlabeled, GridWindows(SIDE), columns=["image"]).columns == ("image",)
     mixed = datasets.concatenate_datasets([unlabeled, load("stack")])
     message = "volume unlabeled: has no semantic: they are null .* without them"
     with pytest.raises(ArgumentError, match=message):

@@ -10,7 +10,7 @@ from _platelet_em.hf.label_features import LabelColumn
 from _platelet_em.spec import SEMANTIC
 from _platelet_em.training.geometry import IMAGE
 
-__all__ = ["choose_columns", "choose_foreground", "drop_null_columns"]
+__all__ = ["choose_columns", "choose_foreground", "leave_out_null_classes"]
 
 _BATCH = 1000
 """Rows of a column that are looked at together; those without values take no memory."""
@@ -57,14 +57,17 @@ def choose_foreground(labels: Sequence[LabelColumn], asked: str | None, names: A
     return next((c for c in labels if c.has_classes), labels[0])
 
 
-def drop_null_columns(rows: Any, columns: Sequence[str]) -> list[str]:
-    """The columns without those that are null in all rows: none has such labels.
+def leave_out_null_classes(rows: Any, columns: Sequence[str]) -> list[str]:
+    """The columns without the classes, if these are null in all rows: the dataset has none.
+
+    That a volume has no labels of a kind of instances is an error where the user does not say so:
+    a training would miss the column.
 
     Args:
         rows: A `Dataset`, or a list of rows.
-        columns: Names of columns; images are never null.
+        columns: Names of columns.
     """
-    found = [name for name in columns if name == IMAGE or _has_value(rows, name)]
+    found = [name for name in columns if name != SEMANTIC or _has_value(rows, name)]
     return found or [*columns]
 
 

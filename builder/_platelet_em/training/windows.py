@@ -15,7 +15,7 @@ from _platelet_em.arrays import display
 from _platelet_em.arrays.kernels import load_compiled
 from _platelet_em.errors import ArgumentError
 from _platelet_em.hf.volume import RowVolume
-from _platelet_em.training.defaults import choose_columns, drop_null_columns
+from _platelet_em.training.defaults import choose_columns, leave_out_null_classes
 from _platelet_em.training.geometry import IMAGE, MARGIN, VolumeExtent
 from _platelet_em.training.grids import GridWindows, StratifiedWindows
 from _platelet_em.training.prepare import (
@@ -78,8 +78,8 @@ def windows(
             only volume, else pairs (name of the volume, corner), or a dictionary {name: corners}.
             Corners take 32 bytes each, of slices 56.
         columns: Columns of images or labels. "image" has the sampler's `shape`, all others have
-            its `label_shape`. None: "image", "semantic", and all instances that the source has,
-            without columns that are null in all its rows.
+            its `label_shape`. None: "image", "semantic" unless it is null in all rows, and all
+            instances that the source has columns of.
         shape: For a list of corners only, as of `RandomWindows`, and so `label_shape` and `pad`.
         label_shape: See `shape`.
         pad: See `shape`.
@@ -112,7 +112,7 @@ def windows(
     needed_for = {foreground: NEED} if foreground and foreground not in asked else {}
     rows = read_rows(opened, [*asked, *needed_for])
     if names is None:
-        names = drop_null_columns(rows, asked)
+        names = leave_out_null_classes(rows, asked)
     volumes = group_rows(rows, [*names, *needed_for], needed_for=needed_for)
     is_plane = len(chosen.shape) == 2
     if not is_plane and any(volume.zs is not None for volume in volumes):
