@@ -294,9 +294,12 @@ def _ensure_built(
             key in planned and record.get(key) != planned[key]
             for key in ("archive_md5", "test_archive_md5")
         ):
+            of, option = (
+                ("archives", "--data-dir") if spec.archives else ("files", "--description")
+            )
             raise OutputError(
-                f"{folder}: contains a build from other archives: name another folder, or leave "
-                "out the archives to push that build"
+                f"{folder}: contains a build from other {of}: name another folder, or leave out "
+                f"{option} to push that build as it is"
             )
     if record is not None:
         return folder
@@ -331,8 +334,8 @@ def _read_complete(folder: Path, spec: DatasetSpec) -> Record | None:
     found = inspect_repository(folder, spec)
     first = printable(str(found.problems[0])) if found.problems else "its record is incomplete"
     others = f", and {len(found.problems) - 1} more problems" if len(found.problems) > 1 else ""
-    origin = "the archives that it was made from"
-    if found.record.keys() >= {"archive", "archive_md5", "label_source"}:
+    origin = "the archives that it was made from" if spec.archives else "its description"
+    if spec.archives and found.record.keys() >= {"archive", "archive_md5", "label_source"}:
         archive, md5, labels = (
             quote(found.record[key]) for key in ("archive", "archive_md5", "label_source")
         )
