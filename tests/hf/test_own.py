@@ -8,6 +8,7 @@ from support.own import FORMS, write_own
 
 import platelet_em
 from _platelet_em.hf.builder import PlateletEM
+from _platelet_em.rows import volumes
 
 
 @pytest.fixture(params=FORMS)
@@ -149,3 +150,16 @@ def test_datasets_finds_own_volumes_by_the_name_of_the_plug_in(own, tmp_path):
     )
     for split, rows in loaded.items():
         check_rows(rows.with_format("platelet_em"), own.of(split))
+
+
+def test_volumes_that_are_left_out_are_named(tmp_path, monkeypatch, caplog):
+    own = write_own(tmp_path / "set", "pictures")
+    sizes = sorted((truth.image.size, truth.name) for truth in own.of("train"))
+    monkeypatch.setattr(volumes, "MAX_ROW_BYTES", 3 * sizes[-2][0])
+    rows = platelet_em.load_dataset(
+        "volumes", split="train", description=own.description, cache_dir=tmp_path / "cache"
+    )
+    assert {*rows["volume"]} == {name for _, name in sizes[:-1]}
+    assert f"1 of {len(sizes)} volumes are too large for a row of volumes" in caplog.text
+    assert sizes[-1][1] in caplog.text
+    assert caplog.text.count("too large") == 1

@@ -4,7 +4,7 @@ import weakref
 from contextlib import ExitStack
 from pathlib import Path
 
-from _platelet_em.errors import printable
+from _platelet_em.errors import ImageFormatError, printable
 from _platelet_em.publisher.volume import LabeledVolume
 from _platelet_em.sources.file_stack import FileStack
 from _platelet_em.sources.own_images import OwnImages
@@ -34,6 +34,7 @@ class OwnVolume(LabeledVolume):
             image = _describe(spec, volume.image_file)
             images = OwnImages(find_files(spec.folder, volume.image_file), image)
             opened.callback(images.close)
+            _check_shape(volume, images.shape, image)
             labels = {
                 column: read_own_labels(
                     find_files(spec.folder, path),
@@ -68,11 +69,21 @@ def own_shape(volume: VolumeSpec, spec: DatasetSpec) -> tuple[int, int, int]:
     """(z, y, x) of a volume, from the header of its first image file and the number of files.
 
     Raises:
-        PlateletEMError: for files that are missing, or whose header is damaged.
+        PlateletEMError: for files that are missing, whose header is damaged, or that have another
+            shape than the description states.
     """
-    paths = find_files(spec.folder, volume.image_file)
-    with FileStack(paths, _describe(spec, volume.image_file)) as stack:
+    paths, name = find_files(spec.folder, volume.image_file), _describe(spec, volume.image_file)
+    with FileStack(paths, name) as stack:
+        _check_shape(volume, stack.volume_shape, name)
         return stack.volume_shape
+
+
+def _check_shape(volume: VolumeSpec, found: tuple[int, int, int], name: str) -> None:
+    if volume.shape not in (None, found):
+        raise ImageFormatError(
+            f"{name}: expected the shape {volume.shape} (z, y, x) that is stated of volume "
+            f"{printable(volume.name)}, got {found}: correct the shape, or leave it out"
+        )
 
 
 def _describe(spec: DatasetSpec, path: str) -> str:
