@@ -101,6 +101,7 @@ class VolumeSection:
         image = self._image(table, is_required=not is_other, is_own=not archives)
         labels, components = self._labels(table)
         facts = {**_parse_details(table), "archives": archives, "components": components}
+        self._check_archives(table, archives)
         is_template = STEM in name
         for key, path in {"image": image, **labels}.items():
             if is_template and path and path.count(STEM) != 1:
@@ -153,6 +154,17 @@ class VolumeSection:
                 "add it there, or leave it out",
             )
         return names
+
+    def _check_archives(self, table: Table, archives: tuple[str, ...]) -> None:
+        """Volumes are all in archives, which tell no shape before they are fetched, or none is."""
+        if self._archives and "archives" not in table and table.is_valid:
+            self._problems.add_sentence(
+                table.at("archives"),
+                "expected names of [[archives]], found none: write archives = [...], or describe "
+                "volumes that are in no archive as a dataset of their own",
+            )
+        if archives and "shape" not in table:
+            table.add("shape", "the shape of a volume in archives", "write shape = [z, y, x]")
 
     def _image(self, table: Table, *, is_required: bool, is_own: bool) -> str:
         return table.text(
