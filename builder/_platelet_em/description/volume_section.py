@@ -10,7 +10,7 @@ from _platelet_em.description.label_section import VOLUME_KEYS
 from _platelet_em.description.lookup import FileLookup
 from _platelet_em.description.problems import NOTHING, list_some
 from _platelet_em.description.table import Table, is_integer, is_text
-from _platelet_em.description.template import STEM, Template, read_splits
+from _platelet_em.description.template import STEM, Template, fill_stem, read_splits
 from _platelet_em.errors import PlateletEMError, printable
 from _platelet_em.spec import SEMANTIC, Components, VolumeSpec
 
@@ -255,7 +255,7 @@ class VolumeSection:
                     "%s: %d of %d images are in no list, and are left out",
                     source, left_out, len(stems),
                 )  # fmt: skip
-        self._check_members(table, labels, splits)
+        self._check_members(table, labels, splits, self._files)
         unusable = [n for stem in splits if not _is_volume_name(n := name.replace(STEM, stem))]
         for bad in list_some(unusable):
             self._problems.add(
@@ -265,28 +265,30 @@ class VolumeSection:
             VolumeSpec(
                 name=name.replace(STEM, stem),
                 split=of,
-                image_file=image.replace(STEM, stem),
-                label_files=tuple((c, path.replace(STEM, stem)) for c, path in labels.items()),
+                image_file=fill_stem(image, stem, self._files),
+                label_files=tuple(
+                    (c, fill_stem(path, stem, self._files)) for c, path in labels.items()
+                ),
                 **facts,
             )
             for stem, of in splits.items()
         ]
 
-    def _check_members(self, table: Table, labels: dict[str, str], splits: dict[str, str]) -> None:
+    def _check_members(
+        self, table: Table, labels: dict[str, str], splits: dict[str, str], files: FileLookup
+    ) -> None:
         """Add problems for label files of a template that are missing."""
         for column, path in labels.items():
-            missing = [s for s in splits if not self._has_file(path.replace(STEM, s))]
-            for stem in list_some(missing):
-                self._look_up(table, column, path.replace(STEM, stem))
+            filled = [fill_stem(path, stem, files) for stem in splits]
+            missing = [name for name in filled if not files.has(name)]
+            for name in list_some(missing):
+                self._look_up(table, column, name)
             if (others := len(missing) - 5) > 0:
                 self._problems.add_sentence(
                     table.at(column),
                     f"expected a file for each image, found none for {others} others: leave "
                     "these images out of the lists, or give them a template of their own",
                 )
-
-    def _has_file(self, path: str) -> bool:
-        return self._files is None or self._files.has(path)
 
 
 def _user_folder(folder: str) -> Path:
