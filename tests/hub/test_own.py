@@ -1,6 +1,7 @@
 """Repositories of own volumes: read by those who have nothing of ours, rebuilt, and pushed."""
 
 import json
+import sys
 
 import datasets
 import numpy as np
@@ -205,3 +206,22 @@ def test_build_by_the_command_line(own, tmp_path, capsys):
     assert len([*(tmp_path / "pictures").glob("*.png")]) == 1
     with pytest.raises(SystemExit, match="2"):
         main([*arguments, "--sample"])
+
+
+def test_a_slice_that_comes_to_an_unlabeled_volume_during_a_build_is_refused(
+    tmp_path, monkeypatch
+):
+    own = write_own(tmp_path / "set", "stack")
+    text = own.description.read_text("utf-8").split("semantic = ")[0]
+    own.description.write_text(text, "utf-8")
+    first = next(own.description.parent.rglob("Raw data/*.png"))
+    write = sys.modules[build.__module__].write_split
+
+    def write_later(*arguments):
+        (first.parent / "Slice 0 again.png").write_bytes(first.read_bytes())
+        write(*arguments)
+
+    monkeypatch.setattr(sys.modules[build.__module__], "write_split", write_later)
+    with pytest.raises(platelet_em.ArchiveError, match="Slice 0 again.png: came to volume"):
+        build_own(own, tmp_path / "repo")
+    assert not [*(tmp_path / "repo").glob("slices")]
