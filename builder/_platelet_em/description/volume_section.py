@@ -12,6 +12,7 @@ from _platelet_em.description.problems import NOTHING, list_some
 from _platelet_em.description.table import Table, is_integer, is_text
 from _platelet_em.description.template import STEM, Template, fill_stem, read_splits
 from _platelet_em.errors import PlateletEMError, printable
+from _platelet_em.limits import MAX_PAGE, MAX_PAGES, MAX_VOXELS
 from _platelet_em.spec import SEMANTIC, Components, VolumeSpec
 
 __all__ = ["VolumeSection"]
@@ -330,7 +331,7 @@ def _parse_components(table: Table, *, may_be: bool) -> Components | None:
 def _parse_details(table: Table) -> dict[str, Any]:
     """What else may be known of a volume."""
     return {
-        "shape": table.integers("shape", 3, 1, "three positive integers, z, y, x"),
+        "shape": _parse_shape(table),
         "class_shares": table.numbers(
             "class_shares", None, "percent of the voxels of each class", allow_zero=True
         )
@@ -344,6 +345,21 @@ def _parse_details(table: Table) -> dict[str, Any]:
         "is_partly_labeled": table.flag("is_partly_labeled"),
         "note": table.text("note", keep="\n\t"),
     }
+
+
+def _parse_shape(table: Table) -> tuple[int, int, int] | None:
+    found = table.integers("shape", 3, 1, "three positive integers, z, y, x")
+    if found is None:
+        return None
+    depth, height, width = found
+    plane = height * width
+    if depth > MAX_PAGES or plane > MAX_PAGE or depth * plane > MAX_VOXELS:
+        table.add(
+            "shape",
+            f"at most {MAX_PAGES} slices, {MAX_PAGE} pixels per slice and {MAX_VOXELS} voxels",
+            "correct it, or describe parts of it as volumes of their own",
+        )
+    return depth, height, width
 
 
 def _parse_versions(table: Table) -> Iterator[tuple[str, tuple[int, ...]]]:
