@@ -1,7 +1,7 @@
 """All benchmarks, in one run on one synthetic sample; `make bench` runs it.
 
 Usage: python benchmarks [--depth 50] [--size 800] [--rounds 7] [--memory reused]
-                         [labels] [samples] [windows]
+                         [labels] [samples] [windows] [growth]
 
 Prints tables in Markdown, as they are in docs/performance.md, and last the figures that the
 project wants. Needs two idle cores; on a shared machine only ratios are meaningful.
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import datasets
+import growth
 import labels
 import loading
 import windows
@@ -24,7 +25,7 @@ from arms import show_figures
 from inputs import make_input
 
 LIBRARIES = ("numpy", "numba", "torch", "datasets", "litdata", "zarr", "webdataset", "torch_em")
-PARTS = ("labels", "samples", "windows")
+PARTS = ("labels", "samples", "windows", "growth")
 
 
 def versions() -> Iterator[str]:
@@ -80,6 +81,8 @@ def main() -> None:
             figures += loading.run(truth, folder, options.rounds)
         if "windows" in parts:
             figures += windows.run(truth, folder, options.rounds)
+        if "growth" in parts:
+            growth.run(folder / "growth")
     print("## What the project wants")
     show_figures(figures)
 

@@ -163,3 +163,28 @@ def test_volumes_that_are_left_out_are_named(tmp_path, monkeypatch, caplog):
     assert f"1 of {len(sizes)} volumes are too large for a row of volumes" in caplog.text
     assert sizes[-1][1] in caplog.text
     assert caplog.text.count("too large") == 1
+
+
+def write_slices(folder, names):
+    """A description of volumes without labels; slices are single values, counted from 1."""
+    lines = ['name = "slices"', 'instances = ["cells"]']
+    for value, name in enumerate(names, 1):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(path, np.full((8, 8), value, np.uint8))
+    for volume in dict.fromkeys(name.split("/")[0] for name in names):
+        lines += ["[[volumes]]", f'name = "{volume}"', 'split = "train"']
+        lines.append(f'image = "{volume}/*.tif"')
+    (folder / "my.toml").write_text("\n".join(lines))
+    return folder / "my.toml"
+
+
+def test_a_slice_that_moves_to_another_volume_gives_other_rows(tmp_path):
+    description = write_slices(tmp_path / "set", ["a/1.tif", "a/2.tif", "b/3.tif"])
+    options = {"split": "train", "description": description, "cache_dir": tmp_path / "cache"}
+    before = platelet_em.load_dataset("slices", **options)
+    assert before["volume"][:] == ["a", "a", "b"]
+    (tmp_path / "set" / "a" / "2.tif").rename(tmp_path / "set" / "b" / "2.tif")
+    after = platelet_em.load_dataset("slices", **options)
+    assert after["volume"][:] == ["a", "b", "b"]
+    assert [int(page.max()) for page in after["image"]] == [1, 2, 3]

@@ -221,6 +221,12 @@ def store_spec(spec: DatasetSpec) -> bytes:
 
     Paths on the machine of the build are no part of it: images and labels are in `slices` now.
     """
+    document = describe_spec(_without_files(spec))
+    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _without_files(spec: DatasetSpec) -> DatasetSpec:
+    """The dataset without the paths of files of own volumes."""
     volumes = tuple(
         volume
         if volume.archives
@@ -232,8 +238,7 @@ def store_spec(spec: DatasetSpec) -> bytes:
         )
         for volume in spec.volumes
     )
-    document = describe_spec(replace(spec, volumes=volumes, folder=""))
-    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
+    return replace(spec, volumes=volumes, folder="")
 
 
 def _read_dataset(folder: Path | HubPath) -> DatasetSpec | None:
@@ -254,6 +259,8 @@ def _read_dataset(folder: Path | HubPath) -> DatasetSpec | None:
 def parse_stored_spec(content: bytes, name: str) -> DatasetSpec:
     """The dataset that a file `DESCRIPTION` describes.
 
+    Whatever files it names, a stranger may have named them: none is known of own volumes.
+
     Args:
         content: Of the file.
         name: What to call it in a message.
@@ -273,13 +280,13 @@ def parse_stored_spec(content: bytes, name: str) -> DatasetSpec:
             "repository again"
         )
     spec = parse_description(document, source=name)
-    for volume in spec.volumes:
+    for volume in (*spec.volumes, *spec.optional_volumes):
         if volume.shape is None and not volume.archives:
             raise DescriptionError(
                 f"{name}: volume {quote(volume.name)}: expected its shape, found none: write "
                 '"shape": [z, y, x]'
             )
-    return spec
+    return _without_files(spec)
 
 
 def stored_schema(folder: Path | HubPath) -> int:
