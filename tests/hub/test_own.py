@@ -17,7 +17,7 @@ from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub import write as write_module
 from _platelet_em.hub.build import build
 from _platelet_em.hub.integrity import inspect_repository, read_build
-from _platelet_em.hub.record import stored_spec
+from _platelet_em.hub.stored_spec import stored_spec
 
 
 @pytest.fixture(params=FORMS)
@@ -229,7 +229,7 @@ def test_a_slice_that_comes_to_an_unlabeled_volume_during_a_build_is_refused(
         write(*arguments)
 
     monkeypatch.setattr(sys.modules[build.__module__], "write_split", write_later)
-    with pytest.raises(platelet_em.ArchiveError, match="Slice 0 again.png: came to volume"):
+    with pytest.raises(platelet_em.ArchiveError, match=r"Slice 0 again\.png: came to volume"):
         build_own(own, tmp_path / "repo")
     assert not [*(tmp_path / "repo").glob("slices")]
 

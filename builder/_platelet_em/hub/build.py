@@ -41,15 +41,8 @@ from _platelet_em.hub.layout import (
     picture_name,
     repository_files,
 )
-from _platelet_em.hub.record import (
-    EXTRACTED,
-    OWN,
-    SYNTHETIC,
-    find_origin,
-    read_record,
-    store_spec,
-    stored_spec,
-)
+from _platelet_em.hub.record import EXTRACTED, OWN, SYNTHETIC, find_origin, read_record
+from _platelet_em.hub.stored_spec import store_spec, stored_spec
 from _platelet_em.hub.strays import find_strays
 from _platelet_em.hub.write import measure_volumes, write_split
 from _platelet_em.publisher.archive import Identity
