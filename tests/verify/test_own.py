@@ -142,6 +142,20 @@ def test_volumes_that_only_one_of_them_has_are_errors(tmp_path, capsys, old, new
     assert any(expected in text and found in text for text in texts), texts
 
 
+def test_a_shape_that_is_stated_is_checked(tmp_path, capsys):
+    own = write_own(tmp_path / "set", "stack")
+    text = own.description.read_text("utf-8")
+    stated = text.replace(
+        'image = "unlabeled.tif"', 'image = "unlabeled.tif"\nshape = [3, 24, 20]'
+    )
+    own.description.write_text(stated, "utf-8")
+    assert run(capsys, own.description)[0] == 0
+    own.description.write_text(stated.replace("24, 20]", "20, 24]"), "utf-8")
+    code, report = run(capsys, own.description)
+    assert code == 1
+    assert "expected the shape (3, 20, 24)" in str(findings(report, "error"))
+
+
 def test_a_folder_beside_own_volumes_is_no_archive(tmp_path, capsys):
     own = write_own(tmp_path / "set", "pictures")
     code, report = run(capsys, own.description, tmp_path / "set")

@@ -34,7 +34,6 @@ class OwnVolume(LabeledVolume):
             image = _describe(spec, volume.image_file)
             images = OwnImages(find_files(spec.folder, volume.image_file), image)
             opened.callback(images.close)
-            _check_shape(volume, images.shape, image)
             labels = {
                 column: read_own_labels(
                     find_files(spec.folder, path),
@@ -74,16 +73,13 @@ def own_shape(volume: VolumeSpec, spec: DatasetSpec) -> tuple[int, int, int]:
     """
     paths, name = find_files(spec.folder, volume.image_file), _describe(spec, volume.image_file)
     with FileStack(paths, name) as stack:
-        _check_shape(volume, stack.volume_shape, name)
-        return stack.volume_shape
-
-
-def _check_shape(volume: VolumeSpec, found: tuple[int, int, int], name: str) -> None:
+        found = stack.volume_shape
     if volume.shape not in (None, found):
         raise ImageFormatError(
             f"{name}: expected the shape {volume.shape} (z, y, x) that is stated of volume "
             f"{printable(volume.name)}, got {found}: correct the shape, or leave it out"
         )
+    return found
 
 
 def _describe(spec: DatasetSpec, path: str) -> str:
