@@ -133,7 +133,7 @@ def _describe_facts(spec: DatasetSpec) -> Node:
 
 def _describe_license(spec: DatasetSpec) -> Node:
     found = {"@type": "sc:CreativeWork", "name": spec.license}
-    if spec.archives:
+    if spec.archives and spec.license == "other":
         details = f'The publisher names no license. Its page says: "{spec.license_details}".'
         return {**found, "description": details}
     if spec.license == "other":
