@@ -110,14 +110,29 @@ def test_an_image_of_another_shape_than_the_description_is_an_error(tmp_path, ca
     assert any(check == "shape" for check, *_ in findings(report, "error"))
 
 
-def test_a_repository_of_another_description_is_an_error(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("old", "new", "expected", "found"),
+    [
+        ('"membrane"', '"wall"', "'wall'", "'membrane'"),
+        ("[50, 4.6, 4.6]", "[50, 4.6, 4.7]", "(50.0, 4.6, 4.7)", "(50.0, 4.6, 4.6)"),
+        ('kind = "mitochondrion"', 'kind = "mito"', "'kind': 'mito'}", "'kind': 'mitochondrion'}"),
+        ('"mitochondrion" }]', '"mitochondrion" }, "other"]', "'mitochondria', 'other')", "a')"),
+    ],
+)
+def test_a_repository_of_another_description_is_an_error(
+    tmp_path, capsys, old, new, expected, found
+):
     own = write_own(tmp_path / "set", "stack")
     out = build_own(own, tmp_path / "repo")
     text = own.description.read_text("utf-8")
-    own.description.write_text(text.replace('"membrane"', '"wall"'), "utf-8")
+    assert text.count(old) == 1
+    own.description.write_text(text.replace(old, new), "utf-8")
     code, report = run(capsys, own.description, out)
     assert code == 1
-    assert "description" in {check for check, *_ in findings(report, "error")}
+    texts = [text for check, *_, text in findings(report, "error") if check == "description"]
+    assert len(texts) == 1
+    assert expected in texts[0]
+    assert found in texts[0]
 
 
 @pytest.mark.parametrize(

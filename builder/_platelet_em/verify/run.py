@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 
+from _platelet_em.description.write import describe_spec
 from _platelet_em.errors import PlateletEMError, quote
 from _platelet_em.facts import LABEL_SOURCES, PUBLISHED
 from _platelet_em.files import user_path
@@ -14,7 +15,7 @@ from _platelet_em.hub.layout import is_built
 from _platelet_em.publisher.archive import Source, archive_files, file_md5, open_source
 from _platelet_em.rows.make import CONFIGS
 from _platelet_em.sources.opening import OWN_FILES, VolumeFiles, find_files
-from _platelet_em.spec import DatasetSpec, VolumeSpec
+from _platelet_em.spec import DatasetSpec, InstanceSpec, VolumeSpec
 from _platelet_em.verify.compare import compare_volumes
 from _platelet_em.verify.consistency import check_volume
 from _platelet_em.verify.files import REBUILD, check_files
@@ -25,6 +26,9 @@ from _platelet_em.verify.stored_rows import StoredRows
 from _platelet_em.verify.view import VerifiedVolume, read_archive_volume, read_own_volume
 
 __all__ = ["verify"]
+
+_SHOWN = 240
+"""Characters of a value of a description that are shown."""
 
 _LISTED = 5
 """Names of other files in an archive that are listed in the text of a figure."""
@@ -78,13 +82,7 @@ def _check_descriptions(
     for section, repository in zip(sections, repositories, strict=True):
         if repository.spec.name != spec.name:
             continue
-        described = [
-            (
-                f"{what} {quote(getattr(spec, what))}",
-                f"{what} {quote(getattr(repository.spec, what))}",
-            )
-            for what in ("class_names", "instances", "voxel_size_nm")
-        ]
+        described = [*_pair_labels(spec, repository.spec)]
         if not spec.archives:
             described += _pair_volumes(spec, repository.spec)
         for expected, found in described:
@@ -96,6 +94,21 @@ def _check_descriptions(
                     found=found,
                     remedy="build it again, or name the description that it was built with",
                 )
+
+
+def _pair_labels(spec: DatasetSpec, stored: DatasetSpec) -> Iterator[tuple[str, str]]:
+    """Each fact about labels and voxels as a description has it, and as a repository has it."""
+    for what in ("class_names", "columns", "voxel_size_nm"):
+        found = (f"{what} {quote(getattr(each, what), _SHOWN)}" for each in (spec, stored))
+        yield next(found), next(found)
+    here, there = ({i.column: i for i in each.instances} for each in (spec, stored))
+    for column in (column for column in here if column in there):
+        yield _describe_instances(here[column], spec), _describe_instances(there[column], stored)
+
+
+def _describe_instances(instance: InstanceSpec, spec: DatasetSpec) -> str:
+    described = describe_spec(spec, volumes=False)["instances"]
+    return f"instances {quote(described[spec.instances.index(instance)], _SHOWN)}"
 
 
 def _pair_volumes(spec: DatasetSpec, stored: DatasetSpec) -> Iterator[tuple[str, str]]:
@@ -295,8 +308,8 @@ def _verify_volume(
     """Read a volume from each source, check each, and compare each with an earlier one."""
     views: list[VerifiedVolume] = []
 
-    def check(section: Section, view: VerifiedVolume) -> None:
-        check_volume(section, view, spec)
+    def check(section: Section, view: VerifiedVolume, of: DatasetSpec = spec) -> None:
+        check_volume(section, view, of)
         _compare(report, views, view, spec)
         if view.shape is not None:
             views.append(view)
@@ -314,17 +327,18 @@ def _verify_volume(
         section = report.section(spec.folder, f"volume {volume.name}")
         check(section, read_own_volume(section, own, volume, spec, opened))
     for repository, rows in stored:
-        # What the repository itself says of the volume, such as its shape.
-        described = {v.name: v for v in repository.spec.volumes}.get(volume.name)
+        # What the repository itself says of its rows: another description may have other columns.
+        ours = repository.spec
+        described = {v.name: v for v in ours.volumes}.get(volume.name)
         if described is None or described.split != volume.split:
             continue
         section = report.section(repository.folder, f"volume {volume.name}, slices")
-        slices = read_slices(section, repository, rows["slices"], described, spec)
-        check(section, slices)
+        slices = read_slices(section, repository, rows["slices"], described, ours)
+        check(section, slices, ours)
         title = f"volume {volume.name}, volumes, instances and preview"
         section = report.section(repository.folder, title)
-        check_objects(section, rows["instances"], described, slices, spec)
-        view = read_volume_row(section, repository, rows["volumes"], described, spec)
+        check_objects(section, rows["instances"], described, slices, ours)
+        view = read_volume_row(section, repository, rows["volumes"], described, ours)
         check_previews(section, repository, rows["preview"], described)
         # Nothing is compared with it later on: all its images are in memory.
         _compare(report, views, view, spec)
