@@ -20,7 +20,14 @@ from _platelet_em.commands.show import show
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub.build import build
 from _platelet_em.hub.integrity import read_build
-from _platelet_em.hub.record import check_readable, find_origin, origin_warning, read_record
+from _platelet_em.hub.record import (
+    check_readable,
+    find_origin,
+    is_complete,
+    is_of_others,
+    origin_warning,
+    read_record,
+)
 from _platelet_em.rows.schema import SCHEMA_VERSION
 
 DAMAGED = [
@@ -289,3 +296,28 @@ def test_a_build_of_the_published_archive_warns_of_nothing(flat_archives, tmp_pa
     card = (out / "README.md").read_text()
     assert "WARNING" not in card
     assert f"MD5 `{md5}` (published: `{md5}`)" in card
+
+
+BUILT = {
+    "archive": "own files", "archive_md5": "0" * 32, "fingerprint": "1" * 32,
+    "label_source": "files", "origin": "own files", "tool_version": "1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "of_others", "complete"),
+    [
+        ({}, False, True),
+        ({"label_source": "json"}, False, True),
+        ({"label_source": "png"}, False, False),
+        ({"archive": None}, False, False),
+        ({"fingerprint": None}, True, True),
+        ({"fingerprint": None, "archive": None, "tool_version": None}, True, True),
+        ({"fingerprint": None, "origin": "publisher"}, True, False),
+        ({"fingerprint": None, "label_source": "json"}, False, False),
+        ({"fingerprint": None, "label_source": None}, False, False),
+    ],
+)
+def test_records_of_builds_and_of_other_programs(changes, of_others, complete):
+    record = {k: v for k, v in {**BUILT, **changes}.items() if v is not None}
+    assert (is_of_others(record), is_complete(record)) == (of_others, complete)

@@ -1,9 +1,12 @@
 """Rows of a repository, read file by file: what contradicts other rows, or cannot be read."""
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support import verified
+
+from _platelet_em.arrays.page import encode_page
 
 SHARD = "slices/train-00001-of-00008.parquet"
 
@@ -123,3 +126,12 @@ def test_a_volume_without_as_many_masks_as_images_is_an_error(copied):
     file = "volumes/train-00000-of-00001.parquet"
     report = verified.check_rows(copied)[1]
     assert verified.has_finding(report, "error", "page", file, text, column="image")
+
+
+def test_published_images_have_16_bits(copied):
+    image = {"bytes": encode_page(np.zeros((64, 64), np.uint8)), "path": None}
+    verified.change_rows(copied / SHARD, 0, verified.assign("image", image))
+    report = verified.check_rows(copied)[1]
+    text = "uint16 pixels (y, x)"
+    assert verified.has_finding(report, "error", "page", SHARD, text, column="image")
+    assert "uint8 or uint16" not in str(report)
