@@ -104,10 +104,14 @@ def test_another_dataset_is_not_replaced(hub, own, built, flat_repository, tmp_p
     assert "contains the dataset own-pictures, which others would replace" in done.err
 
 
-def test_a_build_of_another_description_is_not_pushed(hub, own, built):
+@pytest.mark.parametrize(
+    ("old", "new"), [('license = "mit"', 'license = "cc0-1.0"'), ('= "test"', '= "held"')]
+)
+def test_a_build_of_another_description_is_not_pushed(hub, own, built, old, new):
     hub, run = hub
     text = own.description.read_text("utf-8")
-    own.description.write_text(text.replace('license = "mit"', 'license = "cc0-1.0"'), "utf-8")
+    assert text.count(old) == 1
+    own.description.write_text(text.replace(old, new), "utf-8")
     done = run(NAME, built, "--description", own.description)
     assert done.code == 1
     assert "by another description than that of own-pictures" in done.err
