@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from support import png_writer
 
 from _platelet_em.commands.cli import main
 from _platelet_em.description import series
@@ -142,6 +143,25 @@ def test_colors_of_classes(tmp_path):
     save(tmp_path, "labels/a.png", colors)
     _, spec = draft(tmp_path)
     assert [c.colors for c in spec.classes] == [((0, 0, 0),), ((0, 255, 1),)]
+
+
+def test_values_are_those_that_are_read(tmp_path):
+    """Pillow scales gray values of 4 bits, and has none of gray with alpha alone."""
+    codes = blocks([0, 3, 9])
+    for name in ("a", "b"):
+        alpha = np.stack([image(codes.shape), np.full(codes.shape, 255, np.uint8)], axis=2)
+        for kind, content in {
+            "images": png_writer.write(alpha, png_writer.GRAY_ALPHA),
+            "classes": png_writer.write(codes, bits=4),
+        }.items():
+            (tmp_path / kind).mkdir(exist_ok=True)
+            (tmp_path / kind / f"{name}.png").write_bytes(content)
+    text = draft_description(tmp_path)
+    assert "[semantic_codes]" in text
+    assert re.findall("^[0-9]+ = [0-9]+$", text, re.MULTILINE) == ["0 = 0", "3 = 1", "9 = 2"]
+    assert "RGB with equal channels" in text
+    assert "not gray" not in text
+    assert "cannot be read" not in text
 
 
 def test_label_files_of_runs(tmp_path):

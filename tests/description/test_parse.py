@@ -298,7 +298,6 @@ VOLUME = MINIMAL["volumes"][0]
         ({"instances": [{"name": "a", "first_class": 256}]}, "an integer from 0 to 255"),
         ({"instances": [{"name": "a", "has_class": 1}]}, "has_class: expected true or false"),
         ({"instances": [{"name": "a", "fills_classes": True}]}, "fills_classes: expected classes"),
-        ({"archives": [{"name": "a"}]}, r"archives\[0\].file_name: expected the name of a zip"),
         ({"known_files": {"a": "b"}}, "known_files.a: expected an MD5 and a text"),
         ({"Name": 1}, r"Name: expected no such key, found it: did you mean name\?"),
         ({"xyzzy": 1}, "xyzzy: expected no such key, found it: known here are name, title"),
@@ -343,7 +342,7 @@ def test_mistakes_of_the_dataset(change, sentence):
         ({"semantic": "a"}, "semantic: expected no such key without classes"),
         ({"shape": [1, 2]}, "shape: expected three positive integers"),
         (
-            {"archives": ["zip"]},
+            {"archives": ["zip"], "shape": [1, 2, 3]},
             r"archives: expected names of \[\[archives\]\] \(there are none\)",
         ),
         ({"label_suffix": "png"}, 'label_suffix: expected "json" or "tif"'),
@@ -357,6 +356,34 @@ def test_mistakes_of_a_volume(change, sentence):
         DescriptionError, match=rf"^description: volumes\[0\]\.(.*)?{sentence}"
     ) as caught:
         parse_description({**MINIMAL, "volumes": [volume]})
+    assert str(caught.value).count("\n") == 0
+
+
+ARCHIVE = {"name": "zip", "file_name": "a.zip", "url": "https://x.org/a"}
+
+
+@pytest.mark.parametrize(
+    ("archive", "volume", "sentence"),
+    [
+        ({"file_name": None}, {}, r"archives\[0\].file_name: expected the name of a zip"),
+        ({"url": None}, {}, r"archives\[0\].url: expected an address with .*, found nothing"),
+        ({}, {"shape": None}, r"volumes\[0\].shape: expected the shape .*, found nothing"),
+        ({}, {"archives": None}, r"volumes\[0\].archives: expected names .*, found none: .* own"),
+    ],
+)
+def test_mistakes_of_archives(archive, volume, sentence):
+    def change(values, others):
+        return {k: v for k, v in {**values, **others}.items() if v is not None}
+
+    stored = {**VOLUME, "archives": ["zip"], "shape": [1, 2, 3]}
+    document = {**MINIMAL, "archives": [ARCHIVE], "volumes": [stored]}
+    assert parse_description(document).volumes[0].archives == ("zip",)
+    document["archives"], document["volumes"] = (
+        [change(ARCHIVE, archive)],
+        [change(stored, volume)],
+    )
+    with pytest.raises(DescriptionError, match=f"^description: {sentence}") as caught:
+        parse_description(document)
     assert str(caught.value).count("\n") == 0
 
 

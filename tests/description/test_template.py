@@ -7,6 +7,7 @@ import pytest
 
 from _platelet_em.description.parse import read_description
 from _platelet_em.errors import DescriptionError
+from _platelet_em.sources.own_volume import own_files
 
 TEXT = """\
 name = "pictures"
@@ -77,6 +78,22 @@ def test_characters_of_patterns_are_characters(tmp_path):
     (tmp_path / "my [1]" / "a[x].png").touch()
     text = TEXT.replace("images/{stem}", "my [1]/{stem}").replace("masks", "my [1]")
     assert read(tmp_path, text).volumes[0].image_file == "my [1]/a[x].png"
+
+
+def test_a_stem_is_no_pattern_for_the_files_of_another(tmp_path):
+    for name in ("v/a1/0.png", "v/a[1]/0.png", "masks/a1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    text = TEXT.replace("images/{stem}.png", "v/{stem}/*.png")
+    found = mistakes(tmp_path, text)
+    assert len(found) == 1
+    assert "masks/a[[]1].png: expected files of this pattern" in found[0]
+    (tmp_path / "masks" / "a[1].png").touch()
+    spec = read(tmp_path, text)
+    assert [[str(f.relative_to(tmp_path)) for f in own_files(v, spec)] for v in spec.volumes] == [
+        ["v/a1/0.png", "masks/a1.png"],
+        ["v/a[1]/0.png", "masks/a[1].png"],
+    ]
 
 
 def test_lists_give_splits_and_order(folder):

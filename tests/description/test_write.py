@@ -149,7 +149,9 @@ def test_any_spec_is_described(spec):
 
 def test_own_archives_are_described():
     archive = Archive(name="zip", file_name="a.zip", url="https://x.org/a", size="1 MB", md5=None)
-    volume = VolumeSpec(name="a", split="train", archives=("zip",), image_file="a.tif")
+    volume = VolumeSpec(
+        name="a", split="train", shape=(1, 2, 3), archives=("zip",), image_file="a.tif"
+    )
     spec = DatasetSpec(
         name="x", classes=(SemanticClass(name="a"),), volumes=(volume,), archives=(archive,)
     )

@@ -8,6 +8,7 @@ from support.own import FORMS, write_own
 
 import platelet_em
 from _platelet_em.hf.builder import PlateletEM
+from _platelet_em.rows import volumes
 
 
 @pytest.fixture(params=FORMS)
@@ -149,3 +150,41 @@ def test_datasets_finds_own_volumes_by_the_name_of_the_plug_in(own, tmp_path):
     )
     for split, rows in loaded.items():
         check_rows(rows.with_format("platelet_em"), own.of(split))
+
+
+def test_volumes_that_are_left_out_are_named(tmp_path, monkeypatch, caplog):
+    own = write_own(tmp_path / "set", "pictures")
+    sizes = sorted((truth.image.size, truth.name) for truth in own.of("train"))
+    monkeypatch.setattr(volumes, "MAX_ROW_BYTES", 3 * sizes[-2][0])
+    rows = platelet_em.load_dataset(
+        "volumes", split="train", description=own.description, cache_dir=tmp_path / "cache"
+    )
+    assert {*rows["volume"]} == {name for _, name in sizes[:-1]}
+    assert f"1 of {len(sizes)} volumes are too large for a row of volumes" in caplog.text
+    assert sizes[-1][1] in caplog.text
+    assert caplog.text.count("too large") == 1
+
+
+def write_slices(folder, names):
+    """A description of volumes without labels; slices are single values, counted from 1."""
+    lines = ['name = "slices"', 'instances = ["cells"]']
+    for value, name in enumerate(names, 1):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(path, np.full((8, 8), value, np.uint8))
+    for volume in dict.fromkeys(name.split("/")[0] for name in names):
+        lines += ["[[volumes]]", f'name = "{volume}"', 'split = "train"']
+        lines.append(f'image = "{volume}/*.tif"')
+    (folder / "my.toml").write_text("\n".join(lines))
+    return folder / "my.toml"
+
+
+def test_a_slice_that_moves_to_another_volume_gives_other_rows(tmp_path):
+    description = write_slices(tmp_path / "set", ["a/1.tif", "a/2.tif", "b/3.tif"])
+    options = {"split": "train", "description": description, "cache_dir": tmp_path / "cache"}
+    before = platelet_em.load_dataset("slices", **options)
+    assert before["volume"][:] == ["a", "a", "b"]
+    (tmp_path / "set" / "a" / "2.tif").rename(tmp_path / "set" / "b" / "2.tif")
+    after = platelet_em.load_dataset("slices", **options)
+    assert after["volume"][:] == ["a", "b", "b"]
+    assert [int(page.max()) for page in after["image"]] == [1, 2, 3]

@@ -1,6 +1,7 @@
 """Repositories of own volumes: read by those who have nothing of ours, rebuilt, and pushed."""
 
 import json
+import sys
 
 import datasets
 import numpy as np
@@ -16,7 +17,7 @@ from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub import write as write_module
 from _platelet_em.hub.build import build
 from _platelet_em.hub.integrity import inspect_repository, read_build
-from _platelet_em.hub.record import stored_spec
+from _platelet_em.hub.stored_spec import stored_spec
 
 
 @pytest.fixture(params=FORMS)
@@ -176,6 +177,10 @@ def test_own_volumes_do_not_replace_the_published_ones(archives, own, tmp_path):
     assert not inspect_repository(out, PUBLISHED).problems
 
 
+STORED = """{{"name": "own-pictures", "instances": ["particles"], "volumes": [
+    {{"name": "a", "split": "train", "image": "slices", "shape": {}}}]}}"""
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -183,6 +188,9 @@ def test_own_volumes_do_not_replace_the_published_ones(archives, own, tmp_path):
         (b"[]", "expected a JSON object"),
         (b'{"name": 3}', "name"),
         (b"\xff\xfe", "expected JSON"),
+        (b"[" * 100_000, "expected JSON"),
+        (STORED.format("[1000000000000000, 1, 1]").encode(), "expected at most 16384 slices"),
+        (STORED.format("[1, 100000, 100000]").encode(), "expected at most 16384 slices"),
     ],
 )
 def test_a_damaged_description_is_one_error(content, words, tmp_path, capsys):
@@ -205,3 +213,38 @@ def test_build_by_the_command_line(own, tmp_path, capsys):
     assert len([*(tmp_path / "pictures").glob("*.png")]) == 1
     with pytest.raises(SystemExit, match="2"):
         main([*arguments, "--sample"])
+
+
+def test_a_slice_that_comes_to_an_unlabeled_volume_during_a_build_is_refused(
+    tmp_path, monkeypatch
+):
+    own = write_own(tmp_path / "set", "stack")
+    text = own.description.read_text("utf-8").split("semantic = ")[0]
+    own.description.write_text(text, "utf-8")
+    first = next(own.description.parent.rglob("Raw data/*.png"))
+    write = sys.modules[build.__module__].write_split
+
+    def write_later(*arguments):
+        (first.parent / "Slice 0 again.png").write_bytes(first.read_bytes())
+        write(*arguments)
+
+    monkeypatch.setattr(sys.modules[build.__module__], "write_split", write_later)
+    with pytest.raises(platelet_em.ArchiveError, match=r"Slice 0 again\.png: came to volume"):
+        build_own(own, tmp_path / "repo")
+    assert not [*(tmp_path / "repo").glob("slices")]
+
+
+def test_no_file_is_read_that_a_repository_names(tmp_path, capsys):
+    own = write_own(tmp_path / "set", "multipage")
+    out = build_own(own, tmp_path / "repo")
+    (tmp_path / "secret").write_text("password")
+    document = json.loads((out / "description.json").read_text("utf-8"))
+    document["folder"] = str(tmp_path)
+    for volume in document["volumes"]:
+        volume |= {"image": "secret", "cells": str(tmp_path / "secret")}
+    (out / "description.json").write_text(json.dumps(document), "utf-8")
+    for command in (["verify", out], ["info", out], ["show", out, "--out", tmp_path]):
+        assert main(list(map(str, command))) == 0
+        shown = capsys.readouterr()
+        assert "secret" not in shown.out + shown.err
+    assert stored_spec(out, PUBLISHED).folder == ""

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 from support.forked import ForkServer
 from support.hub import Hub
 from support.own import write_own
@@ -110,6 +111,25 @@ def test_a_build_of_another_description_is_not_pushed(hub, own, built):
     done = run(NAME, built, "--description", own.description)
     assert done.code == 1
     assert "by another description than that of own-pictures" in done.err
+    assert NAME not in hub.repositories
+
+
+def test_a_build_of_other_files_or_with_damage_is_not_pushed(hub, own, built):
+    """Messages speak of the files of own volumes, not of archives."""
+    hub, run = hub
+    picture = next(own.description.parent.joinpath("images").iterdir())
+    before = picture.read_bytes()
+    Image.open(picture).transpose(Image.Transpose.ROTATE_180).save(picture)
+    done = run(NAME, built, "--description", own.description)
+    assert done.code == 1
+    assert "contains a build from other files: name another folder" in done.err
+    assert "--description" in done.err
+    picture.write_bytes(before)
+    (built / "croissant.json").write_text("{}")
+    done = run(NAME, built)
+    assert done.code == 1
+    assert "repair it by `platelet-em build` from its description" in done.err
+    assert "archive" not in done.err
     assert NAME not in hub.repositories
 
 

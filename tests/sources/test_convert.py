@@ -28,7 +28,7 @@ from _platelet_em.publisher import label_write as write_module
 from _platelet_em.publisher.label_write import write_json
 from _platelet_em.sources import convert as convert_module
 from _platelet_em.sources.convert import convert
-from _platelet_em.spec import SemanticClass
+from _platelet_em.spec import DatasetSpec, SemanticClass
 
 SHAPE = (3, 6, 8)
 PALETTES = {"A": publisher.OLD, "B": publisher.JET}
@@ -361,6 +361,22 @@ def test_another_dataset_has_other_classes_and_palettes(tmp_path):
     write_labels(source, {**labels, "2": "1 1"})
     with pytest.raises(LabelFormatError, match="expected classes from 0 to 1, got label 2"):
         convert(source, tmp_path / "a.json", palette="only", spec=spec)
+
+
+def test_classes_without_colors_become_indices(tmp_path):
+    classes = (SemanticClass(name="background"), SemanticClass(name="glia"))
+    spec = DatasetSpec(name="own", classes=classes, semantic_codes=((255, 0), (0, 1)))
+    source = tmp_path / "a-semantic.tif"
+    source.write_bytes(publisher.tif(np.uint8([[[255, 0, 0]]])))
+    convert(source, tmp_path / "a.tif", spec=spec)
+    assert np.squeeze(tifffile.imread(tmp_path / "a.tif")).tolist() == [0, 1, 1]
+    with pytest.raises(ConversionError, match="a palette of the dataset, which has none; got"):
+        convert(source, tmp_path / "b.tif", form="rgba", spec=spec)
+    instances = write_labels(
+        tmp_path / "instance.json", {".info": {"shape": [1, 1, 2]}, "9": "2 1"}
+    )
+    convert(instances, tmp_path / "c.tif", spec=spec)
+    assert tifffile.imread(tmp_path / "c.tif").shape[-1] == 4
 
 
 # Errors

@@ -106,6 +106,17 @@ def test_a_palette_of_1_bit_keeps_its_indices(tmp_path):
         np.testing.assert_array_equal(stack.page(0), indices)
 
 
+def test_a_palette_of_1_bit_in_a_tif_keeps_its_indices(tmp_path):
+    path, indices = tmp_path / "0.tif", PAGES[0] % 2
+    colors = (320, "H", 6, (2313, 1799, 2313, 0, 2313, 0), True)
+    tifffile.imwrite(path, indices.astype(bool), photometric="minisblack", extratags=[colors])
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags[262].overwrite(3)
+    with FileStack([path], "slices") as stack:
+        assert stack.color_map(0).tolist() == [[9, 9, 9], [7, 0, 0]]
+        np.testing.assert_array_equal(stack.page(0), indices)
+
+
 # Many slices
 
 

@@ -88,6 +88,17 @@ def test_palettes_of_grays_give_gray_values(path):
     check(open_png(path, GRAY, png_writer.PALETTE, palette=ramp), GRAY)
 
 
+def test_grays_of_a_palette_that_are_no_8_bit_values_are_refused(tmp_path):
+    """They are in 16 bits, and no multiples of what writers scale 8 bits by."""
+    path, colors = tmp_path / "0.tif", np.repeat(np.arange(256)[None] * 258, 3, axis=0) % 65536
+    colors = colors.astype(np.uint16)
+    tifffile.imwrite(path, GRAY, photometric="palette", colormap=colors)
+    y, x = (int(c) for c in np.argwhere(colors[0][GRAY] > 255)[0])
+    expected = rf"z=0, y={y}, x={x}: expected a gray value"
+    with OwnImages([path], "raw") as images, pytest.raises(ImageFormatError, match=expected):
+        images.page(0)
+
+
 def test_colors_of_palettes_only_matter_where_they_are_used(path):
     colors = np.repeat(np.arange(256)[::-1, None], 3, axis=1)
     colors[17] = 1, 2, 3

@@ -1,6 +1,7 @@
 """Labels of a user's own files, against the arrays that they were written from."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -164,6 +165,9 @@ def test_more_labels_than_files_of_this_size_have_are_refused(tmp_path, monkeypa
     monkeypatch.setattr(own_labels, "TIF_BYTES_PER_LABEL", 10**6)
     with pytest.raises(LabelFormatError, match=r"^labels: expected at most 2 labels, got more"):
         read(path)
+    pieces = save_tif(tmp_path, (IDS > 0) & (np.arange(IDS.shape[-1]) % 2 == 0))
+    with pytest.raises(LabelFormatError, match=r"^labels: expected at most 2 labels, got more"):
+        read(pieces, components=Components(connectivity=1))
 
 
 # Masks
@@ -237,6 +241,14 @@ def test_stored_codes_stand_for_classes(dtype, tmp_path):
     labels = read(save_tif(tmp_path, codes[picked].astype(dtype)), "semantic", CODED)
     np.testing.assert_array_equal(np.asarray(labels), classes[picked])
     assert set(labels.ids.tolist()) == {1, 2}
+
+
+def test_codes_of_one_class_that_touch_are_one_run(tmp_path):
+    spec = replace(CODED, semantic_codes=((0, 0), (5, 1), (6, 1)))
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({".info": {"shape": [1, 2, 4]}, "5": "2 2", "6": "4 3"}))
+    labels = read(path, "semantic", spec, shape=(1, 2, 4))
+    assert (labels.ids.tolist(), labels.rle) == ([1], ["2 5"])
 
 
 @pytest.mark.parametrize("form", ["gray", "rgb", "palette"])

@@ -2,6 +2,7 @@
 
 import gc
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -116,6 +117,15 @@ def test_the_shape_is_known_from_the_first_header(spec, tmp_path):
     for z in range(1, 12):
         (tmp_path / "Rohdaten (ü)" / f"z{z}.png").write_bytes(b"")
     assert own_shape(VOLUME, spec) == SHAPE
+
+
+def test_a_shape_that_is_stated_must_be_that_of_the_files(spec):
+    assert own_shape(replace(VOLUME, shape=SHAPE), spec) == SHAPE
+    wrong = replace(VOLUME, shape=(12, 6, 5))
+    with pytest.raises(
+        ImageFormatError, match=r"png: expected the shape \(12, 6, 5\) .* got \(12, 5, 6\)"
+    ):
+        own_shape(wrong, spec)
 
 
 def test_a_damaged_slice_is_refused_when_it_is_read(spec, tmp_path):

@@ -120,6 +120,51 @@ def test_a_repository_of_another_description_is_an_error(tmp_path, capsys):
     assert "description" in {check for check, *_ in findings(report, "error")}
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "expected", "found"),
+    [
+        ('split = "validation"', 'split = "test"', "in split test", "in split validation"),
+        ('name = "unlabeled"', 'name = "other"', "volume 'other' in", "no volume 'other'"),
+        ('name = "unlabeled"', 'name = "other"', "no volume 'unlabeled'", "volume 'unlabeled' in"),
+        ("mitochondria = {", "#", "labels of semantic ", "labels of semantic, mitochondria"),
+    ],
+)
+def test_volumes_that_only_one_of_them_has_are_errors(tmp_path, capsys, old, new, expected, found):
+    """They were passed over: there is nothing to compare."""
+    own = write_own(tmp_path / "set", "stack")
+    out = build_own(own, tmp_path / "repo")
+    text = own.description.read_text("utf-8")
+    assert text.count(old) == 1
+    own.description.write_text(text.replace(old, new), "utf-8")
+    code, report = run(capsys, own.description, out)
+    texts = [text for check, *_, text in findings(report, "error") if check == "description"]
+    assert code == 1
+    assert any(expected in text and found in text for text in texts), texts
+
+
+def test_a_shape_that_is_stated_is_checked(tmp_path, capsys):
+    own = write_own(tmp_path / "set", "stack")
+    text = own.description.read_text("utf-8")
+    stated = text.replace(
+        'image = "unlabeled.tif"', 'image = "unlabeled.tif"\nshape = [3, 24, 20]'
+    )
+    own.description.write_text(stated, "utf-8")
+    assert run(capsys, own.description)[0] == 0
+    own.description.write_text(stated.replace("24, 20]", "20, 24]"), "utf-8")
+    code, report = run(capsys, own.description)
+    assert code == 1
+    assert "expected the shape (3, 20, 24)" in str(findings(report, "error"))
+
+
+def test_a_folder_beside_own_volumes_is_no_archive(tmp_path, capsys):
+    own = write_own(tmp_path / "set", "pictures")
+    code, report = run(capsys, own.description, tmp_path / "set")
+    errors = findings(report, "error")
+    assert code == 1
+    assert [check for check, *_ in errors] == ["repository"]
+    assert "expected the publisher" not in str(report)
+
+
 def test_the_questions_about_the_archives_are_not_asked(tmp_path, capsys):
     own = write_own(tmp_path / "set", "pictures")
     from _platelet_em.commands.cli import main

@@ -25,7 +25,7 @@ def test_the_report_as_text(tmp_path, capsys):
     assert errors[0] == (
         "  ERROR agreement: platelet-em/labels-instance/50-instance-cell.json: z 0, y 25, x 33: "
         "expected cell > 0 == semantic > 0, found cell 3 where the class is 0, and 1 such voxels "
-        "in this slice: fetch the archive again, or report it to the publisher"
+        "in this slice: fetch or write the labels again, or report it to those who made them"
     )
     assert len(errors) == 5
     assert "    and 3 more of this kind in this file" in lines

@@ -279,8 +279,8 @@ def _add_convert(commands: _Commands) -> None:
     command.add_argument(
         "--form",
         choices=LABEL_FORMS,
-        help="json; index: a TIF of uint16 ids; rgba: a TIF of colors (default: json or rgba, by "
-        "the suffix of the target)",
+        help="json; index: a TIF of uint16 ids; rgba: a TIF of colors (default: by the suffix "
+        "of the target, json or rgba; index for classes without colors)",
     )
     command.add_argument(
         "--kind",

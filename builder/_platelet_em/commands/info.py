@@ -9,14 +9,9 @@ from _platelet_em.errors import MissingMemberError, PlateletEMError, quote
 from _platelet_em.facts import LABEL_SOURCES, PUBLISHED
 from _platelet_em.hub.layout import data_files, has_data
 from _platelet_em.hub.parquet import count_files
-from _platelet_em.hub.record import (
-    check_readable,
-    origin_warning,
-    read_record,
-    stored_configs,
-    stored_spec,
-)
+from _platelet_em.hub.record import check_readable, origin_warning, read_record, stored_configs
 from _platelet_em.hub.remote import HubPath
+from _platelet_em.hub.stored_spec import stored_spec
 from _platelet_em.hub.viewer import describe_narrow_columns
 from _platelet_em.publisher.archive import archive_files, find_source
 from _platelet_em.publisher.cache import archive_urls, download_folder

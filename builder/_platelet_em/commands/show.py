@@ -10,8 +10,9 @@ from _platelet_em.facts import LABEL_SOURCES, PICTURE_PALETTES, PUBLISHED
 from _platelet_em.files import new_file, user_path
 from _platelet_em.hub.layout import data_files, has_data
 from _platelet_em.hub.read import open_volume
-from _platelet_em.hub.record import read_record, stored_spec
+from _platelet_em.hub.record import read_record
 from _platelet_em.hub.remote import HubPath
+from _platelet_em.hub.stored_spec import stored_spec
 from _platelet_em.publisher.archive import find_source
 from _platelet_em.publisher.volume import ArchiveVolume
 from _platelet_em.rows.figure import draw_panels

@@ -68,7 +68,7 @@ def guess_labels(looks: Collection[Look], words: Collection[str]) -> LabelGuess 
     is_named_instance = bool(_INSTANCE_WORDS & set(words))
     if not is_named_semantic and (threshold := _mask_threshold(readable, counts)) is not None:
         return LabelGuess(kind="mask", threshold=threshold, reason=f"a mask: {seen}")
-    is_small = all(look.dtype in ("uint8", "bool", "int8", "labels") for look in readable)
+    is_small = all(look.dtype in ("uint8", "int8", "labels") for look in readable)
     has_few = len(values) <= _MAX_CLASSES and (not values or values[0] >= 0)
     is_classes = is_named_semantic or (is_small and not is_named_instance)
     if has_few and is_classes and not (is_named_instance and not is_named_semantic):
@@ -78,7 +78,7 @@ def guess_labels(looks: Collection[Look], words: Collection[str]) -> LabelGuess 
 
 def _mask_threshold(looks: list[Look], counts: dict[int, int]) -> int | None:
     """The threshold of a mask; None for what is none."""
-    if any(look.dtype not in ("uint8", "bool") for look in looks) or set(counts) <= {0}:
+    if any(look.dtype != "uint8" for look in looks) or set(counts) <= {0}:
         return None
     if set(counts) <= {0, 1}:
         return 0

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from _platelet_em.errors import PlateletEMError
-from _platelet_em.files import check_regular, open_regular, read_regular
-from _platelet_em.limits import MAX_METADATA, MAX_PAGE
-from _platelet_em.publisher.tiff import TiffStack
+from _platelet_em.files import read_regular
+from _platelet_em.limits import MAX_METADATA
+from _platelet_em.sources.file_stack import FileStack, open_stack
 
 __all__ = ["Look", "look_at", "look_at_size"]
 
@@ -27,7 +26,7 @@ class Look:
     Attributes:
         shape: (z, y, x); (0, 0, 0) if it could not be read.
         dtype: Name of the dtype.
-        form: "gray", "gray in RGB", "color", "bits", "runs" (a JSON label file), or "unreadable".
+        form: "gray", "gray in RGB", "color", "runs" (a JSON label file), or "unreadable".
         values: Value -> number of pixels, of the pages that were read. Of a color 0xrrggbb.
         smoothness: Share of pixels that are as their neighbor in x.
         reason: Why it could not be read.
@@ -46,8 +45,7 @@ def look_at(path: Path) -> Look:
     try:
         if path.suffix.casefold() == ".json":
             return _look_at_runs(path)
-        shape, pages = _read(path)
-        return _summarize(shape, pages)
+        return _look_at_pages(path)
     except Exception as error:  # noqa: BLE001  # damaged files raise anything; it is a draft
         return Look(form="unreadable", reason=" ".join(str(error).split())[:200])
 
@@ -55,45 +53,32 @@ def look_at(path: Path) -> Look:
 def look_at_size(path: Path) -> tuple[int, int, int]:
     """The shape (z, y, x) of a picture, without its pixels; (0, 0, 0) if it cannot be read."""
     try:
-        if path.suffix.casefold() == ".png":
-            check_regular(path)
-            with Image.open(path, formats=["PNG"]) as picture:
-                return 1, picture.height, picture.width
-        with TiffStack(open_regular(path), path.name) as stack:
-            return stack.shape[0], stack.shape[1], stack.shape[2]
+        with open_stack([path], path.name) as stack:
+            return stack.volume_shape
     except Exception:  # noqa: BLE001  # as in `look_at`
         return 0, 0, 0
 
 
-def _read(path: Path) -> tuple[tuple[int, int, int], list[NDArray[Any]]]:
-    if path.suffix.casefold() == ".png":
-        check_regular(path)
-        with Image.open(path, formats=["PNG"]) as picture:
-            if picture.width * picture.height > MAX_PAGE:
-                raise PlateletEMError(f"larger than {MAX_PAGE} pixels")
-            return (1, picture.height, picture.width), [np.asarray(picture)]
-    with TiffStack(open_regular(path), path.name) as stack:
-        depth, height, width = stack.shape[:3]
-        chosen = sorted({0, depth // 2, depth - 1})
-        return (depth, height, width), [stack.page(z) for z in chosen]
+def _look_at_pages(path: Path) -> Look:
+    with open_stack([path], path.name) as stack:
+        depth = stack.shape[0]
+        return _summarize(stack, [stack.page(z) for z in sorted({0, depth // 2, depth - 1})])
 
 
-def _summarize(shape: tuple[int, int, int], pages: list[NDArray[Any]]) -> Look:
-    first = pages[0]
-    dtype, form = first.dtype, "gray"
-    if dtype.kind not in "bui":
-        raise PlateletEMError(f"{dtype} values: images are uint8 or uint16, labels integers")
-    if first.ndim == 3:
-        channels = [page[..., :3] for page in pages]
+def _summarize(stack: FileStack, pages: list[NDArray[Any]]) -> Look:
+    if stack.dtype.kind not in "ui":
+        raise PlateletEMError(f"{stack.dtype} values: images are uint8 or uint16, labels integers")
+    form = "gray"
+    if pages[0].ndim == 3:
+        has_alpha = pages[0].shape[-1] in (2, 4)
+        channels = [page[..., :-1] if has_alpha else page for page in pages]
         is_gray = all((c == c[..., :1]).all() for c in channels)
         form = "gray in RGB" if is_gray else "color"
         pages = [c[..., 0] if is_gray else _pack(c) for c in channels]
-    elif dtype.kind == "b":
-        form, pages = "bits", [page * np.uint8(255) for page in pages]
     equal = [float((p[:, 1:] == p[:, :-1]).mean()) if p.shape[1] > 1 else 1.0 for p in pages]
     return Look(
-        shape=shape,
-        dtype=dtype.name,
+        shape=stack.volume_shape,
+        dtype=stack.dtype.name,
         form=form,
         values=_count(pages),
         smoothness=float(np.mean(equal)),

@@ -22,10 +22,14 @@ class FileLookup:
         self.folder = folder
         self._listed: dict[Path, tuple[frozenset[str], frozenset[str]]] = {}
 
+    def lists(self, path: str) -> bool:
+        """Whether there is a file of this name, whatever characters it has."""
+        full = PurePath(self.folder, path)
+        return not path.endswith("/") and full.name in self.files(Path(full.parent))
+
     def has(self, path: str) -> bool:
         """Whether there is a file of this name, or one that a pattern finds."""
-        full = PurePath(self.folder, path)
-        if path and not path.endswith("/") and full.name in self.files(Path(full.parent)):
+        if self.lists(path):
             return True
         try:
             find_files(self.folder, path)
@@ -40,8 +44,7 @@ class FileLookup:
             MissingMemberError: names what is there instead.
             ArchiveError: for too many files.
         """
-        full = PurePath(self.folder, path)
-        if full.name not in self.files(Path(full.parent)) or path.endswith("/"):
+        if not self.lists(path):
             find_files(self.folder, path)
 
     def files(self, folder: Path) -> frozenset[str]:

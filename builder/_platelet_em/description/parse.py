@@ -271,7 +271,7 @@ def _parse_archives(table: Table) -> tuple[Archive, ...]:
                 "write it without folders",
                 required=True,
             ),
-            url=entry.address("url"),
+            url=entry.address("url", required=True),
             size=entry.text("size"),
             md5=entry.matching("md5", _MD5.pattern, "an MD5 in hexadecimal", "see md5sum") or None,
         )

@@ -129,10 +129,14 @@ class Table:
 
         return self.value(key, parse, expected, remedy, required=required) or ""
 
-    def address(self, key: str) -> str:
+    def address(self, key: str, *, required: bool = False) -> str:
         """An address on the web."""
         return self.matching(
-            key, r"https?://[!-~]+", "an address with http:// or https://", "write all of it"
+            key,
+            r"https?://[!-~]+",
+            "an address with http:// or https://",
+            "write all of it",
+            required=required,
         )
 
     def flag(self, key: str, *, default: bool = False) -> bool:

@@ -1,5 +1,6 @@
 """Templates of a description: one volume for each file that a path with `{stem}` matches."""
 
+import glob
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -11,10 +12,19 @@ from _platelet_em.files import read_regular
 from _platelet_em.limits import MAX_METADATA
 from _platelet_em.sources.paths import natural_order
 
-__all__ = ["STEM", "Template", "read_splits"]
+__all__ = ["STEM", "Template", "fill_stem", "read_splits"]
 
 STEM = "{stem}"
 """Stands for what differs between the files of a template."""
+
+
+def fill_stem(path: str, stem: str, files: FileLookup) -> str:
+    """The path of a volume of a template: `*`, `?` and `[` in its stem stand for themselves.
+
+    A path "a[1].png" would find "a1.png" where there is no file of that name.
+    """
+    literal = path.replace(STEM, stem)
+    return literal if files.lists(literal) else path.replace(STEM, glob.escape(stem))
 
 
 class Template:
@@ -58,7 +68,7 @@ class Template:
             and (self._before[:1] == "." or name[:1] != ".")
         ]
         if self._rest:
-            stems = [s for s in stems if files.has(self._path.replace(STEM, s))]
+            stems = [s for s in stems if files.has(fill_stem(self._path, s, files))]
         if not stems:
             others = [n for n in natural_order(names) if n[:1] != "."]
             listed = ", ".join(map(printable, others[:3])) or "nothing"

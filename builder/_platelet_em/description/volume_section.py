@@ -10,8 +10,9 @@ from _platelet_em.description.label_section import VOLUME_KEYS
 from _platelet_em.description.lookup import FileLookup
 from _platelet_em.description.problems import NOTHING, list_some
 from _platelet_em.description.table import Table, is_integer, is_text
-from _platelet_em.description.template import STEM, Template, read_splits
+from _platelet_em.description.template import STEM, Template, fill_stem, read_splits
 from _platelet_em.errors import PlateletEMError, printable
+from _platelet_em.limits import MAX_PAGE, MAX_PAGES, MAX_VOXELS
 from _platelet_em.spec import SEMANTIC, Components, VolumeSpec
 
 __all__ = ["VolumeSection"]
@@ -101,6 +102,7 @@ class VolumeSection:
         image = self._image(table, is_required=not is_other, is_own=not archives)
         labels, components = self._labels(table)
         facts = {**_parse_details(table), "archives": archives, "components": components}
+        self._check_archives(table, archives)
         is_template = STEM in name
         for key, path in {"image": image, **labels}.items():
             if is_template and path and path.count(STEM) != 1:
@@ -153,6 +155,17 @@ class VolumeSection:
                 "add it there, or leave it out",
             )
         return names
+
+    def _check_archives(self, table: Table, archives: tuple[str, ...]) -> None:
+        """Volumes are all in archives, which tell no shape before they are fetched, or none is."""
+        if self._archives and "archives" not in table and table.is_valid:
+            self._problems.add_sentence(
+                table.at("archives"),
+                "expected names of [[archives]], found none: write archives = [...], or describe "
+                "volumes that are in no archive as a dataset of their own",
+            )
+        if archives and "shape" not in table:
+            table.add("shape", "the shape of a volume in archives", "write shape = [z, y, x]")
 
     def _image(self, table: Table, *, is_required: bool, is_own: bool) -> str:
         return table.text(
@@ -255,7 +268,7 @@ class VolumeSection:
                     "%s: %d of %d images are in no list, and are left out",
                     source, left_out, len(stems),
                 )  # fmt: skip
-        self._check_members(table, labels, splits)
+        self._check_members(table, labels, splits, self._files)
         unusable = [n for stem in splits if not _is_volume_name(n := name.replace(STEM, stem))]
         for bad in list_some(unusable):
             self._problems.add(
@@ -265,28 +278,30 @@ class VolumeSection:
             VolumeSpec(
                 name=name.replace(STEM, stem),
                 split=of,
-                image_file=image.replace(STEM, stem),
-                label_files=tuple((c, path.replace(STEM, stem)) for c, path in labels.items()),
+                image_file=fill_stem(image, stem, self._files),
+                label_files=tuple(
+                    (c, fill_stem(path, stem, self._files)) for c, path in labels.items()
+                ),
                 **facts,
             )
             for stem, of in splits.items()
         ]
 
-    def _check_members(self, table: Table, labels: dict[str, str], splits: dict[str, str]) -> None:
+    def _check_members(
+        self, table: Table, labels: dict[str, str], splits: dict[str, str], files: FileLookup
+    ) -> None:
         """Add problems for label files of a template that are missing."""
         for column, path in labels.items():
-            missing = [s for s in splits if not self._has_file(path.replace(STEM, s))]
-            for stem in list_some(missing):
-                self._look_up(table, column, path.replace(STEM, stem))
+            filled = [fill_stem(path, stem, files) for stem in splits]
+            missing = [name for name in filled if not files.has(name)]
+            for name in list_some(missing):
+                self._look_up(table, column, name)
             if (others := len(missing) - 5) > 0:
                 self._problems.add_sentence(
                     table.at(column),
                     f"expected a file for each image, found none for {others} others: leave "
                     "these images out of the lists, or give them a template of their own",
                 )
-
-    def _has_file(self, path: str) -> bool:
-        return self._files is None or self._files.has(path)
 
 
 def _user_folder(folder: str) -> Path:
@@ -328,7 +343,7 @@ def _parse_components(table: Table, *, may_be: bool) -> Components | None:
 def _parse_details(table: Table) -> dict[str, Any]:
     """What else may be known of a volume."""
     return {
-        "shape": table.integers("shape", 3, 1, "three positive integers, z, y, x"),
+        "shape": _parse_shape(table),
         "class_shares": table.numbers(
             "class_shares", None, "percent of the voxels of each class", allow_zero=True
         )
@@ -342,6 +357,21 @@ def _parse_details(table: Table) -> dict[str, Any]:
         "is_partly_labeled": table.flag("is_partly_labeled"),
         "note": table.text("note", keep="\n\t"),
     }
+
+
+def _parse_shape(table: Table) -> tuple[int, int, int] | None:
+    found = table.integers("shape", 3, 1, "three positive integers, z, y, x")
+    if found is None:
+        return None
+    depth, height, width = found
+    plane = height * width
+    if depth > MAX_PAGES or plane > MAX_PAGE or depth * plane > MAX_VOXELS:
+        table.add(
+            "shape",
+            f"at most {MAX_PAGES} slices, {MAX_PAGE} pixels per slice and {MAX_VOXELS} voxels",
+            "correct it, or describe parts of it as volumes of their own",
+        )
+    return depth, height, width
 
 
 def _parse_versions(table: Table) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import logging
 import os
 import re
 import threading
@@ -14,12 +15,13 @@ import datasets
 import pyarrow as pa
 
 from _platelet_em.description.parse import read_description
-from _platelet_em.errors import ArgumentError, ImageFormatError, quote
+from _platelet_em.errors import ArgumentError, ImageFormatError, printable, quote
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.files import user_path
 from _platelet_em.hf.private import prepare_for_builder
 from _platelet_em.publisher.archive import Identity
 from _platelet_em.publisher.volume import LabeledVolume
+from _platelet_em.rows.config import Config, Shape
 from _platelet_em.rows.digest import code_digest
 from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS, config_named, make_rows, make_table
 from _platelet_em.rows.schema import json_features
@@ -35,7 +37,12 @@ from _platelet_em.spec import DatasetSpec, VolumeSpec
 
 __all__ = ["PlateletEM", "PlateletEMConfig"]
 
+_log = logging.getLogger(__name__)
+
 _VERSION = datasets.Version("1.0.0")
+
+_LISTED = 5
+"""Volumes that a warning names."""
 
 
 @dataclass
@@ -231,6 +238,7 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
             if not shapes:
                 continue
             planned = plan_shards(config, shapes)
+            _warn_of_left_out(config, shapes, planned)
             shards = [_Shard(files.paths, label_source, tuple(shard)) for shard in planned]
             if not shards:
                 name, (depth, height, width) = shapes[0]
@@ -303,6 +311,19 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
     def __setstate__(self, state: dict[str, Any]) -> None:
         prepare_for_builder()
         super().__setstate__(state)
+
+
+def _warn_of_left_out(
+    config: Config, shapes: list[tuple[str, Shape]], planned: list[list[Segment]]
+) -> None:
+    """Say which volumes of a split have no row, where others have one."""
+    names = [name for name, shape in shapes if not config.count_parts(shape)]
+    if planned and names:
+        listed = ", ".join(map(printable, names[:_LISTED])) + ", ..." * (len(names) > _LISTED)
+        _log.warning(
+            "%d of %d volumes are too large for a row of %s, and are left out: %s: use 'slices'",
+            len(names), len(shapes), config.name, listed,
+        )  # fmt: skip
 
 
 def _forces_download(dl_manager: Any) -> bool:

@@ -1,4 +1,4 @@
-"""`load_dataset`: the dataset from the publisher's archives, in the format `"platelet_em"`."""
+"""`load_dataset`: rows made from archives or own files, in the format `"platelet_em"`."""
 
 import re
 from pathlib import Path

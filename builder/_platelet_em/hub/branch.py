@@ -25,7 +25,7 @@ from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub.card import CARD_MARK, is_edited
 from _platelet_em.hub.client import client_errors, connect
 from _platelet_em.hub.layout import CARD, DESCRIPTION, is_repository_file
-from _platelet_em.hub.record import parse_stored_spec
+from _platelet_em.hub.stored_spec import parse_stored_spec
 from _platelet_em.limits import MAX_METADATA
 from _platelet_em.rows.make import CONFIG_NAMES
 from _platelet_em.rows.schema import SCHEMA_VERSION

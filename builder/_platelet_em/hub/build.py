@@ -41,14 +41,8 @@ from _platelet_em.hub.layout import (
     picture_name,
     repository_files,
 )
-from _platelet_em.hub.record import (
-    EXTRACTED,
-    SYNTHETIC,
-    find_origin,
-    read_record,
-    store_spec,
-    stored_spec,
-)
+from _platelet_em.hub.record import EXTRACTED, OWN, SYNTHETIC, find_origin, read_record
+from _platelet_em.hub.stored_spec import store_spec, stored_spec
 from _platelet_em.hub.strays import find_strays
 from _platelet_em.hub.write import measure_volumes, write_split
 from _platelet_em.publisher.archive import Identity
@@ -196,7 +190,8 @@ def _explain_write_errors(out: Path) -> Iterator[None]:
 
 def _make_record(files: VolumeFiles, identity: Identity) -> dict[str, str]:
     spec, label_source, origin = files.spec, files.label_source, files.origin()
-    names = [EXTRACTED if name is None else name for name in origin.names]
+    folder = EXTRACTED if spec.archives else OWN
+    names = [folder if name is None else name for name in origin.names]
     md5s = identity.md5.split("+")
     dataset = repr(replace(spec, folder=""))
     parts = [code_digest(), dataset, label_source, *names, *md5s]
@@ -259,7 +254,7 @@ def _refuse_foreign(out: Path, spec: DatasetSpec) -> None:
 
 
 def _refuse_other_build(out: Path, record: dict[str, str], spec: DatasetSpec) -> None:
-    """Refuse to replace a build from other archives, which the user may not have any more."""
+    """Refuse to replace a build from other files, which the user may not have any more."""
     for path in repository_files(out, spec):
         found = (read_record(path) if path.suffix == ".parquet" else None) or {}
         for key in ("label_source", "archive_md5", "test_archive_md5"):

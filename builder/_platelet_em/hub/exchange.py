@@ -13,7 +13,7 @@ from pathlib import Path
 from _platelet_em.errors import OutputError
 from _platelet_em.files import move_all
 from _platelet_em.hub.layout import CARD, STAGING, metadata_files, repository_files
-from _platelet_em.hub.record import stored_spec
+from _platelet_em.hub.stored_spec import stored_spec
 from _platelet_em.rows.make import CONFIG_NAMES
 from _platelet_em.spec import DatasetSpec
 

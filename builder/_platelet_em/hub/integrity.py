@@ -45,10 +45,10 @@ from _platelet_em.hub.record import (
     read_record,
     sha256,
     stored_configs,
-    stored_spec,
 )
 from _platelet_em.hub.repository import Repository
 from _platelet_em.hub.row_counts import check_row_counts
+from _platelet_em.hub.stored_spec import stored_spec
 from _platelet_em.hub.strays import find_strays
 from _platelet_em.limits import MAX_METADATA
 from _platelet_em.rows.config import Config, Shape

@@ -16,7 +16,7 @@ from _platelet_em.hub.croissant import SYNTHETIC_DESCRIPTION, describe_dataset
 from _platelet_em.hub.front_matter import describe_front_matter, parse_front_matter
 from _platelet_em.hub.layout import CARD, CROISSANT
 from _platelet_em.hub.problem import Problem
-from _platelet_em.hub.record import Record, is_of_others, read_description
+from _platelet_em.hub.record import Record, is_of_others, read_croissant
 from _platelet_em.limits import MAX_METADATA
 from _platelet_em.spec import DatasetSpec
 
@@ -100,7 +100,7 @@ def check_croissant(folder: Path, record: Record, spec: DatasetSpec) -> Iterator
     """What croissant.json states otherwise than the data files; they must be intact."""
     path = folder / CROISSANT
     try:
-        found = read_description(folder)
+        found = read_croissant(folder)
     except (OSError, ValueError):
         return  # reported already: the checksums are read from it
     if is_of_others(record):  # which may have other words, and another number of record sets

@@ -12,9 +12,8 @@ import difflib
 import hashlib
 import os
 import re
-from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,94 +30,21 @@ from _platelet_em.hub.build import build, one_build_at_a_time, plan_record
 from _platelet_em.hub.card import SYNTHETIC_MARK, is_edited, seal_card, unseal_card
 from _platelet_em.hub.integrity import inspect_repository, read_build
 from _platelet_em.hub.layout import CARD, is_built, is_repository_file, repository_files
-from _platelet_em.hub.record import SYNTHETIC, Record, origin_warning, stored_spec
+from _platelet_em.hub.push_result import Change, PushResult
+from _platelet_em.hub.record import SYNTHETIC, Record, origin_warning
+from _platelet_em.hub.stored_spec import stored_spec
 from _platelet_em.publisher.cache import download_folder
-from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS
+from _platelet_em.rows.make import CONFIGS
 from _platelet_em.sources.opening import check_label_source
 from _platelet_em.spec import DatasetSpec
 
-__all__ = ["Change", "PushResult", "push"]
+__all__ = ["push"]
 
 _LATER = tuple(f"{config.name}/" for config in CONFIGS if config.since > 1)
 """Folders of configurations that cards of schema 1 do not have."""
 
 _DIFF_LINES = 20
 """Lines of an edited card that are shown."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What a push does to one file.
-
-    Attributes:
-        action: "add", "change" or "delete".
-        name: Path in the repository.
-        size: Bytes of the local file; of the file on the Hub if it is deleted.
-    """
-
-    action: str
-    name: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PushResult:
-    """What a push did, or what a dry run found that it would do.
-
-    Attributes:
-        repo_id: USER/NAME.
-        branch: The branch.
-        url: The web page of the branch, or of the pull request.
-        is_new: Whether the repository did not exist.
-        is_new_branch: Whether the branch did not exist.
-        changes: The changes, file by file; files that are equal are not listed.
-        commit: Hash of the commit; None without one.
-        tag: The tag of the commit, or of the head of the branch if nothing has changed.
-        warning: One line about a build that is not known to be of published data, or "".
-        dry_run: Whether it was a dry run.
-    """
-
-    repo_id: str
-    branch: str
-    url: str
-    is_new: bool
-    is_new_branch: bool
-    changes: tuple[Change, ...]
-    commit: str | None
-    tag: str | None
-    warning: str
-    dry_run: bool
-
-    def describe(self) -> Iterator[str]:
-        """Lines for the user: what was done, and how to load the result."""
-        would = "would be " if self.dry_run else ""
-        if self.warning:
-            yield self.warning
-        if self.is_new:
-            hidden = ", unless it exists and this token may not see it" if self.dry_run else ""
-            yield f"{self.repo_id}: {would}created{hidden}"
-        if self.is_new_branch:
-            yield f"{self.repo_id}: branch {self.branch} {would}created"
-        if self.dry_run:
-            for change in self.changes:
-                yield f"would {change.action} {change.name} ({_size([change])})"
-        sent = [change for change in self.changes if change.action != "delete"]
-        deleted = [change for change in self.changes if change.action == "delete"]
-        if self.changes:
-            yield (
-                f"{len(sent)} files ({_size(sent)}) {would}sent, "
-                f"{len(deleted)} ({_size(deleted)}) {would}deleted, in one commit"
-            )
-        else:
-            yield f"{self.repo_id}: nothing has changed: nothing to send, no commit"
-        if self.tag is not None:
-            yield f"{self.repo_id}: {would}tagged {self.tag}"
-        if not self.dry_run:
-            name = self.tag or self.branch
-            revision = "" if name == MAIN else f", revision={name!r}"
-            yield self.url
-            yield "import datasets"
-            yield f"ds = datasets.load_dataset({self.repo_id!r}, {CONFIG_NAMES[0]!r}{revision})"
 
 
 def push(
@@ -294,9 +220,12 @@ def _ensure_built(
             key in planned and record.get(key) != planned[key]
             for key in ("archive_md5", "test_archive_md5")
         ):
+            of, option = (
+                ("archives", "--data-dir") if spec.archives else ("files", "--description")
+            )
             raise OutputError(
-                f"{folder}: contains a build from other archives: name another folder, or leave "
-                "out the archives to push that build"
+                f"{folder}: contains a build from other {of}: name another folder, or leave out "
+                f"{option} to push that build as it is"
             )
     if record is not None:
         return folder
@@ -331,8 +260,8 @@ def _read_complete(folder: Path, spec: DatasetSpec) -> Record | None:
     found = inspect_repository(folder, spec)
     first = printable(str(found.problems[0])) if found.problems else "its record is incomplete"
     others = f", and {len(found.problems) - 1} more problems" if len(found.problems) > 1 else ""
-    origin = "the archives that it was made from"
-    if found.record.keys() >= {"archive", "archive_md5", "label_source"}:
+    origin = "the archives that it was made from" if spec.archives else "its description"
+    if spec.archives and found.record.keys() >= {"archive", "archive_md5", "label_source"}:
         archive, md5, labels = (
             quote(found.record[key]) for key in ("archive", "archive_md5", "label_source")
         )
@@ -459,8 +388,3 @@ def _is_same(addition: CommitOperationAdd, file: RepoFile) -> bool:
         content = opened.read()
     blob = b"blob %d\0" % len(content) + content
     return hashlib.sha1(blob, usedforsecurity=False).hexdigest() == file.blob_id
-
-
-def _size(changes: list[Change]) -> str:
-    size = sum(change.size for change in changes)
-    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"

@@ -7,23 +7,20 @@ another meaning.
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from _platelet_em.description.parse import parse_description
-from _platelet_em.description.write import describe_spec
-from _platelet_em.errors import DescriptionError, HubError, SchemaVersionError, quote
-from _platelet_em.facts import LABEL_SOURCES, PUBLISHED, is_published
+from _platelet_em.errors import HubError, SchemaVersionError, quote
+from _platelet_em.facts import LABEL_SOURCES
 from _platelet_em.files import open_regular, read_regular
-from _platelet_em.hub.layout import CROISSANT, DESCRIPTION, data_files
+from _platelet_em.hub.layout import CROISSANT, data_files
 from _platelet_em.hub.parquet import DataFile, read_schema
 from _platelet_em.hub.remote import HubPath
 from _platelet_em.limits import MAX_METADATA
 from _platelet_em.rows.config import Config
-from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS, SLICES
+from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS
 from _platelet_em.rows.schema import SCHEMA_VERSION, Columns, json_features
 from _platelet_em.sources.opening import OWN_FILES
 from _platelet_em.spec import DatasetSpec
@@ -40,17 +37,14 @@ __all__ = [
     "is_of_others",
     "origin_warning",
     "parquet_metadata",
-    "parse_stored_spec",
     "present_configs",
     "read_checksums",
-    "read_description",
+    "read_croissant",
     "read_features",
     "read_record",
     "sha256",
-    "store_spec",
     "stored_configs",
     "stored_schema",
-    "stored_spec",
 ]
 
 Record = dict[str, Any]
@@ -63,15 +57,10 @@ _METADATA_KEY = "platelet_em"
 
 _VERSION_KEY = "schema_version"
 
-_VOLUMES_KEY = "volumes"
-
 _KEYS = ("archive", "archive_md5", "fingerprint", "label_source", "origin", "tool_version")
 
 EXTRACTED = "an extracted folder"
 """The `archive` of a build from a folder; that from a zip is its name, whatever its suffix."""
-
-_STORED = SLICES.name
-"""What stands for the files of own volumes in the description of a repository."""
 
 OWN = "own files"
 """The `origin` of a build of own volumes."""
@@ -192,96 +181,6 @@ def read_record(path: DataFile) -> Record | None:
     return record
 
 
-def stored_spec(folder: Path | HubPath, spec: DatasetSpec) -> DatasetSpec:
-    """The dataset of a repository, with the optional volumes only if it was built with them.
-
-    Args:
-        folder: The repository.
-        spec: The dataset of a folder in which nothing is built, which is given back. A repository
-            that does not describe its own is of the published dataset, and its record says which
-            of the optional volumes it has.
-
-    Raises:
-        DescriptionError: for a description that is damaged.
-    """
-    stored, record = _read_dataset(folder), first_record(folder)
-    if stored is not None:
-        spec = stored
-    elif record and not is_published(spec):
-        spec = PUBLISHED
-    if not record:
-        return spec
-    names = {volume.name for volume in spec.optional_volumes}
-    is_there = bool(names & {*str(record.get(_VOLUMES_KEY, "")).split()})
-    return spec.with_optional() if is_there else spec.without_optional()
-
-
-def store_spec(spec: DatasetSpec) -> bytes:
-    """The content of the file `DESCRIPTION` of a repository of that dataset.
-
-    Paths on the machine of the build are no part of it: images and labels are in `slices` now.
-    """
-    volumes = tuple(
-        volume
-        if volume.archives
-        else replace(
-            volume,
-            image_file=_STORED,
-            label_files=tuple((column, _STORED) for column in volume.columns),
-            components=(),
-        )
-        for volume in spec.volumes
-    )
-    document = describe_spec(replace(spec, volumes=volumes, folder=""))
-    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
-
-
-def _read_dataset(folder: Path | HubPath) -> DatasetSpec | None:
-    """The dataset that a repository describes; None if it is the published one."""
-    path = folder / DESCRIPTION
-    if isinstance(path, HubPath):
-        if str(path.path) not in path.commit.sizes:
-            return None
-        content = path.open().read(MAX_METADATA + 1) or b""
-    else:
-        try:
-            content = read_regular(path, MAX_METADATA)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-    return parse_stored_spec(content, str(path))
-
-
-def parse_stored_spec(content: bytes, name: str) -> DatasetSpec:
-    """The dataset that a file `DESCRIPTION` describes.
-
-    Args:
-        content: Of the file.
-        name: What to call it in a message.
-
-    Raises:
-        DescriptionError: for one that no build has written.
-    """
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise DescriptionError(
-            f"{name}: expected JSON, got {error!s:.200}: fetch or build the repository again"
-        ) from error
-    if not isinstance(document, dict):
-        raise DescriptionError(
-            f"{name}: expected a JSON object, got {quote(document)}: fetch or build the "
-            "repository again"
-        )
-    spec = parse_description(document, source=name)
-    for volume in spec.volumes:
-        if volume.shape is None and not volume.archives:
-            raise DescriptionError(
-                f"{name}: volume {quote(volume.name)}: expected its shape, found none: write "
-                '"shape": [z, y, x]'
-            )
-    return spec
-
-
 def stored_schema(folder: Path | HubPath) -> int:
     """The schema version of a repository; that of this code if none of its files has a record."""
     version: int = first_record(folder).get(_VERSION_KEY, SCHEMA_VERSION)
@@ -360,7 +259,7 @@ def _parse(stored: bytes) -> Record | None:
     return record if type(version) is int and version >= 1 else None
 
 
-def read_description(folder: Path) -> Any:
+def read_croissant(folder: Path) -> Any:
     """The Croissant description of a repository, as parsed JSON.
 
     Raises:
@@ -384,7 +283,7 @@ def read_checksums(folder: Path) -> dict[str, str]:
         OSError: if it cannot be read.
     """
     try:
-        nodes = read_description(folder)["distribution"]
+        nodes = read_croissant(folder)["distribution"]
         return {n["contentUrl"]: n["sha256"] for n in nodes if n["@type"] == "cr:FileObject"}
     except (KeyError, TypeError) as error:
         raise ValueError(

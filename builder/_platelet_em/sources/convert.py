@@ -37,7 +37,8 @@ def convert(
         source: A `.json` or `.tif` label file, (z, y, x); of own volumes also a `.png`, or a
             pattern of slices.
         target: File to write.
-        form: "json", "index" or "rgba"; None goes by the suffix of `target`, a TIF being RGBA.
+        form: "json", "index" or "rgba"; None goes by the suffix of `target`: a TIF is RGBA, but of
+            indices for classes without colors.
         semantic: Whether labels are classes (colors are those of a palette) or instances (colors
             stand for ids); None goes by the name of `source`.
         palette: Palette of the classes in an RGBA TIF, such as "A" or "B"; None is the last one
@@ -63,11 +64,12 @@ def convert(
     """
     source, target = user_path(source), user_path(target)
     suffix = target.suffix.lower()
-    if form is None:
-        form = "json" if suffix == ".json" else "rgba"
     if semantic is None:
         semantic = _is_semantic(source.name)
     palettes = class_palettes(spec)
+    if form is None:
+        has_colors = bool(palettes) or not semantic
+        form = "json" if suffix == ".json" else "rgba" if has_colors else "index"
     if palette is None:
         palette = spec.palettes[-1] if spec.palettes else None
     is_unknown = palette not in palettes and (palette is not None or (semantic and form == "rgba"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from _platelet_em.errors import ArchiveError, ArgumentError, quote
+from _platelet_em.errors import ArchiveError, ArgumentError, printable, quote
 from _platelet_em.facts import LABEL_SOURCES, SAMPLE_COMMENT
 from _platelet_em.publisher.archive import Identity, Source, file_md5, needed_files
 from _platelet_em.publisher.cache import obtain, published_md5s
@@ -156,10 +156,13 @@ class _OwnFiles:
     def identity(self) -> Identity:
         before = tuple(map(_stamp, self._all_files()))
         digest = hashlib.md5(usedforsecurity=False)
-        for path in self._all_files():
-            # The folder may be moved; what a file is for follows from its name and its volume.
-            with path.open("rb") as file:
-                digest.update(f"{path.name} {file_md5(file)}\n".encode("utf-8", "surrogateescape"))
+        for name, (_, files) in self._files().items():
+            digest.update(f"{len(files)} {name}\n".encode("utf-8", "surrogateescape"))
+            for path in files:
+                # The folder may be moved; what a file is for follows from its name and its volume.
+                with path.open("rb") as file:
+                    line = f"{path.name} {file_md5(file)}\n"
+                digest.update(line.encode("utf-8", "surrogateescape"))
         if tuple(map(_stamp, self._all_files())) != before:
             raise ArchiveError(
                 f"{self.spec.folder}: files changed while they were read: load them again when "
@@ -167,11 +170,25 @@ class _OwnFiles:
             )
         return Identity(digest.hexdigest(), before)
 
+    def _refuse_others(self, volume: VolumeSpec) -> None:
+        """Refuse files that a pattern finds only now: they would be read, too."""
+        expected, found = self._files()[volume.name][1], own_files(volume, self.spec)
+        if found == expected:
+            return
+        different = ({*found} ^ {*expected}) or {*found}
+        raise ArchiveError(
+            f"{printable(str(min(different)))}: came to volume {printable(volume.name)}, or was "
+            f"deleted, since the dataset was opened: expected {len(expected)} files, found "
+            f"{len(found)}: open the dataset again, or bring the files back"
+        )
+
     def check(self, expected: Identity, volume: VolumeSpec | None = None) -> Identity:
         if volume is None:
             start, files = 0, [*self._all_files()]
         else:
             start, files = self._files()[volume.name]
+        for each in self.spec.volumes if volume is None else (volume,):
+            self._refuse_others(each)
         stamps = tuple(map(_stamp, files))
         if expected.stamps and expected.stamps[start : start + len(stamps)] == stamps:
             return expected

@@ -4,7 +4,7 @@ import weakref
 from contextlib import ExitStack
 from pathlib import Path
 
-from _platelet_em.errors import printable
+from _platelet_em.errors import ImageFormatError, printable
 from _platelet_em.publisher.volume import LabeledVolume
 from _platelet_em.sources.file_stack import FileStack
 from _platelet_em.sources.own_images import OwnImages
@@ -68,11 +68,18 @@ def own_shape(volume: VolumeSpec, spec: DatasetSpec) -> tuple[int, int, int]:
     """(z, y, x) of a volume, from the header of its first image file and the number of files.
 
     Raises:
-        PlateletEMError: for files that are missing, or whose header is damaged.
+        PlateletEMError: for files that are missing, whose header is damaged, or that have another
+            shape than the description states.
     """
-    paths = find_files(spec.folder, volume.image_file)
-    with FileStack(paths, _describe(spec, volume.image_file)) as stack:
-        return stack.volume_shape
+    paths, name = find_files(spec.folder, volume.image_file), _describe(spec, volume.image_file)
+    with FileStack(paths, name) as stack:
+        found = stack.volume_shape
+    if volume.shape not in (None, found):
+        raise ImageFormatError(
+            f"{name}: expected the shape {volume.shape} (z, y, x) that is stated of volume "
+            f"{printable(volume.name)}, got {found}: correct the shape, or leave it out"
+        )
+    return found
 
 
 def _describe(spec: DatasetSpec, path: str) -> str:

@@ -44,7 +44,7 @@ def compare_volumes(
             other.name,
             expected=f"{view.shape}, as in {view.name}",
             found=str(other.shape),
-            remedy="give archives and repositories that belong together",
+            remedy="give files and repositories that belong together",
         )
         return
     if view.image is not None and other.image is not None:
@@ -139,7 +139,7 @@ def _compare_classes(
             other.files[SEMANTIC],
             expected=f"the classes of {view.files[SEMANTIC]}",
             found=f"classes {names} swapped throughout",
-            remedy="the colors of these classes are mixed up: use the JSON labels",
+            remedy="the colors or codes of these classes are mixed up: correct one of the two",
             volume=view.volume.name,
         )
     return total

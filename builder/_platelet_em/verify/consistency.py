@@ -23,7 +23,7 @@ __all__ = ["check_volume"]
 
 Image = Callable[[int], NDArray[np.uint16]]
 
-_REMEDY = "fetch the archive again, or report it to the publisher"
+_REMEDY = "fetch or write the labels again, or report it to those who made them"
 _SMALLEST_FRAMED = 16
 """Pixels along y and x: in smaller slices an object may look like a drawn frame."""
 
@@ -270,7 +270,7 @@ def _check_rule(section: Section, view: VerifiedVolume, instance: InstanceSpec) 
             view.files[instance.column],
             expected=f"{rule}, slice by slice",
             found=f"{total} voxels that differ, and {total_flipped} with the slices reversed",
-            remedy="the instances are flipped in z: reverse them, or use another archive",
+            remedy="the instances are flipped in z: reverse them, or use other labels",
         )
     elif (losses := view.lost_ids.get(instance.column)) is None or (
         losses.background_voxels != total

@@ -2,7 +2,7 @@
 
 import os
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 
@@ -74,20 +74,45 @@ def verify(paths: Iterable[str | Path], spec: DatasetSpec = PUBLISHED) -> Report
 def _check_descriptions(
     sections: list[Section], repositories: list[Repository], spec: DatasetSpec
 ) -> None:
-    """Whether a repository of a dataset describes the same classes and instances."""
+    """Whether a repository of a dataset describes the same classes, instances and volumes."""
     for section, repository in zip(sections, repositories, strict=True):
         if repository.spec.name != spec.name:
             continue
-        for what in ("class_names", "instances", "voxel_size_nm"):
-            expected, found = getattr(spec, what), getattr(repository.spec, what)
+        described = [
+            (
+                f"{what} {quote(getattr(spec, what))}",
+                f"{what} {quote(getattr(repository.spec, what))}",
+            )
+            for what in ("class_names", "instances", "voxel_size_nm")
+        ]
+        if not spec.archives:
+            described += _pair_volumes(spec, repository.spec)
+        for expected, found in described:
             if expected != found:
                 section.error(
                     "description",
                     str(repository.folder),
-                    expected=f"{what} {quote(expected)}",
-                    found=quote(found),
+                    expected=expected,
+                    found=found,
                     remedy="build it again, or name the description that it was built with",
                 )
+
+
+def _pair_volumes(spec: DatasetSpec, stored: DatasetSpec) -> Iterator[tuple[str, str]]:
+    """Each volume as a description has it, and as a repository has it; both may lack some."""
+    here = {volume.name: volume for volume in spec.with_optional().volumes}
+    there = {volume.name: volume for volume in stored.volumes}
+    optional = {volume.name for volume in spec.optional_volumes} - {*there}
+    for name in {**here, **there}:
+        if name not in optional:
+            yield _describe_volume(name, here.get(name)), _describe_volume(name, there.get(name))
+
+
+def _describe_volume(name: str, volume: VolumeSpec | None) -> str:
+    if volume is None:
+        return f"no volume {quote(name)}"
+    labels = ", ".join(volume.columns) or "nothing"
+    return f"volume {quote(name)} in split {volume.split}, with labels of {labels}"
 
 
 def _verify_dataset(
@@ -140,6 +165,15 @@ def _report_unknown(
 
 def _find_sources(report: Report, path: Path, spec: DatasetSpec) -> list[tuple[Source, str]]:
     """Each archive at a path, with each kind of labels that it holds."""
+    if not spec.archives:
+        report.section(path).error(
+            "repository",
+            str(path),
+            expected=f"a built repository of {spec.name}, whose volumes are in no archive",
+            found="none",
+            remedy="give the folder that platelet-em build has written",
+        )
+        return []
     candidates = [path]
     if path.is_dir():
         candidates += [p for p in sorted(path.glob("*.zip")) if not p.name.startswith("._")]

@@ -146,6 +146,7 @@ def read_own_volume(
     view = VerifiedVolume(spec.folder, volume, files.label_source)
     view.files = {"images": volume.image_file, **dict(volume.label_files)}
     try:
+        files.shape(volume)  # must be the one that is stated
         found = opened.enter_context(files.open(volume))
         for z in range(found.shape[0]):
             found.image(z)
