@@ -41,7 +41,11 @@ def test_names_that_may_belong_together(images, labels):
         ("z0.tif z1.tif z2.tif", "z1.png z2.png z3.png", "z1.png: .* slice 0, z0.tif"),
         ("1.tif 2.tif 4.tif", "m01.png m02.png m03.png", "m03.png: .* slice 2, 4.tif"),
         ("1.tif 2.tif 3.tif", "m1.png m2.png m4.png", "m4.png: .* slice 2, 3.tif"),
-        ("1/raw.tif 2/raw.tif 4/raw.tif", "1/l.tif 3/l.tif 4/l.tif", "3/l.tif: .* slice 1, raw.tif"),
+        (
+            "1/raw.tif 2/raw.tif 4/raw.tif",
+            "1/l.tif 3/l.tif 4/l.tif",
+            "3/l.tif: .* slice 1, raw.tif",
+        ),
         ("a.tif b.tif c.tif", "a.png b.png d.png", "d.png: .* slice 2, c.tif"),
     ],
 )
@@ -50,7 +54,9 @@ def test_labels_of_other_slices_are_refused(images, labels, wrong):
         check_numbering(paths("raw", images), paths("labels", labels))
 
 
-@pytest.mark.parametrize("names", ["z1.tif z01.tif z2.tif", "1.png 1.tif", "a.png A.tif", "1/a.tif 01/a.tif"])
+@pytest.mark.parametrize(
+    "names", ["z1.tif z01.tif z2.tif", "1.png 1.tif", "a.png A.tif", "1/a.tif 01/a.tif"]
+)
 def test_two_files_of_one_slice_are_refused(names):
     with pytest.raises(ArchiveError, match="expected one file per slice, found "):
         check_numbering(paths("raw", "a.png b.png"), paths("labels", names))
