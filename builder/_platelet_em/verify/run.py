@@ -315,7 +315,7 @@ def _verify_volume(
         check(section, read_own_volume(section, own, volume, spec, opened))
     for repository, rows in stored:
         # What the repository itself says of the volume, such as its shape.
-        described = {v.name: v for v in repository.spec.volumes}.get(volume.name)
+        described = repository.volume(volume.name)
         if described is None or described.split != volume.split:
             continue
         section = report.section(repository.folder, f"volume {volume.name}, slices")
