@@ -196,8 +196,8 @@ def test_names_of_files_that_no_volume_can_have(folder):
         (folder / name / "a\x1b.png").touch()
     (found,) = mistakes(folder, TEXT)
     assert (
-        r"expected names without control characters, of at most 200 bytes, found 'a\x1b': rename the file"
-        in found
+        "expected names without control characters, of at most 200 bytes, found "
+        r"'a\x1b': rename the file" in found
     )
 
 
