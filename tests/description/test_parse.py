@@ -208,8 +208,8 @@ def test_ten_mistakes_are_ten_sentences(tmp_path):
         "line 6: classes[1].color: expected a color \"#rrggbb\", found 'green': write",
         "line 7: instances[0].name: expected a name that rows do not have already, found 'image'",
         (
-            "line 11: volumes[0].name: expected a name without / and control characters, of at most "
-            "200 bytes, found 'a/b'"
+            "line 11: volumes[0].name: expected a name without / and control characters, "
+            "of at most 200 bytes, found 'a/b'"
         ),
         "line 12: volumes[0].split: expected the name of a split",
         "line 13: volumes[0].image: ",
@@ -319,8 +319,8 @@ def test_mistakes_of_the_dataset(change, sentence):
         (
             {"name": None},
             (
-                "name: expected a name without / and control characters, of at most 200 bytes, found "
-                "nothing"
+                "name: expected a name without / and control characters, of at most 200 "
+                "bytes, found nothing"
             ),
         ),
         ({"name": ".."}, "name: expected a name"),
