@@ -19,7 +19,6 @@ from _platelet_em.publisher.palettes import (
     unpack_colors,
 )
 from _platelet_em.spec import DatasetSpec, SemanticClass
-from _platelet_em.spec import SemanticClass
 
 
 def test_palettes_are_those_that_the_publisher_wrote():

@@ -55,13 +55,12 @@ def _default_colors(count: int) -> NDArray[np.uint8]:
     >>> _default_colors(3).tolist()
     [[0, 0, 0], [230, 159, 0], [86, 180, 233]]
     """
-    colors = np.zeros((count, 3), np.uint8)
-    known = min(count, len(_OKABE_ITO))
-    colors[:known] = _OKABE_ITO[:known]
-    for index in range(known, count):
+    colors = [*_OKABE_ITO]
+    for index in range(len(colors), count):
         hue, value = index * 0.618034 % 1, (1.0, 0.8, 0.6)[index % 3]
-        colors[index] = np.rint(np.array(colorsys.hsv_to_rgb(hue, 0.7, value)) * 255)
-    return colors
+        red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.7, value))
+        colors.append((red, green, blue))
+    return np.array(colors, np.uint8)[:count]
 
 
 def distinct_colors(ids: NDArray[np.integer]) -> NDArray[np.uint8]:
