@@ -287,6 +287,11 @@ VOLUME = MINIMAL["volumes"][0]
             for name in ("semantic", "Z", "n_cells", "rle", "x_max", "split", "class_id", "corner")
         ),
         ({"instances": ["a", {"name": "b", "kind": "a"}]}, "kind: expected a kind of its own"),
+        (
+            {"instances": [{"name": "a", "kind": "c"}, {"name": "b", "kind": "c"}]},
+            r"instances\[1\].kind: expected a kind of its own, found 'c'",
+        ),
+        ({"tags": ["a", "b", "a"]}, "tags: expected a list of different words, found"),
         ({"instances": [{"name": "a", "part_of": "b"}]}, "part_of: expected .*there are none"),
         ({"instances": [{"name": "a", "part_of": "a"}]}, "part_of: expected "),
         ({"instances": [{"name": "a", "parent": "b"}]}, "parent: expected part_of, too"),

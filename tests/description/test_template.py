@@ -56,6 +56,8 @@ def test_one_volume_per_file_in_natural_order(folder):
 
 def test_text_around_the_stem(folder):
     text = TEXT.replace('"{stem}"', '"a-{stem}"').replace("images/{stem}", "images/b {stem}")
+    for name in ("b .png", "b.png"):  # no stem is left between what stands around it
+        (folder / "images" / name).touch()
     spec = read(folder, text.replace("masks/{stem}", "masks/b {stem}"))
     assert [v.name for v in spec.volumes] == ["a-9", "a-10"]
 
@@ -170,6 +172,7 @@ def test_a_missing_label_file_is_named(folder):
         ('name = "{stem}"', 'name = "{stem}{stem}"', "name: expected {stem} once"),
         ("images/{stem}.png", "images/a.png", "image: expected {stem} once, as in the name"),
         ("masks/{stem}.png", "masks/a.png", "cells: expected {stem} once, as in the name"),
+        ("images/{stem}.png", "{stem}/{stem}.png", "image: expected {stem} once, as in the name"),
         ("images/{stem}.png", "images/{stem}.tif", "expected such files, found only 6 others"),
         ("images/{stem}.png", "nowhere/{stem}.tif", "expected such files, found only 0 others"),
         ("images/{stem}.png", "images/{stem}*.png", "expected {stem} between fixed characters"),

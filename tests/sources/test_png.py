@@ -221,6 +221,7 @@ def test_palettes_without_a_color_for_each_index_are_refused(refused):
         ([], "a palette with a color for each index, got none"),
         (COLORS[:5], "a palette with a color for each index, got none, or a damaged one"),
         (COLORS[:2], "indices of its 2 colors, got index 3"),
+        (COLORS[:3], "indices of its 3 colors, got index 3"),
     ]:
         refused(png_writer.write(samples, PALETTE, 2, palette=palette), match)
 

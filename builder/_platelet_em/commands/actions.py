@@ -68,6 +68,7 @@ def _dataset(description: Path | None) -> DatasetSpec:
 
 
 def _build(options: argparse.Namespace, write: Write) -> None:
+    spec = _dataset(options.description)
     with _archives(options) as data_dir:
         out = build(
             options.out,
@@ -76,10 +77,10 @@ def _build(options: argparse.Namespace, write: Write) -> None:
             cache_dir=options.cache_dir,
             with_test=options.with_test,
             force=options.force,
-            spec=_dataset(options.description),
+            spec=spec,
         )
     record = next(filter(None, map(read_record, data_files(out, CONFIG_NAMES[0]))))
-    if warning := origin_warning(record, PUBLISHED):
+    if warning := origin_warning(record, spec):
         write(warning)
     write(f"{out} is complete. Load it: datasets.load_dataset({str(out)!r}, 'slices')")
 

@@ -86,8 +86,6 @@ def _parse_toml(text: str, name: str) -> dict[str, Any]:
         reason = match[1] if match else "nested too deeply, or with a number that is too long"
         place = f"line {match[2]}, column {match[3]}" if match and match[2] else "the end"
         parts = [name, place] if match else [name]
-        if not match and not isinstance(error, RecursionError):
-            reason = str(error)
         raise DescriptionError(
             printable(
                 f"{': '.join(parts)}: expected TOML, found a mistake: "
