@@ -272,8 +272,8 @@ def parse_stored_spec(content: bytes, name: str) -> DatasetSpec:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise DescriptionError(
-            f"{name}: expected JSON, got {error!s:.200}: fetch the repository again, or build it in "
-            "another folder"
+            f"{name}: expected JSON, got {error!s:.200}: fetch the repository again, or build "
+            "it in another folder"
         ) from error
     if not isinstance(document, dict):
         raise DescriptionError(
