@@ -316,7 +316,7 @@ def test_mistakes_of_the_dataset(change, sentence):
     [
         (
             {"name": None},
-            "name: expected a name without / and control characters, of at most 200 bytes, found nothing",
+            "name: expected a name without / and control characters, .* found nothing",
         ),
         ({"name": ".."}, "name: expected a name"),
         ({"name": "a\n"}, "name: expected a name"),
