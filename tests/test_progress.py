@@ -68,7 +68,7 @@ def test_each_stage_has_one_bar_that_names_it(tmp_path):
         "Writing volume 24": "4",
     }
     assert stages(run_in_terminal("verify", tmp_path / "repo")).items() >= {
-        ("Checking previews of volume 50", "2"),
+        ("Checking previews of train", "1"),
         ("Checking volume 50: slices", "2"),
         ("Comparing slices: organelle", "2"),
         ("Checking volume 50: volumes", "1"),

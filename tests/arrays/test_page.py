@@ -94,9 +94,9 @@ def test_pages_are_one_uncompressed_strip_and_the_same_bytes_each_time():
 @pytest.mark.parametrize(
     ("page", "palette", "message"),
     [
-        (GRAY.astype(np.uint8), None, r"dtype uint16; got shape \(2, 3\), dtype uint8$"),
-        (GRAY.astype(np.int32), None, r"dtype uint16; got shape \(2, 3\), dtype int32$"),
-        (GRAY.astype(">u2"), None, r"dtype uint16; got shape \(2, 3\), dtype >u2$"),
+        (GRAY.astype(np.int16), None, r"dtype uint8 or uint16; got shape \(2, 3\), dtype int16$"),
+        (GRAY.astype(np.int32), None, r"dtype uint8 or uint16; got shape \(2, 3\), dtype int32$"),
+        (GRAY.astype(">u2"), None, r"dtype uint8 or uint16; got shape \(2, 3\), dtype >u2$"),
         (MASK.astype(np.uint16), PALETTES["A"], r"dtype uint8; got shape \(2, 4\), dtype uint16$"),
         (GRAY[0], None, r"the axes \(y, x\), .* got shape \(3,\)"),
         (GRAY[None], None, r"the axes \(y, x\), .* got shape \(1, 2, 3\)"),

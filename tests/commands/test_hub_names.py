@@ -10,9 +10,11 @@ import pytest
 from huggingface_hub import HfApi, constants
 from support.clients import publish
 from support.hub_http import Fault
+from support.own import FORMS, write_own
 
 import platelet_em
 from _platelet_em.commands.cli import main
+from _platelet_em.description.parse import read_description
 from _platelet_em.hub import remote
 from _platelet_em.hub.build import build
 from _platelet_em.hub.remote import open_location
@@ -263,3 +265,26 @@ def test_without_a_connection_it_is_said_at_once(online, monkeypatch, capsys):
     assert run("info", NAME) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "Connection refused: check the connection" in line
+
+
+# --- own volumes ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_own_volumes_on_the_hub_are_those_of_the_folder(form, online, tmp_path, capsys):
+    own = write_own(tmp_path / "set", form)
+    folder = build(tmp_path / "repo", spec=read_description(own.description))
+    publish(online, NAME, folder)
+    assert run("info", NAME, "--json") == 0
+    there = json.loads(capsys.readouterr().out)
+    assert run("info", folder, "--json") == 0
+    here = json.loads(capsys.readouterr().out)
+    for key in ("dataset", "record", "files", "viewer"):
+        assert there[key] == here[key]
+    last = [*own.volumes][-1]
+    for source, out in ((NAME, "a"), (folder, "b"), (own.description, "c")):
+        assert run("show", source, "--volume", last, "--out", tmp_path / out) == 0
+    pictures = [(tmp_path / out / f"{there['dataset']}-{last}-z000.png") for out in "abc"]
+    assert len({path.read_bytes() for path in pictures}) == 1
+    capsys.readouterr()
+    assert run("verify", NAME) == 0

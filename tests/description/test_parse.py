@@ -207,7 +207,10 @@ def test_ten_mistakes_are_ten_sentences(tmp_path):
         "line 5: voxel_size_nm: expected three positive numbers, z, y, x, found [1, 0, -3]: ",
         "line 6: classes[1].color: expected a color \"#rrggbb\", found 'green': write",
         "line 7: instances[0].name: expected a name that rows do not have already, found 'image'",
-        "line 11: volumes[0].name: expected a name without / and control characters, found 'a/b'",
+        (
+            "line 11: volumes[0].name: expected a name without / and control characters, "
+            "of at most 200 bytes, found 'a/b'"
+        ),
         "line 12: volumes[0].split: expected the name of a split",
         "line 13: volumes[0].image: ",
         "line 14: volumes[0].mitto: expected no such key, found it: did you mean mito?",
@@ -318,7 +321,13 @@ def test_mistakes_of_the_dataset(change, sentence):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"name": None}, "name: expected a name without / and control characters, found nothing"),
+        (
+            {"name": None},
+            (
+                "name: expected a name without / and control characters, of at most 200 "
+                "bytes, found nothing"
+            ),
+        ),
         ({"name": ".."}, "name: expected a name"),
         ({"name": "a\n"}, "name: expected a name"),
         ({"name": "a\u202e"}, "name: expected a name"),
@@ -350,6 +359,15 @@ def test_mistakes_of_the_dataset(change, sentence):
             {"archives": ["zip"], "shape": [1, 2, 3]},
             r"archives: expected names of \[\[archives\]\] \(there are none\)",
         ),
+        (
+            {"name": "n" * 201},
+            "name: expected a name without / and .* of at most 200 bytes, found",
+        ),
+        (
+            {"name": "ü" * 101},
+            "name: expected a name without / and .* of at most 200 bytes, found",
+        ),
+        ({"split": "n" * 51}, "split: expected the name of a split: .*, at most 50, .* found"),
         ({"label_suffix": "png"}, 'label_suffix: expected "json" or "tif"'),
         ({"label_versions": {"a": []}}, "label_versions.a: expected voxels of each class"),
         ({"name": "{stem}", "image": "{stem}.tif"}, "name: expected a volume, found a template"),
@@ -491,3 +509,12 @@ def test_a_name_that_no_file_can_have(folder):
 def test_the_error_is_public(folder):
     with pytest.raises(platelet_em.DescriptionError, match="line 1: name"):
         read_description(write(folder, FULL.replace("drosophila-vnc", "")))
+
+
+def test_splits_that_differ_by_capitals_are_a_mistake():
+    volumes = [
+        {**VOLUME, "name": name, "split": split} for name, split in ("aA", "bB", "ca", "da")
+    ]
+    with pytest.raises(DescriptionError, match=r"volumes\[2\]\.split: expected A, as") as caught:
+        parse_description({"name": "x", "instances": ["cells"], "volumes": volumes})
+    assert len(str(caught.value).splitlines()) == 2

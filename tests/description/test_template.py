@@ -198,7 +198,10 @@ def test_names_of_files_that_no_volume_can_have(folder):
     for name in ("images", "masks"):
         (folder / name / "a\x1b.png").touch()
     (found,) = mistakes(folder, TEXT)
-    assert r"expected names without control characters, found 'a\x1b': rename the file" in found
+    assert (
+        "expected names without control characters, of at most 200 bytes, found "
+        r"'a\x1b': rename the file" in found
+    )
 
 
 def test_each_folder_is_listed_once(tmp_path, monkeypatch):

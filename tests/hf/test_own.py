@@ -1,5 +1,7 @@
 """Own volumes through `load_dataset`: every voxel and id, whatever the door."""
 
+import os
+
 import datasets
 import numpy as np
 import pytest
@@ -188,3 +190,12 @@ def test_a_slice_that_moves_to_another_volume_gives_other_rows(tmp_path):
     after = platelet_em.load_dataset("slices", **options)
     assert after["volume"][:] == ["a", "b", "b"]
     assert [int(page.max()) for page in after["image"]] == [1, 2, 3]
+
+
+def test_a_pipe_in_place_of_a_file_is_refused(tmp_path):
+    own = write_own(tmp_path / "set", "pictures")
+    path = next((tmp_path / "set" / "masks").glob("*.png"))
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(platelet_em.PlateletEMError, match="a pipe"):
+        platelet_em.load_dataset("slices", description=own.description, cache_dir=tmp_path / "c")

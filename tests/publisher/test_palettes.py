@@ -18,7 +18,7 @@ from _platelet_em.publisher.palettes import (
     pack_colors,
     unpack_colors,
 )
-from _platelet_em.spec import SemanticClass
+from _platelet_em.spec import DatasetSpec, SemanticClass
 
 
 def test_palettes_are_those_that_the_publisher_wrote():
@@ -109,3 +109,11 @@ def test_packed_colors_are_unpacked(page):
     found = unpack_colors(codes.ravel())
     assert found.dtype == np.int64
     np.testing.assert_array_equal(found, page.reshape(-1, 3))
+
+
+def test_classes_without_colors_get_different_ones():
+    spec = DatasetSpec(name="many", classes=tuple(SemanticClass(name=str(i)) for i in range(256)))
+    colors = class_palette(spec)
+    assert colors.shape == (256, 3)
+    assert len(np.unique(colors, axis=0)) == 256
+    assert colors[0].tolist() == [0, 0, 0]

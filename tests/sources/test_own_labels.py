@@ -243,6 +243,18 @@ def test_stored_codes_stand_for_classes(dtype, tmp_path):
     assert set(labels.ids.tolist()) == {1, 2}
 
 
+def test_values_without_a_code_are_indices_unless_their_class_has_codes(tmp_path):
+    spec = replace(CODED, semantic_codes=((255, 0),))
+    values = np.uint8([255, 1, 2])[RNG.integers(0, 3, SHAPE)]
+    labels = read(save_tif(tmp_path, values), "semantic", spec)
+    assert np.array_equal(np.asarray(labels), np.where(values == 255, 0, values))
+    values[1, 2, 3] = 0  # is it class 0, too, or something else?
+    with pytest.raises(
+        LabelFormatError, match=r"z=1, y=2, x=3: expected the codes 1, 2, 255 of .*, got label 0"
+    ):
+        read(save_tif(tmp_path, values), "semantic", spec)
+
+
 def test_codes_of_one_class_that_touch_are_one_run(tmp_path):
     spec = replace(CODED, semantic_codes=((0, 0), (5, 1), (6, 1)))
     path = tmp_path / "a.json"

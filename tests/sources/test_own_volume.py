@@ -10,7 +10,12 @@ import tifffile
 from PIL import Image
 from skimage.measure import label
 
-from _platelet_em.errors import ImageFormatError, LabelFormatError, MissingMemberError
+from _platelet_em.errors import (
+    ArchiveError,
+    ImageFormatError,
+    LabelFormatError,
+    MissingMemberError,
+)
 from _platelet_em.sources.own_volume import OwnVolume, own_files, own_shape
 from _platelet_em.spec import Components, DatasetSpec, InstanceSpec, SemanticClass, VolumeSpec
 
@@ -168,3 +173,16 @@ def test_files_are_closed_when_the_volume_is_garbage(spec, tmp_path):
     del volume
     gc.collect()
     assert not close.alive
+
+
+def test_labels_of_another_slice_are_refused(spec, tmp_path):
+    (tmp_path / "pores" / "Pore 7.tif").rename(tmp_path / "pores" / "Pore 12.tif")
+    for read in (own_files, OwnVolume):
+        with pytest.raises(ArchiveError, match=r"Pore 8\.tif: expected the labels of slice 7, z7"):
+            read(VOLUME, spec)
+
+
+def test_a_slice_that_is_there_twice_is_refused(spec, tmp_path):
+    shutil.copy(tmp_path / "Rohdaten (ü)" / "z7.png", tmp_path / "Rohdaten (ü)" / "z07.png")
+    with pytest.raises(ArchiveError, match=r"expected one file per slice, found z07\.png with"):
+        own_files(without("semantic", "cells", "pores"), spec)

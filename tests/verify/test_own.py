@@ -10,6 +10,8 @@ from support.verified import findings, run
 
 from _platelet_em.description.parse import read_description
 from _platelet_em.hub.build import build
+from _platelet_em.verify import stored_rows
+from _platelet_em.verify.run import verify
 
 
 @pytest.fixture(params=FORMS)
@@ -209,3 +211,16 @@ def test_what_is_no_damage_in_own_volumes(tmp_path, capsys):
     )
     out = build(tmp_path / "repo", spec=read_description(folder / "my.toml"))
     assert run(capsys, folder / "my.toml", out)[0] == 0
+
+
+def test_files_of_many_volumes_are_not_listed_for_each_of_them(tmp_path, monkeypatch):
+    out = build_own(write_own(tmp_path / "set", "pictures", count=30), tmp_path / "repo")
+    read, listed = stored_rows.ParquetRows.__init__, []
+
+    def count(rows, files, columns):
+        listed.append(files)
+        read(rows, files, columns)
+
+    monkeypatch.setattr(stored_rows.ParquetRows, "__init__", count)
+    assert not verify([out]).errors
+    assert len(listed) < 30

@@ -19,7 +19,10 @@ __all__ = ["VolumeSection"]
 
 _log = logging.getLogger(__name__)
 
-_SPLIT = re.compile(r"\w+")
+_SPLIT = re.compile(r"\w{1,50}")
+_MAX_NAME = 200
+"""Bytes of the name of a volume: names of files have it, and their systems allow 255."""
+
 _MAX_THRESHOLD = 2**16 - 1
 
 
@@ -58,6 +61,7 @@ class VolumeSection:
         self._folder = str(Path(base, _user_folder(given)).absolute()) if base else given
         self._files = FileLookup(Path(self._folder)) if base else None
         self._taken: dict[str, tuple[str, VolumeSpec]] = {}
+        self._splits: dict[str, str] = {}
         self.folder = ""
 
     def parse(self, key: str) -> tuple[VolumeSpec, ...]:
@@ -75,8 +79,18 @@ class VolumeSection:
                 self._check_known(table, found)
             else:
                 self._check_names(table, found, f"{key}[{index}]")
+            self._check_splits(table, found)
             volumes += found
         return tuple(volumes)
+
+    def _check_splits(self, table: Table, volumes: list[VolumeSpec]) -> None:
+        """Names of files have the split, and on some systems capitals make no difference there."""
+        for split in dict.fromkeys(volume.split for volume in volumes):
+            known = self._splits.setdefault(split.casefold(), split)
+            if known != split:
+                table.problems.add(
+                    table.at("split"), f"{known}, as in another volume", split, "write one of both"
+                )
 
     def _check_known(self, table: Table, volumes: list[VolumeSpec]) -> None:
         for volume in volumes:
@@ -137,7 +151,7 @@ class VolumeSection:
         name = table.value(
             "name",
             lambda v: v if _is_volume_name(v) else None,
-            "a name without / and control characters",
+            f"a name without / and control characters, of at most {_MAX_NAME} bytes",
             f'write name = "..."; in a template, "{STEM}"',
             required=True,
         )
@@ -206,7 +220,7 @@ class VolumeSection:
     def _split(self, table: Table, *, is_template: bool) -> str | dict[str, str]:
         """The split, or in a template also list file -> split."""
         value = table.raw("split")
-        expected = "the name of a split: letters, digits and _, and not all"
+        expected = "the name of a split: letters, digits and _, at most 50, and not all"
         remedy = 'write split = "train"'
         if not isinstance(value, dict):
             if isinstance(value, str) and _is_split(value):
@@ -272,7 +286,10 @@ class VolumeSection:
         unusable = [n for stem in splits if not _is_volume_name(n := name.replace(STEM, stem))]
         for bad in list_some(unusable):
             self._problems.add(
-                table.at("name"), "names without control characters", bad, "rename the file"
+                table.at("name"),
+                f"names without control characters, of at most {_MAX_NAME} bytes",
+                bad,
+                "rename the file",
             )
         return [
             VolumeSpec(
@@ -317,7 +334,13 @@ def _is_split(name: object) -> bool:
 
 
 def _is_volume_name(name: object) -> bool:
-    return isinstance(name, str) and is_text(name) and "/" not in name and name not in (".", "..")
+    return (
+        isinstance(name, str)
+        and is_text(name)
+        and "/" not in name
+        and name not in (".", "..")
+        and len(name.encode()) <= _MAX_NAME
+    )
 
 
 def _parse_components(table: Table, *, may_be: bool) -> Components | None:

@@ -8,7 +8,7 @@ from _platelet_em.hub.problem import Problem
 from _platelet_em.hub.record import Record
 from _platelet_em.rows.config import Shape
 from _platelet_em.rows.picture import DRAWING
-from _platelet_em.spec import DatasetSpec
+from _platelet_em.spec import DatasetSpec, VolumeSpec
 
 __all__ = ["Repository"]
 
@@ -38,6 +38,14 @@ class Repository:
     matching: int = 0
     problems: list[Problem] = field(default_factory=list)
     is_of_others: bool = False
+    _by_name: dict[str, VolumeSpec] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._by_name = {volume.name: volume for volume in self.spec.volumes}
+
+    def volume(self, name: str) -> VolumeSpec | None:
+        """What the repository says of a volume; None if it has none of that name."""
+        return self._by_name.get(name)
 
     @property
     def has_current_pictures(self) -> bool:

@@ -105,12 +105,13 @@ def parse_stored_spec(content: bytes, name: str) -> DatasetSpec:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise DescriptionError(
-            f"{name}: expected JSON, got {error!s:.200}: fetch or build the repository again"
+            f"{name}: expected JSON, got {error!s:.200}: fetch the repository again, or build "
+            "it in another folder"
         ) from error
     if not isinstance(document, dict):
         raise DescriptionError(
-            f"{name}: expected a JSON object, got {quote(document)}: fetch or build the "
-            "repository again"
+            f"{name}: expected a JSON object, got {quote(document)}: fetch the repository "
+            "again, or build it in another folder"
         )
     spec = parse_description(document, source=name)
     for volume in (*spec.volumes, *spec.optional_volumes):

@@ -12,6 +12,19 @@ from _platelet_em.spec import DatasetSpec
 __all__ = ["class_palette", "class_palettes", "distinct_colors", "pack_colors", "unpack_colors"]
 
 _MAX_COLORS = 2**24 - 1
+
+_OKABE_ITO = (
+    (0, 0, 0),
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+)
+"""The palette of Okabe and Ito (Color Universal Design, 2008), which many tools have."""
+
 _ODD_MULTIPLIER = 0x9E3779
 
 
@@ -29,22 +42,25 @@ def class_palette(spec: DatasetSpec) -> NDArray[np.uint8]:
     Classes of a dataset without palettes get colors that differ, black for index 0.
     """
     if not spec.palettes:
-        return _spread_colors(len(spec.classes))
+        return _default_colors(len(spec.classes))
     return class_palettes(spec)[spec.palettes[0]]
 
 
-def _spread_colors(count: int) -> NDArray[np.uint8]:
-    """Colors of indices: uint8 (count, 3), hues by the golden ratio, in three brightnesses.
+def _default_colors(count: int) -> NDArray[np.uint8]:
+    """Colors of indices, all different: uint8 (count, 3).
 
-    >>> _spread_colors(4).tolist()
-    [[0, 0, 0], [255, 41, 92], [7, 71, 178], [107, 115, 41]]
+    The first eight are those of Okabe and Ito, which color-blind readers can tell apart. Hues by
+    the golden ratio, in three brightnesses, follow.
+
+    >>> _default_colors(3).tolist()
+    [[0, 0, 0], [230, 159, 0], [86, 180, 233]]
     """
-    colors = np.zeros((count, 3), np.uint8)
-    for index in range(1, count):
-        hue, saturation = index * 0.618034 % 1 - 0.67, 0.6 + 0.04 * (index % 2)
-        value = (1.0, 0.7, 0.45)[(index - 1) % 3]
-        colors[index] = np.rint(np.array(colorsys.hsv_to_rgb(hue, saturation, value)) * 255)
-    return colors
+    colors = [*_OKABE_ITO]
+    for index in range(len(colors), count):
+        hue, value = index * 0.618034 % 1, (1.0, 0.8, 0.6)[index % 3]
+        red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.7, value))
+        colors.append((red, green, blue))
+    return np.array(colors, np.uint8)[:count]
 
 
 def distinct_colors(ids: NDArray[np.integer]) -> NDArray[np.uint8]:

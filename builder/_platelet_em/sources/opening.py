@@ -17,6 +17,7 @@ from _platelet_em.publisher.volume import (
     describe_images,
     open_images,
 )
+from _platelet_em.sources.own_file import open_own_file
 from _platelet_em.sources.own_volume import OwnVolume, own_files, own_shape
 from _platelet_em.spec import DatasetSpec, VolumeSpec
 
@@ -160,7 +161,7 @@ class _OwnFiles:
             digest.update(f"{len(files)} {name}\n".encode("utf-8", "surrogateescape"))
             for path in files:
                 # The folder may be moved; what a file is for follows from its name and its volume.
-                with path.open("rb") as file:
+                with open_own_file(path, "a file of the dataset") as file:
                     line = f"{path.name} {file_md5(file)}\n"
                 digest.update(line.encode("utf-8", "surrogateescape"))
         if tuple(map(_stamp, self._all_files())) != before:

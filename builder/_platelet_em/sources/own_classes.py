@@ -117,7 +117,14 @@ def classes_of_codes(labels: LazyLabels, name: str, spec: DatasetSpec) -> LazyLa
 
 
 def _meaning_of_codes(spec: DatasetSpec) -> _Meaning:
-    pairs = sorted(spec.semantic_codes or ((i, i) for i in range(len(spec.classes))))
+    """What stored values stand for: what `semantic_codes` says; else they are indices.
+
+    An index whose class has codes must be among these codes itself: who lists that 255 is class 0
+    may have forgotten what 0 is.
+    """
+    named = dict(spec.semantic_codes)
+    plain = {i: i for i in range(len(spec.classes)) if i not in named.values()}
+    pairs = sorted({**plain, **named}.items())
     codes, classes = np.array(pairs, np.int64).reshape(-1, 2).T
     expected = f"classes from 0 to {len(spec.classes) - 1}"
     if spec.semantic_codes:

@@ -7,12 +7,15 @@ from pathlib import Path
 from _platelet_em.errors import ImageFormatError, printable
 from _platelet_em.publisher.volume import LabeledVolume
 from _platelet_em.sources.file_stack import FileStack
+from _platelet_em.sources.numbering import check_numbering
 from _platelet_em.sources.own_images import OwnImages
 from _platelet_em.sources.own_labels import read_own_labels
 from _platelet_em.sources.paths import find_files
 from _platelet_em.spec import DatasetSpec, VolumeSpec
 
 __all__ = ["OwnVolume", "own_files", "own_shape"]
+
+_IMAGE = "image"
 
 
 class OwnVolume(LabeledVolume):
@@ -31,12 +34,12 @@ class OwnVolume(LabeledVolume):
     def __init__(self, volume: VolumeSpec, spec: DatasetSpec) -> None:
         rules = dict(volume.components)
         with ExitStack() as opened:
-            image = _describe(spec, volume.image_file)
-            images = OwnImages(find_files(spec.folder, volume.image_file), image)
+            files, image = _find(volume, spec), _describe(spec, volume.image_file)
+            images = OwnImages(files[_IMAGE], image)
             opened.callback(images.close)
             labels = {
                 column: read_own_labels(
-                    find_files(spec.folder, path),
+                    files[column],
                     _describe(spec, path),
                     column,
                     spec,
@@ -59,9 +62,18 @@ def own_files(volume: VolumeSpec, spec: DatasetSpec) -> list[Path]:
 
     Raises:
         MissingMemberError: for a path or pattern without files.
+        ArchiveError: for labels whose files are those of other slices than those of the image.
     """
-    paths = [volume.image_file, *(path for _, path in volume.label_files)]
-    return [file for path in paths for file in find_files(spec.folder, path)]
+    return [file for files in _find(volume, spec).values() for file in files]
+
+
+def _find(volume: VolumeSpec, spec: DatasetSpec) -> dict[str, list[Path]]:
+    """The files of the image and of each label column."""
+    paths = {_IMAGE: volume.image_file, **dict(volume.label_files)}
+    found = {column: find_files(spec.folder, path) for column, path in paths.items()}
+    for files in found.values():
+        check_numbering(found[_IMAGE], files)
+    return found
 
 
 def own_shape(volume: VolumeSpec, spec: DatasetSpec) -> tuple[int, int, int]:

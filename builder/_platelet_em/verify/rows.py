@@ -14,7 +14,6 @@ from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.page import decode_page
 from _platelet_em.facts import LABEL_SOURCES
 from _platelet_em.hub.integrity import Repository
-from _platelet_em.hub.read import ParquetRows
 from _platelet_em.publisher.organelles import measure_instances
 from _platelet_em.rows import preview, slices, volumes
 from _platelet_em.rows.config import Config
@@ -80,7 +79,7 @@ def read_slices(
         view.labels = joined
         height, width = plane
         view.shape = (count, height, width)
-        stored, positions = ParquetRows(rows.files, ["image"]), rows.positions(volume.name)
+        stored, positions = rows.images, rows.positions(volume.name)
         view.image = lambda z: stored[positions[z]]["image"]
     else:
         section.figure("not compared", "rows are missing, or cannot be read")

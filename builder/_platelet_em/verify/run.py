@@ -329,7 +329,7 @@ def _verify_volume(
     for repository, rows in stored:
         # What the repository itself says of its rows: another description may have other columns.
         ours = repository.spec
-        described = {v.name: v for v in ours.volumes}.get(volume.name)
+        described = repository.volume(volume.name)
         if described is None or described.split != volume.split:
             continue
         section = report.section(repository.folder, f"volume {volume.name}, slices")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from _platelet_em.hub.parquet import open_parquet, read_column, read_group, read_metadata
+from _platelet_em.hub.read import ParquetRows
 from _platelet_em.progress import progress_bar
 from _platelet_em.verify.files import REBUILD
 from _platelet_em.verify.report import Section
@@ -121,14 +123,27 @@ class StoredRows:
 
     def positions(self, volume: str) -> list[int]:
         """Positions of the rows of a volume among those of all files."""
-        before, total = {}, 0
-        for path in self.files:
-            before[path] = total
-            with suppress(OSError, pa.ArrowException):
-                total += read_metadata(path).num_rows
+        starts = self._starts
         if self._places is None:
-            return [*range(total)]
+            return [*range(starts[-1])]
+        before = dict(zip(self.files, starts, strict=False))
         return [before[place.path] + place.row for place in self._places.get(volume, ())]
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """Rows before each of the files, and of all; a file that cannot be read has none."""
+        starts = [0]
+        for path in self.files:
+            rows = 0
+            with suppress(OSError, pa.ArrowException):
+                rows = read_metadata(path).num_rows
+            starts.append(starts[-1] + rows)
+        return starts
+
+    @cached_property
+    def images(self) -> ParquetRows:
+        """The images of all rows, by their positions."""
+        return ParquetRows(self.files, ["image"])
 
     def _by_file(self, volume: str) -> Iterator[tuple[Path, Iterator[_Place]]]:
         """Each file with rows of a volume, and their places."""
