@@ -229,7 +229,7 @@ def test_a_slice_that_comes_to_an_unlabeled_volume_during_a_build_is_refused(
         write(*arguments)
 
     monkeypatch.setattr(sys.modules[build.__module__], "write_split", write_later)
-    with pytest.raises(platelet_em.ArchiveError, match="Slice 0 again.png: came to volume"):
+    with pytest.raises(platelet_em.ArchiveError, match=r"Slice 0 again\.png: came to volume"):
         build_own(own, tmp_path / "repo")
     assert not [*(tmp_path / "repo").glob("slices")]
 
