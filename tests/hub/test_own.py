@@ -1,6 +1,7 @@
 """Repositories of own volumes: read by those who have nothing of ours, rebuilt, and pushed."""
 
 import json
+import os
 import sys
 
 import datasets
@@ -248,3 +249,17 @@ def test_no_file_is_read_that_a_repository_names(tmp_path, capsys):
         shown = capsys.readouterr()
         assert "secret" not in shown.out + shown.err
     assert stored_spec(out, PUBLISHED).folder == ""
+
+
+@pytest.mark.parametrize("target", ["pipe", "/dev/zero", "folder"])
+def test_what_is_no_file_is_neither_waited_for_nor_read(target, tmp_path):
+    own = write_own(tmp_path / "set", "multipage")
+    image = tmp_path / "set" / "first-image.tif"
+    image.unlink()
+    if target == "pipe":
+        os.mkfifo(image)
+    else:
+        (tmp_path / "folder").mkdir()
+        image.symlink_to(target if target.startswith("/") else tmp_path / target)
+    with pytest.raises(platelet_em.PlateletEMError, match=r"first-image\.tif: expected a"):
+        build_own(own, tmp_path / "repo")

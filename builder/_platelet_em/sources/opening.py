@@ -161,8 +161,7 @@ class _OwnFiles:
             digest.update(f"{len(files)} {name}\n".encode("utf-8", "surrogateescape"))
             for path in files:
                 # The folder may be moved; what a file is for follows from its name and its volume.
-                with open_own_file(path, "a file of the dataset") as file:
-                    line = f"{path.name} {file_md5(file)}\n"
+                line = f"{path.name} {_own_md5(path)}\n"
                 digest.update(line.encode("utf-8", "surrogateescape"))
         if tuple(map(_stamp, self._all_files())) != before:
             raise ArchiveError(
@@ -212,12 +211,23 @@ class _OwnFiles:
         return Origin((None,))
 
 
+def _own_md5(path: Path) -> str:
+    with open_own_file(path, "a file of the dataset") as file:
+        try:
+            return file_md5(file)
+        except OSError as error:
+            raise ArchiveError(
+                f"{printable(str(path))}: cannot be read: {error.strerror}: copy it again, and "
+                "check the disk"
+            ) from error
+
+
 def _stamp(path: Path) -> tuple[int, ...]:
     try:
         found = path.stat()
     except OSError as error:
         raise ArchiveError(
-            f"{path}: cannot be read: {error.strerror}: bring the file back"
+            f"{printable(str(path))}: cannot be read: {error.strerror}: bring the file back"
         ) from error
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 

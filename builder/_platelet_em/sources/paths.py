@@ -57,6 +57,8 @@ def find_files(folder: str | Path, path: str) -> list[Path]:
         return [named]
     found = glob.glob(path, root_dir=folder, recursive=True) if is_pattern(path) else []  # noqa: PTH207  # has root_dir
     files = [name for name in found if not Path(folder, name).is_dir()]
+    if "**" in path:
+        files = _without_repeated(folder, files)
     if not files:
         raise MissingMemberError(f"{printable(str(named))}: {_describe_missing(named, path)}")
     if len(files) > MAX_PAGES:
@@ -65,6 +67,18 @@ def find_files(folder: str | Path, path: str) -> list[Path]:
             f"{len(files)}: name the slices of one volume"
         )
     return [Path(folder, name) for name in natural_order(files)]
+
+
+def _without_repeated(folder: str | Path, files: list[str]) -> list[str]:
+    """Files without those that links to folders find again: "**" follows them, also in circles."""
+    folders: dict[str, str] = {}
+    found: dict[tuple[str, str], str] = {}
+    for name in sorted(files, key=lambda name: (name.count(os.sep), name)):
+        parent, base = os.path.split(name)
+        if parent not in folders:
+            folders[parent] = os.path.realpath(Path(folder, parent))
+        found.setdefault((folders[parent], base), name)
+    return [*found.values()]
 
 
 def _describe_missing(named: Path, path: str) -> str:
