@@ -2,17 +2,16 @@
 
 import logging
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from _platelet_em.description.label_section import VOLUME_KEYS
 from _platelet_em.description.lookup import FileLookup
 from _platelet_em.description.problems import NOTHING, list_some
-from _platelet_em.description.table import Table, is_integer, is_text
+from _platelet_em.description.table import Table, is_text
 from _platelet_em.description.template import STEM, Template, fill_stem, read_splits
+from _platelet_em.description.volume_facts import parse_components, parse_details
 from _platelet_em.errors import PlateletEMError, printable
-from _platelet_em.limits import MAX_PAGE, MAX_PAGES, MAX_VOXELS
 from _platelet_em.spec import SEMANTIC, Components, VolumeSpec
 
 __all__ = ["VolumeSection"]
@@ -22,8 +21,6 @@ _log = logging.getLogger(__name__)
 _SPLIT = re.compile(r"\w{1,50}")
 _MAX_NAME = 200
 """Bytes of the name of a volume: names of files have it, and their systems allow 255."""
-
-_MAX_THRESHOLD = 2**16 - 1
 
 
 class VolumeSection:
@@ -115,7 +112,7 @@ class VolumeSection:
         archives = self._archive_names(table)
         image = self._image(table, is_required=not is_other, is_own=not archives)
         labels, components = self._labels(table)
-        facts = {**_parse_details(table), "archives": archives, "components": components}
+        facts = {**parse_details(table), "archives": archives, "components": components}
         self._check_archives(table, archives)
         is_template = STEM in name
         for key, path in {"image": image, **labels}.items():
@@ -211,7 +208,7 @@ class VolumeSection:
                 continue
             entry = Table(value, table.at(column), self._problems)
             path = entry.text("file", required=True, remedy='write file = "..."')
-            rule = _parse_components(entry, may_be=column != SEMANTIC)
+            rule = parse_components(entry, may_be=column != SEMANTIC)
             if path:
                 labels[column] = path
                 masks += [(column, rule)] if rule else []
@@ -341,68 +338,3 @@ def _is_volume_name(name: object) -> bool:
         and name not in (".", "..")
         and len(name.encode()) <= _MAX_NAME
     )
-
-
-def _parse_components(table: Table, *, may_be: bool) -> Components | None:
-    """How instances are made from a mask; None for labels that are instances already."""
-    is_mask = table.flag("components")
-    rule = Components(
-        threshold=table.integer("threshold", 0, 0, _MAX_THRESHOLD),
-        connectivity=table.integer("connectivity", Components().connectivity, 1, 3),
-    )
-    table.refuse_others()
-    if is_mask and not may_be:
-        table.add("components", "no components of classes", "leave it out")
-        return None
-    for key in ("threshold", "connectivity"):
-        if not is_mask and key in table:
-            table.problems.add_sentence(
-                table.at(key),
-                "expected components = true with it, found none: add it, or leave this out",
-            )
-    return rule if is_mask else None
-
-
-def _parse_details(table: Table) -> dict[str, Any]:
-    """What else may be known of a volume."""
-    return {
-        "shape": _parse_shape(table),
-        "class_shares": table.numbers(
-            "class_shares", None, "percent of the voxels of each class", allow_zero=True
-        )
-        or (),
-        "label_versions": tuple(_parse_versions(table)),
-        "label_suffix": table.matching(
-            "label_suffix", "json|tif", '"json" or "tif"', "write one of them, or leave it out"
-        )
-        or None,
-        "may_be_signed": table.flag("may_be_signed"),
-        "is_partly_labeled": table.flag("is_partly_labeled"),
-        "note": table.text("note", keep="\n\t"),
-    }
-
-
-def _parse_shape(table: Table) -> tuple[int, int, int] | None:
-    found = table.integers("shape", 3, 1, "three positive integers, z, y, x")
-    if found is None:
-        return None
-    depth, height, width = found
-    plane = height * width
-    if depth > MAX_PAGES or plane > MAX_PAGE or depth * plane > MAX_VOXELS:
-        table.add(
-            "shape",
-            f"at most {MAX_PAGES} slices, {MAX_PAGE} pixels per slice and {MAX_VOXELS} voxels",
-            "correct it, or describe parts of it as volumes of their own",
-        )
-    return depth, height, width
-
-
-def _parse_versions(table: Table) -> Iterator[tuple[str, tuple[int, ...]]]:
-    for name, counts in table.pairs("label_versions", "a table of names and numbers of voxels"):
-        is_list = isinstance(counts, (list, tuple))
-        if is_text(name) and is_list and counts and all(is_integer(c) for c in counts):
-            yield name, tuple(counts)
-            continue
-        table.problems.add(
-            table.at("label_versions", name), "voxels of each class", counts, "write integers"
-        )
