@@ -167,6 +167,20 @@ def test_volumes_that_are_left_out_are_named(tmp_path, monkeypatch, caplog):
     assert caplog.text.count("too large") == 1
 
 
+def test_a_split_of_volumes_that_are_too_large_is_left_out(tmp_path, monkeypatch, caplog):
+    own = write_own(tmp_path / "set", "stack")
+    shapes = {split: own.of(split)[0].image.size for split in ("train", "validation")}
+    assert shapes["train"] > shapes["validation"]
+    monkeypatch.setattr(volumes, "MAX_ROW_BYTES", 3 * shapes["validation"])
+    options = {"description": own.description, "cache_dir": tmp_path / "cache"}
+    assert [*platelet_em.load_dataset("volumes", **options)] == ["validation"]
+    assert "1 of 1 volumes are too large for a row of volumes" in caplog.text
+    monkeypatch.setattr(volumes, "MAX_ROW_BYTES", 1)
+    options["cache_dir"] = tmp_path / "other"
+    with pytest.raises(platelet_em.ImageFormatError, match="more than one row of 'volumes'"):
+        platelet_em.load_dataset("volumes", **options)
+
+
 def write_slices(folder, names):
     """A description of volumes without labels; slices are single values, counted from 1."""
     lines = ['name = "slices"', 'instances = ["cells"]']

@@ -8,6 +8,7 @@ import tifffile
 from support.own import FORMS, write_own
 from support.verified import findings, run
 
+from _platelet_em.arrays.page import decode_page, encode_page
 from _platelet_em.description.parse import read_description
 from _platelet_em.hub.build import build
 from _platelet_em.verify import stored_rows
@@ -224,3 +225,22 @@ def test_files_of_many_volumes_are_not_listed_for_each_of_them(tmp_path, monkeyp
     monkeypatch.setattr(stored_rows.ParquetRows, "__init__", count)
     assert not verify([out]).errors
     assert len(listed) < 30
+
+
+def test_slices_of_one_volume_have_one_dtype(tmp_path, capsys):
+    own = write_own(tmp_path / "set", "stack")
+    out = build_own(own, tmp_path / "repo")
+    path = sorted((out / "slices").glob("train-*"))[2]
+
+    def widen(table):
+        rows = table["image"].to_pylist()
+        page = decode_page(rows[0]["bytes"]).astype(np.uint16)
+        rows[0]["bytes"] = encode_page(page)
+        column = pa.array(rows, table.schema.field("image").type)
+        return table.set_column(table.column_names.index("image"), "image", column)
+
+    rewrite(path, widen)
+    code, report = run(capsys, out)
+    assert code == 1
+    found = [text for check, *_, text in findings(report, "error") if check == "page"]
+    assert any("uint16" in str(text) for text in found)

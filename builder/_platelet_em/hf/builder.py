@@ -232,25 +232,28 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
         )
         self._check(files)
         config = config_named(self.config.name)
-        generators = []
+        generators, left_out = [], []
         for split, volumes in self.SPEC.splits.items():
             shapes = [(v.name, files.shape(v)) for v in volumes if config.covers(v)]
             if not shapes:
                 continue
             planned = plan_shards(config, shapes)
-            _warn_of_left_out(config, shapes, planned)
+            _warn_of_left_out(config, shapes)
             shards = [_Shard(files.paths, label_source, tuple(shard)) for shard in planned]
             if not shards:
-                name, (depth, height, width) = shapes[0]
-                raise ImageFormatError(
-                    f"volume {name}: its {depth} images of {height} x {width} pixels are more "
-                    f"than one row of {config.name!r} can hold: use the config 'slices'"
-                )
+                left_out.append(shapes[0])
+                continue
             generator = datasets.SplitGenerator(name=split, gen_kwargs={"shards": shards})
             if config.is_one_row:
                 parts = (part for shard in planned for part in shard)
                 generator.split_info.num_examples = sum(p.stop - p.start for p in parts)
             generators.append(generator)
+        if left_out and not generators:
+            name, (depth, height, width) = left_out[0]
+            raise ImageFormatError(
+                f"volume {name}: its {depth} images of {height} x {width} pixels are more than "
+                f"one row of {config.name!r} can hold: use the config 'slices'"
+            )
         return generators
 
     def check_volumes(self) -> None:
@@ -313,12 +316,10 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
         super().__setstate__(state)
 
 
-def _warn_of_left_out(
-    config: Config, shapes: list[tuple[str, Shape]], planned: list[list[Segment]]
-) -> None:
-    """Say which volumes of a split have no row, where others have one."""
+def _warn_of_left_out(config: Config, shapes: list[tuple[str, Shape]]) -> None:
+    """Say which volumes of a split have no row."""
     names = [name for name, shape in shapes if not config.count_parts(shape)]
-    if planned and names:
+    if names:
         listed = ", ".join(map(printable, names[:_LISTED])) + ", ..." * (len(names) > _LISTED)
         _log.warning(
             "%d of %d volumes are too large for a row of %s, and are left out: %s: use 'slices'",

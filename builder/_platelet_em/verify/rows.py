@@ -53,16 +53,17 @@ def read_slices(
     is_whole = repository.is_whole(slices.CONFIG.name, volume.split)
     plane: tuple[int, ...] | None = None
     labels = _LabelCollector(volume, spec)
+    dtypes = _image_dtypes(spec)
     count = images = 0
     stage = f"Checking volume {volume.name}: slices"
     for reporter, values in rows.read(section, volume.name, stage, has_z=is_whole):
         count += 1
         # Where rows are missing, the z of the following ones is unknown.
         compare_values(reporter, values, {"volume": volume.name, **reporter.place})
-        image = decode_image(reporter, values["image"], plane, dtype=_image_dtypes(spec))
+        image = decode_image(reporter, values["image"], plane, dtype=dtypes)
         if image is not None:
             images += 1
-            plane = image.shape
+            plane, dtypes = image.shape, (image.dtype.type,)
         labels.add_classes(reporter, values, values[SEMANTIC], plane)
         if plane is not None:
             labels.add_instances(reporter, values, plane)
@@ -152,6 +153,7 @@ def _read_stacks(
     if first is None:
         return
     height, width = plane = first.shape
+    dtypes = (first.dtype.type,)
     shape = (len(images), height, width)
     compare_values(reporter, values, {"shape": list(shape)})
     labels = _LabelCollector(view.volume, spec)
