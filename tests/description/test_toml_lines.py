@@ -131,3 +131,8 @@ def test_what_it_does_not_understand_has_no_lines():
     assert find_lines("[[a]]\n[[a]]", {"a": [{}]}) == {}
     assert find_lines("a = " + "[" * 100_000, {"a": []}) == {}
     assert find_lines("= 3", {}) == {}
+
+
+def test_deep_keys_have_no_lines():
+    text = "a" + ".a" * 1000 + " = 1"
+    assert find_lines(text, tomllib.loads(text)) == {}

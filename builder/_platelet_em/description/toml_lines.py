@@ -22,6 +22,9 @@ _SCALAR = re.compile(r"[^,\]}#\n]*")
 _ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
 _ESCAPED = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r"}
 
+_MAX_DEPTH = 32
+"""Keys and positions of a place, at most: all places before one in a deeper key take memory."""
+
 
 class _UnclearError(Exception):
     """The text is not what this scanner expects."""
@@ -164,6 +167,8 @@ class _Scanner:
         return None
 
     def _mark(self, place: Place) -> None:
+        if len(place) > _MAX_DEPTH:
+            raise _UnclearError
         # Positions only grow, so each line break is counted once.
         self._line += self._text.count("\n", self._counted, self._at)
         self._counted = self._at
