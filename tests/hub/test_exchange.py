@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from support import publisher
 from support.folders import contents
+from support.own import write_own
 
 import platelet_em
+from _platelet_em.description.parse import read_description
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub.build import build
 from _platelet_em.hub.exchange import exchange, finish_exchange
@@ -200,3 +202,43 @@ def test_old_files_survive_when_the_new_ones_are_deleted_by_hand(moment, out, sm
         assert {**visible(out), **dict(kept)}.items() >= before.items()
     else:
         assert visible(out) == before
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    """Descriptions of two own datasets with other splits, and the repositories built from them."""
+    folder = tmp_path_factory.mktemp("own")
+    found = {}
+    for form in ("pictures", "stack"):
+        spec = read_description(write_own(folder / form, form).description)
+        found[form] = spec, build(folder / f"{form}-repo", spec=spec)
+    return found
+
+
+@pytest.mark.parametrize("moment", [1, 2, 3, 4, 5, 9, 14, 19, 20, 22, 28, 36, 37, 38, 39])
+@pytest.mark.parametrize(("there", "next_one"), [("pictures", "stack"), ("stack", "pictures")])
+def test_a_killed_exchange_is_finished_by_the_build_of_any_dataset(
+    moment, there, next_one, sets, tmp_path, monkeypatch
+):
+    """The build that comes after the kill is of the new dataset, or of the old one again."""
+    out = tmp_path / "repo"
+    shutil.copytree(sets[there][1], out)
+    staged = shutil.copytree(sets[next_one][1], out / STAGING / "x")
+
+    def fail(count, path, target):
+        if count >= moment:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        moves = Moves(patch, out, fail)
+        with pytest.raises(KeyboardInterrupt):
+            exchange(out, staged, sets[next_one][0])
+    assert moves.count >= moment
+    kept = set(contents(out).values())
+    assert kept >= set(contents(sets[there][1]).values())
+    assert kept >= set(contents(sets[next_one][1]).values())
+    for form in (there, next_one):
+        again = tmp_path / form
+        shutil.copytree(out, again)
+        build(again, spec=sets[form][0], force=True)
+        assert contents(again) == contents(sets[form][1])

@@ -30,6 +30,7 @@ from _platelet_em.hub.exchange import (
     exchange,
     finish_exchange,
     folders_of,
+    present_spec,
 )
 from _platelet_em.hub.layout import (
     CARD,
@@ -104,7 +105,7 @@ def build(
     """
     out = user_path(out)
     spec = spec.with_optional() if with_test else spec
-    _refuse_foreign(out, stored_spec(out, spec))
+    _refuse_foreign(out, present_spec(out, spec))
     files = find_files(spec, check_label_source(label_source, spec), data_dir, cache_dir)
     identity = files.identity()
     record = _make_record(files, identity)

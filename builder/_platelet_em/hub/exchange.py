@@ -12,12 +12,12 @@ from pathlib import Path
 
 from _platelet_em.errors import OutputError
 from _platelet_em.files import move_all
-from _platelet_em.hub.layout import CARD, STAGING, metadata_files, repository_files
+from _platelet_em.hub.layout import CARD, DESCRIPTION, STAGING, metadata_files, repository_files
 from _platelet_em.hub.stored_spec import stored_spec
 from _platelet_em.rows.make import CONFIG_NAMES
 from _platelet_em.spec import DatasetSpec
 
-__all__ = ["check_exchangeable", "exchange", "finish_exchange", "folders_of"]
+__all__ = ["check_exchangeable", "exchange", "finish_exchange", "folders_of", "present_spec"]
 
 
 _NEW, _ASIDE, _OLD = "new", "aside", "old"
@@ -74,8 +74,7 @@ def exchange(out: Path, complete: Path, spec: DatasetSpec) -> None:
         OSError: if a file cannot be renamed; all files are then where they were.
     """
     new = out / STAGING / _NEW
-    names = _names(complete, spec)
-    _exchange(out, [(complete, new)], names, spec)
+    _exchange(out, [(complete, new)], _names(complete), spec)
 
 
 def finish_exchange(out: Path, spec: DatasetSpec) -> None:
@@ -89,22 +88,40 @@ def finish_exchange(out: Path, spec: DatasetSpec) -> None:
     """
     new, aside, old = (out / STAGING / name for name in (_NEW, _ASIDE, _OLD))
     if new.is_dir():
-        _exchange(out, [], _names(new, spec), spec)
+        _exchange(out, [], _names(new), spec)
     elif old.is_dir() and (out / CARD).is_file():
         shutil.rmtree(old)
     else:
         for folder in filter(Path.is_dir, (old, aside)):
-            _restore(out, folder, spec)
+            _restore(out, folder)
 
 
-def _names(folder: Path, spec: DatasetSpec) -> list[Path]:
-    """Paths of the files of a build in a folder of this module, of any volumes; the card first."""
-    return [path.relative_to(folder) for path in repository_files(folder, spec.with_optional())]
+def present_spec(out: Path, spec: DatasetSpec) -> DatasetSpec:
+    """The dataset of the files in a repository, also while an exchange of them is unfinished.
+
+    Args:
+        out: The repository.
+        spec: As for `stored_spec`.
+    """
+    new, aside, old = (out / STAGING / name for name in (_NEW, _ASIDE, _OLD))
+    # The description is one of the first files to go, and one of the last to come.
+    folder = new if old.is_dir() else aside
+    return stored_spec(folder if (folder / DESCRIPTION).is_file() else out, spec)
 
 
-def _restore(out: Path, folder: Path, spec: DatasetSpec) -> None:
+def _names(folder: Path) -> list[Path]:
+    """Paths of all files in a folder of this module, but checksums; the card first.
+
+    They are of any dataset: that of the next build may be another one than that of a killed one.
+    """
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
+    found = (path.relative_to(folder) for path in files if path.suffix != ".md5")
+    return sorted(found, key=lambda path: (path != Path(CARD), len(path.parts), path))
+
+
+def _restore(out: Path, folder: Path) -> None:
     """Move the files of the old repository back."""
-    moves = [(folder / name, out / name) for name in _names(folder, spec)]
+    moves = [(folder / name, out / name) for name in _names(folder)]
     for present, target in moves:
         if os.path.lexists(target):
             raise OutputError(f"{target}: would be replaced by {present}: move one of them away")
@@ -123,7 +140,7 @@ def _exchange(
     new, aside, old = (out / STAGING / name for name in (_NEW, _ASIDE, _OLD))
     if not old.is_dir():
         aside.mkdir(exist_ok=True)
-        present = repository_files(out, stored_spec(out, spec))
+        present = repository_files(out, present_spec(out, spec))
         moves += [(path, aside / path.relative_to(out)) for path in present]
         moves.append((aside, old))
     move_all([*moves, *((new / name, out / name) for name in reversed(names))])
