@@ -152,8 +152,8 @@ def _verify_dataset(
             )
             for repository in repositories
         ]
-        for section_owner, rows in stored:
-            _report_unknown(report, section_owner, rows, split)
+        for repository, rows in stored:
+            _report_unknown(report, repository, rows, split)
         for volume in volumes:
             with ExitStack() as opened:
                 _verify_volume(report, volume, sources, own, stored, spec, opened)
