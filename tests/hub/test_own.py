@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import tifffile
 from support.own import FORMS, write_own
 
 import platelet_em
@@ -249,6 +250,31 @@ def test_no_file_is_read_that_a_repository_names(tmp_path, capsys):
         shown = capsys.readouterr()
         assert "secret" not in shown.out + shown.err
     assert stored_spec(out, PUBLISHED).folder == ""
+
+
+@pytest.mark.parametrize("has_objects", [True, False])
+def test_a_split_without_objects_does_not_keep_others_from_loading(has_objects, tmp_path, capsys):
+    own = write_own(tmp_path / "set", "multipage")
+    for path in tmp_path.glob("set/*-*.tif"):
+        if "image" not in path.name and not (has_objects and path.name.startswith("first")):
+            tifffile.imwrite(path, np.zeros_like(tifffile.imread(path)))
+    out, cache = build_own(own, tmp_path / "repo"), str(tmp_path / "cache")
+    options = {"description": own.description, "cache_dir": cache}
+    assert main(["verify", str(out)]) == 0
+    loaded = platelet_em.load_dataset("instances", **options)
+    assert {name: bool(len(rows)) for name, rows in loaded.items()} == {
+        "train": has_objects,
+        "test": False,
+    }
+    assert len(platelet_em.load_dataset("instances", split=["test"], **options)[0]) == 0
+    if has_objects:
+        plain = datasets.load_dataset(str(out), "instances", cache_dir=cache)
+        assert {name: len(rows) for name, rows in plain.items()} == {"train": len(loaded["train"])}
+        next((out / "instances").glob("train-*")).unlink()
+        assert main(["verify", str(out)]) == 1
+        assert "shards: instances/train-00000" in capsys.readouterr().out
+    else:
+        assert not (out / "instances").exists()
 
 
 @pytest.mark.parametrize("target", ["pipe", "/dev/zero", "folder"])

@@ -256,6 +256,25 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
             )
         return generators
 
+    def as_dataset(self, split: Any = None, **options: Any) -> Any:
+        """The prepared rows; arguments and errors as of `datasets.DatasetBuilder.as_dataset`.
+
+        A split without rows, such as one without objects, is empty: `datasets` refuses it, and all
+        other splits with it.
+        """
+        known = self.info.splits or {}
+        if split is None and known:
+            found = {name: self.as_dataset(name, **options) for name in known}
+            return datasets.DatasetDict(found)
+        if isinstance(split, (list, tuple)):
+            return type(split)(self.as_dataset(part, **options) for part in split)
+        if str(split) in known and not known[str(split)].num_examples:
+            columns: dict[str, list[Any]] = {name: [] for name in self.info.features}
+            return datasets.Dataset.from_dict(
+                columns, features=self.info.features, split=datasets.Split(str(split))
+            )
+        return super().as_dataset(split=split, **options)
+
     def check_volumes(self) -> None:
         """Open all volumes once, so that a damaged one raises its error."""
         label_source = self.config.label_source

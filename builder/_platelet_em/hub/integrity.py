@@ -47,7 +47,7 @@ from _platelet_em.hub.record import (
     stored_configs,
 )
 from _platelet_em.hub.repository import Repository
-from _platelet_em.hub.row_counts import check_row_counts
+from _platelet_em.hub.row_counts import check_row_counts, has_objects
 from _platelet_em.hub.stored_spec import stored_spec
 from _platelet_em.hub.strays import find_strays
 from _platelet_em.limits import MAX_METADATA
@@ -241,7 +241,8 @@ def _check_names(
     shapes = [repository.shapes.get(volume.name) for volume in covered]
     is_optional = repository.is_of_others and config is not SLICES
     too_large = all(shape and not config.count_parts(shape) for shape in shapes)
-    if not files and (is_optional or too_large):
+    has_rows = not config.needs_instances or bool(files) or has_objects(repository, split)
+    if not files and (is_optional or too_large or not has_rows):
         return
     counts = {path.stem.rsplit("-of-", 1)[1] for path in files} or {"00001"}
     if len(counts) > 1 or not (text := min(counts)).isdecimal():

@@ -2,15 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 
-from _platelet_em.hub.parquet import read_metadata
+import pyarrow as pa
+
+from _platelet_em.hub.layout import data_files
+from _platelet_em.hub.parquet import open_parquet, read_column, read_metadata
 from _platelet_em.hub.problem import Problem
 from _platelet_em.hub.record import stored_configs
 from _platelet_em.hub.repository import Repository
 from _platelet_em.rows.config import Config, Shape
+from _platelet_em.rows.make import SLICES
 from _platelet_em.rows.shards import plan_shards
 from _platelet_em.spec import VolumeSpec
 
-__all__ = ["check_row_counts"]
+__all__ = ["check_row_counts", "has_objects"]
 
 
 def check_row_counts(
@@ -56,3 +60,24 @@ def _check_total(
             expected=f"{expected} rows of {split}",
             found=str(found),
         )
+
+
+def has_objects(repository: Repository, split: str) -> bool:
+    """Whether the slices of a split have instances, also where that cannot be known.
+
+    A split without any has no file of the configuration `instances`: `datasets` refuses to load a
+    split without rows, and all others with it.
+    """
+    files = repository.files.get((SLICES.name, split), [])
+    if not files or files != data_files(repository.folder, SLICES.name, split):
+        return True
+    columns = [instance.count_column for instance in repository.spec.instances]
+    try:
+        for path in files:
+            with open_parquet(path) as file:
+                for name in columns:
+                    if any(read_column(file, name).to_pylist()):
+                        return True
+    except (OSError, ValueError, LookupError, pa.ArrowException):  # reported elsewhere
+        return True
+    return False

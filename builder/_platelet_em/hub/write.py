@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.files import new_file
 from _platelet_em.hub.layout import shard_name
+from _platelet_em.hub.parquet import read_metadata
 from _platelet_em.hub.record import parquet_metadata
 from _platelet_em.progress import progress_bar
 from _platelet_em.publisher.archive import file_md5
@@ -84,6 +85,8 @@ def write_split(
                 for output in outputs:
                     for count in output.write(opened):
                         bar.update(count)
+    for output in outputs:
+        output.discard_empty()
 
 
 def _open(files: VolumeFiles, volume: VolumeSpec, *, alone: bool) -> Any:
@@ -162,6 +165,13 @@ class _ConfigOutput:
                     self._open.write(make_table(self._config, group, self._spec))
                 self._open.finish()
                 self._open = None
+
+    def discard_empty(self) -> None:
+        """Delete the files of a split without rows: `datasets` can load no split then."""
+        if not any(read_metadata(path).num_rows for path in self._paths):
+            for path in self._paths:
+                path.unlink()
+                _md5_path(path).unlink()
 
     def abandon(self) -> None:
         """Discard a file that is not complete."""
