@@ -12,7 +12,7 @@ from support import png_writer
 from _platelet_em.errors import ArchiveError, ImageFormatError, MissingMemberError
 from _platelet_em.limits import MAX_PAGES, MAX_VOXELS
 from _platelet_em.sources import file_stack
-from _platelet_em.sources.file_stack import FileStack, open_stack
+from _platelet_em.sources.file_stack import FileStack
 
 RNG = np.random.default_rng(0)
 PAGES = RNG.integers(0, 256, (4, 5, 6), np.uint8)
@@ -40,7 +40,7 @@ def read(stack):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32])
 def test_one_file_of_several_pages(dtype, tmp_path):
     pages = PAGES.astype(dtype)
-    with open_stack([save(tmp_path / "all.tif", pages)], "all.tif") as stack:
+    with FileStack([save(tmp_path / "all.tif", pages)], "all.tif") as stack:
         assert (stack.shape, stack.dtype, stack.has_colors) == (pages.shape, dtype, False)
         np.testing.assert_array_equal(read(stack), pages)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from _platelet_em.errors import PlateletEMError
 from _platelet_em.files import read_regular
 from _platelet_em.limits import MAX_METADATA
-from _platelet_em.sources.file_stack import FileStack, open_stack
+from _platelet_em.sources.file_stack import FileStack
 
 __all__ = ["Look", "look_at", "look_at_size"]
 
@@ -53,14 +53,14 @@ def look_at(path: Path) -> Look:
 def look_at_size(path: Path) -> tuple[int, int, int]:
     """The shape (z, y, x) of a picture, without its pixels; (0, 0, 0) if it cannot be read."""
     try:
-        with open_stack([path], path.name) as stack:
+        with FileStack([path], path.name) as stack:
             return stack.volume_shape
     except Exception:  # noqa: BLE001  # as in `look_at`
         return 0, 0, 0
 
 
 def _look_at_pages(path: Path) -> Look:
-    with open_stack([path], path.name) as stack:
+    with FileStack([path], path.name) as stack:
         depth = stack.shape[0]
         return _summarize(stack, [stack.page(z) for z in sorted({0, depth // 2, depth - 1})])
 

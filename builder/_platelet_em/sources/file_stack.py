@@ -14,7 +14,7 @@ from _platelet_em.publisher.tiff import TiffStack
 from _platelet_em.sources.own_file import open_own_file
 from _platelet_em.sources.png import PNG_MAGIC, PngStack
 
-__all__ = ["FileStack", "PageStack", "open_stack"]
+__all__ = ["FileStack", "PageStack"]
 
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -181,11 +181,6 @@ class FileStack:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def open_stack(paths: Sequence[Path], name: str) -> FileStack:
-    """Open a stack of pages; see `FileStack`. Of several files only the first one is read."""
-    return FileStack(paths, name)
 
 
 _Form = tuple[tuple[int, ...], np.dtype[Any], bool]
