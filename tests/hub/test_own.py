@@ -289,3 +289,11 @@ def test_what_is_no_file_is_neither_waited_for_nor_read(target, tmp_path):
         image.symlink_to(target if target.startswith("/") else tmp_path / target)
     with pytest.raises(platelet_em.PlateletEMError, match=r"first-image\.tif: expected a"):
         build_own(own, tmp_path / "repo")
+
+
+def test_a_file_that_is_no_picture_leaves_nothing_half_written(tmp_path):
+    own = write_own(tmp_path / "set", "pictures")
+    next((tmp_path / "set" / "images").glob("*.png")).write_bytes(b"x")
+    with pytest.raises(platelet_em.ImageFormatError, match="expected a TIF or PNG"):
+        build_own(own, tmp_path / "repo")
+    assert not [*(tmp_path / "repo").rglob("*")]

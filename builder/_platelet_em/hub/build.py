@@ -150,8 +150,8 @@ def one_build_at_a_time(out: Path) -> Iterator[None]:
 
 
 def _build(out: Path, files: VolumeFiles, identity: Identity, record: dict[str, str]) -> None:
-    staging = _open_staging(out, record["fingerprint"])
     spec = measure_volumes(files)
+    staging = _open_staging(out, record["fingerprint"])
     for volumes in spec.splits.values():
         write_split(staging, files, volumes, record, spec)
         try:
