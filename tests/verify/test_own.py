@@ -244,3 +244,20 @@ def test_slices_of_one_volume_have_one_dtype(tmp_path, capsys):
     assert code == 1
     found = [text for check, *_, text in findings(report, "error") if check == "page"]
     assert any("uint16" in str(text) for text in found)
+
+
+@pytest.mark.parametrize("config", ["slices", "volumes", "preview"])
+def test_names_of_volumes_that_cannot_be_read_are_an_error(config, tmp_path, capsys):
+    own = write_own(tmp_path / "set", "pictures")
+    out = build_own(own, tmp_path / "repo")
+    path = next((out / config).glob("train-00000-*"))
+    with pq.ParquetFile(path) as file:
+        columns = file.metadata.row_group(0)
+        found = (columns.column(i) for i in range(columns.num_columns))
+        column = next(c for c in found if c.path_in_schema == "volume")
+    content = bytearray(path.read_bytes())
+    content[column.data_page_offset + column.total_compressed_size - 1] ^= 1
+    path.write_bytes(content)
+    code, report = run(capsys, out)
+    assert code == 1
+    assert ("rows", str(path)) in {(f[0], f[1]) for f in findings(report, "error")}

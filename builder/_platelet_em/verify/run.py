@@ -162,9 +162,17 @@ def _verify_dataset(
 def _report_unknown(
     report: Report, repository: Repository, rows: dict[str, StoredRows], split: str
 ) -> None:
-    """Rows of volumes that a split does not have."""
+    """Rows of volumes that a split does not have, or that cannot be known."""
     known = {volume.name for volume in repository.spec.splits.get(split, ())}
     for config, stored in rows.items():
+        for path, error in stored.damaged:
+            report.section(repository.folder, f"{config}, {split}").error(
+                "rows",
+                str(path),
+                expected="readable rows",
+                found=f"{error!s:.200}",
+                remedy=REBUILD,
+            )
         for name in stored.volumes:
             if name not in known:
                 report.section(repository.folder, f"{config}, {split}").error(

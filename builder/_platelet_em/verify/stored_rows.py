@@ -55,15 +55,23 @@ class StoredRows:
         files: Parquet files that can be opened, in the order of their rows.
         is_shared: Whether they hold several volumes: rows are found by the name of theirs. Else
             all rows are those of the one volume, whatever they call it.
+
+    Attributes:
+        files: As given.
+        damaged: Shared files whose names of volumes cannot be read, and why: their rows are found
+            by no volume.
     """
 
     def __init__(self, files: list[Path], *, is_shared: bool) -> None:
         self.files = files
         self._places: dict[Any, list[_Place]] | None = {} if is_shared else None
         self._kept: tuple[Path, int, _Group] | None = None
+        self.damaged: list[tuple[Path, Exception]] = []
         for path in files if is_shared else ():
-            with suppress(OSError, ValueError, pa.ArrowException):  # reading its rows will say so
+            try:
                 self._find_rows(path)
+            except (OSError, ValueError, pa.ArrowException) as error:  # noqa: PERF203  # a few files
+                self.damaged.append((path, error))
 
     def _find_rows(self, path: Path) -> None:
         with open_parquet(path) as file:
