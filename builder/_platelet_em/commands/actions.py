@@ -13,7 +13,7 @@ from datasets.utils import tqdm
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars
 
 from _platelet_em.commands.info import describe, inspect
-from _platelet_em.commands.options import is_description, sample_options
+from _platelet_em.commands.options import sample_options
 from _platelet_em.commands.show import show
 from _platelet_em.description.draft import draft_description
 from _platelet_em.description.parse import read_description
@@ -22,6 +22,7 @@ from _platelet_em.facts import PUBLISHED
 from _platelet_em.files import new_file, refuse_existing, user_path
 from _platelet_em.hub.build import build
 from _platelet_em.hub.layout import data_files
+from _platelet_em.hub.location import is_description
 from _platelet_em.hub.push import push
 from _platelet_em.hub.record import origin_warning, read_record
 from _platelet_em.hub.remote import HubPath, download_repository, open_location

@@ -15,7 +15,6 @@ __all__ = [
     "add_label_source",
     "add_sample_options",
     "add_with_test",
-    "is_description",
     "refuse_other_sources",
     "sample_options",
 ]
@@ -121,15 +120,6 @@ def add_with_test(command: argparse.ArgumentParser, purpose: str) -> None:
 def add_description(command: argparse.ArgumentParser, purpose: str) -> None:
     """Add --description."""
     command.add_argument("--description", type=Path, metavar="FILE", help=purpose)
-
-
-def is_description(path: str) -> bool:
-    """Whether an argument that names a source names a description of own volumes.
-
-    >>> is_description("data/my.toml"), is_description("user/my.toml-data")
-    (True, False)
-    """
-    return Path(path).suffix.lower() == ".toml"
 
 
 def refuse_other_sources(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from _platelet_em.errors import ArgumentError, MissingMemberError, quote
 from _platelet_em.files import user_path
 
-__all__ = ["HubName", "find_location"]
+__all__ = ["HubName", "find_location", "is_description"]
 
 _SCHEME = "hf://"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
@@ -63,3 +63,12 @@ def find_location(text: str | Path) -> Path | HubName:
     except OSError:
         return path  # reading it will say what is wrong with it
     return path
+
+
+def is_description(path: str | Path) -> bool:
+    """Whether an argument that names a source names a description of own volumes.
+
+    >>> is_description("data/my.toml"), is_description("user/my.toml-data")
+    (True, False)
+    """
+    return Path(path).suffix.lower() == ".toml"

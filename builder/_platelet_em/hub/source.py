@@ -1,0 +1,142 @@
+"""`DatasetSource`: the volumes of a dataset, in whatever form the user names it."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from _platelet_em.arrays.volume_view import VolumeView
+from _platelet_em.description.parse import read_description
+from _platelet_em.errors import ArgumentError, MissingMemberError, printable, quote
+from _platelet_em.facts import LABEL_SOURCES, PUBLISHED
+from _platelet_em.hub.layout import data_files, has_data
+from _platelet_em.hub.location import is_description
+from _platelet_em.hub.read import open_volume
+from _platelet_em.hub.record import read_record
+from _platelet_em.hub.remote import HubPath, open_location
+from _platelet_em.hub.stored_spec import stored_spec
+from _platelet_em.publisher.archive import find_source
+from _platelet_em.publisher.volume import ArchiveVolume
+from _platelet_em.rows.make import SLICES
+from _platelet_em.sources.opening import check_label_source, find_files
+from _platelet_em.spec import DatasetSpec, VolumeSpec
+
+__all__ = ["DatasetSource", "find_dataset"]
+
+_LISTED = 12
+"""Names that a message lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSource:
+    """The volumes of a built repository, of archives of the publisher, or of a user's own files.
+
+    Attributes:
+        location: A built repository, here or on the Hub, a zip of the publisher, an extracted
+            folder, or a folder with the zips; None is the own files of `spec`.
+        spec: The dataset; of a repository, what it says of itself.
+        label_source: "json" or "tif"; None is that of a repository, and "json" of archives.
+    """
+
+    location: Path | HubPath | None
+    spec: DatasetSpec
+    label_source: str | None = None
+
+    @classmethod
+    def at(
+        cls,
+        location: Path | HubPath | None,
+        spec: DatasetSpec = PUBLISHED,
+        label_source: str | None = None,
+    ) -> "DatasetSource":
+        """The volumes at a location.
+
+        Args:
+            location: See the attribute.
+            spec: The dataset, where a repository does not describe its own.
+            label_source: See the attribute.
+
+        Raises:
+            PlateletEMError: for a repository whose description is damaged.
+        """
+        if location is not None and data_files(location, SLICES.name):
+            spec = stored_spec(location, spec)
+        return cls(location, spec, label_source)
+
+    def __str__(self) -> str:
+        return printable(str(self.location or self.spec.folder))
+
+    def volume(self, name: str, option: str) -> VolumeSpec:
+        """What is known of a volume, also of an optional one.
+
+        Raises:
+            ArgumentError: for a name that the dataset does not have; the message names the option.
+        """
+        named = {each.name: each for each in self.spec.with_optional().volumes}
+        if name not in named:
+            raise ArgumentError(f"{option}: expected one of {_join(named)}, got {quote(name)}")
+        return named[name]
+
+    @contextlib.contextmanager
+    def open(
+        self, volume: VolumeSpec, *, partial: bool = False, first_z: int | None = None
+    ) -> Iterator[VolumeView]:
+        """Open a volume.
+
+        Args:
+            volume: Which.
+            partial: Whether slices may be missing in a repository, see `open_volume`.
+            first_z: The slice of a repository that is read now, for the shape.
+
+        Raises:
+            ArgumentError: for labels that a repository was not built from.
+            PlateletEMError: for files that are missing or damaged.
+        """
+        if self.location is None:
+            label_source = check_label_source(self.label_source or LABEL_SOURCES[0], self.spec)
+            with find_files(self.spec, label_source, None).open(volume) as own:
+                yield own
+        elif files := data_files(self.location, SLICES.name, volume.split):
+            self._check_labels(read_record(files[0]) or {})
+            yield open_volume(self.location, volume, partial=partial, first_z=first_z)
+        elif isinstance(self.location, HubPath) or has_data(self.location):
+            raise MissingMemberError(
+                f"{self}: expected a built repository with volume {printable(volume.name)}, found "
+                "none"
+            )
+        else:
+            label_source = self.label_source or LABEL_SOURCES[0]
+            archive = label_source if label_source in volume.archives else volume.archives[0]
+            archives = find_source(self.location, archive, self.spec.with_optional())
+            with ArchiveVolume(archives, volume, label_source, self.spec) as view:
+                yield view
+
+    def _check_labels(self, record: dict[str, str]) -> None:
+        """Refuse another label source than that of a repository with this record."""
+        found = record.get("label_source", self.label_source)
+        if self.label_source not in (None, found):
+            raise ArgumentError(
+                f"{self}: contains {quote(found)} labels, expected {self.label_source}: leave out "
+                "--label-source, or name the archives"
+            )
+
+
+def find_dataset(source: str | Path, label_source: str | None = None) -> DatasetSource:
+    """The volumes of what a text stands for.
+
+    Args:
+        source: A path or a name on the Hub, as of `open_location`, or the path of a description
+            of own volumes (.toml).
+        label_source: See `DatasetSource`.
+
+    Raises:
+        PlateletEMError: for what does not exist or cannot be read.
+    """
+    if is_description(source):
+        return DatasetSource(None, read_description(source), label_source)
+    return DatasetSource.at(open_location(source), PUBLISHED, label_source)
+
+
+def _join(names: Sequence[str] | dict[str, VolumeSpec]) -> str:
+    listed = [printable(name) for name in names]
+    return ", ".join(listed[:_LISTED]) + (", ..." if len(listed) > _LISTED else "")
