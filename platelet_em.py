@@ -38,6 +38,7 @@ from _platelet_em.errors import (
     SchemaVersionError,
     TooLargeError,
 )
+from _platelet_em.export.run import export
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.hf.builder import PlateletEM, PlateletEMConfig
 from _platelet_em.hf.formatter import FORMAT, register_format
@@ -91,6 +92,7 @@ __all__ = [
     "__version__",
     "collate",
     "convert",
+    "export",
     "intensity_statistics",
     "load_dataset",
     "register",

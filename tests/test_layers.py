@@ -19,6 +19,7 @@ LEVELS = (
     ("rows", "sample"),
     ("hf",),
     ("hub", "training"),
+    ("export",),
     ("verify",),
     ("commands",),
 )

@@ -53,6 +53,7 @@ PUBLIC = [
     "__version__",
     "collate",
     "convert",
+    "export",
     "intensity_statistics",
     "load_dataset",
     "register",

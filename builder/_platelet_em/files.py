@@ -1,12 +1,14 @@
 """Files that are written completely or not at all, and the paths, locks and errors around them.
 
-A file is written under a temporary name in the folder of its final name, and renamed at the end.
+A file or a folder is written under a temporary name next to its final name, and renamed at the
+end.
 """
 
 import errno
 import glob
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -30,6 +32,7 @@ __all__ = [
     "move_all",
     "needs_room",
     "new_file",
+    "new_folder",
     "open_regular",
     "read_regular",
     "refuse_existing",
@@ -38,6 +41,9 @@ __all__ = [
 
 PARTIAL_SUFFIX = ".part"
 """Suffix of files that are not complete yet."""
+
+_LOCK_SUFFIX = ".lock"
+"""Suffix of the file that is locked while a folder of the same name is written."""
 
 TEMPORARY = "the folder of temporary files (see TMPDIR)"
 """What messages call the location of a temporary file without a name."""
@@ -233,11 +239,68 @@ def new_file(target: Path, *, overwrite: bool = True) -> Iterator[IO[bytes]]:
         path.unlink(missing_ok=True)
 
 
-def _open_temporary(target: Path) -> tuple[IO[bytes], Path]:
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """Write a folder that gets its name only if the block ends without an error.
+
+    Folders that killed processes have left for the same target are deleted first.
+
+    Args:
+        target: The final path, where there is nothing, or an empty folder; missing parent folders
+            are created.
+
+    Yields:
+        An empty folder under a temporary name next to the target.
+
+    Raises:
+        OutputError: if the folder cannot be written, or there is something of its name.
+    """
+    _refuse_filled(target)
+    lock: IO[bytes] | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _delete_leftovers(target, suffix=_LOCK_SUFFIX)
+        lock, lock_path = _open_temporary(target, suffix=_LOCK_SUFFIX)
+        folder = lock_path.with_suffix(PARTIAL_SUFFIX)
+        folder.mkdir()
+    except OSError as error:
+        if lock is not None:
+            lock.close()
+            lock_path.unlink(missing_ok=True)
+        raise _cannot_write(target, error) from error
+    try:
+        with needs_room(target):
+            yield folder
+        _refuse_filled(target)
+        try:
+            folder.replace(target)
+        except OSError as error:
+            raise _cannot_write(target, error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock_path.unlink(missing_ok=True)
+        lock.close()
+
+
+def _refuse_filled(target: Path) -> None:
+    """Refuse to write a folder where there is anything but an empty one."""
+    try:
+        is_free = not os.path.lexists(target) or (
+            target.is_dir() and not target.is_symlink() and not any(target.iterdir())
+        )
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    if not is_free:
+        raise OutputError(
+            f"{target}: exists already: choose another name, or move it away; nothing was changed"
+        )
+
+
+def _open_temporary(target: Path, suffix: str = PARTIAL_SUFFIX) -> tuple[IO[bytes], Path]:
     """A new file next to the target, locked for as long as it is open."""
     while True:
         # Not by tempfile: its files are private, and this one becomes the target.
-        path = target.with_name(f".{target.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
+        path = target.with_name(f".{target.name}.{secrets.token_hex(4)}{suffix}")
         file = path.open("x+b")
         _try_lock(file, wait=True)
         if path.exists():
@@ -255,13 +318,15 @@ def _try_lock(file: IO[bytes], *, wait: bool) -> bool:
     return False
 
 
-def _delete_leftovers(target: Path) -> None:
-    """Delete temporary files of the target that no process has locked any more."""
-    for path in target.parent.glob(f".{glob.escape(target.name)}.*{PARTIAL_SUFFIX}"):
+def _delete_leftovers(target: Path, suffix: str = PARTIAL_SUFFIX) -> None:
+    """Delete temporary files of the target that no process has locked any more, and folders."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*{suffix}"):
         with suppress(OSError):
             if path.is_file() and not path.is_symlink():
                 with path.open("rb") as file:
                     if _try_lock(file, wait=False):
+                        if suffix == _LOCK_SUFFIX:
+                            shutil.rmtree(path.with_suffix(PARTIAL_SUFFIX), ignore_errors=True)
                         path.unlink()
 
 

@@ -9,11 +9,11 @@ from _platelet_em.commands.cli import main
 
 NUMBER_OF_VALUES = {
     "build": 8, "push": 11, "sample": 4, "info": 0, "show": 5, "convert": 4, "verify": 0,
-    "describe": 1,
+    "describe": 1, "export": 5,
 }  # fmt: skip
 """Options of each command that take a value."""
 
-COMMANDS = ("build", "push", "sample", "info", "show", "convert", "verify", "describe")
+COMMANDS = ("build", "push", "sample", "info", "show", "convert", "export", "verify", "describe")
 
 
 def help_of(capsys, *command):

@@ -18,6 +18,7 @@ from _platelet_em.commands.show import show
 from _platelet_em.description.draft import draft_description
 from _platelet_em.description.parse import read_description
 from _platelet_em.errors import ArgumentError
+from _platelet_em.export.run import export
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.files import new_file, refuse_existing, user_path
 from _platelet_em.hub.build import build
@@ -154,6 +155,20 @@ def _convert(options: argparse.Namespace, write: Write) -> None:
     write(options.target)
 
 
+def _export(options: argparse.Namespace, write: Write) -> None:
+    out = export(
+        options.source,
+        options.out,
+        to=options.to,
+        split=options.split,
+        volume=options.volume,
+        kinds=options.kinds,
+        label_source=options.label_source,
+        imagej=options.imagej,
+    )
+    write(f"{out} is complete")
+
+
 def _verify(options: argparse.Namespace, write: Write) -> int:
     described = [path for path in options.paths if is_description(path)]
     if len(described) > 1:
@@ -205,6 +220,7 @@ ACTIONS: dict[str, Callable[[argparse.Namespace, Write], int | None]] = {
     "info": _info,
     "show": _show,
     "convert": _convert,
+    "export": _export,
     "verify": _verify,
     "describe": _describe,
 }

@@ -23,6 +23,7 @@ from _platelet_em.commands.options import (
     add_with_test,
     refuse_other_sources,
 )
+from _platelet_em.export.registry import FORMATS, LOSSY
 from _platelet_em.facts import (
     LABEL_FORMS,
     PICTURE_PALETTES,
@@ -62,6 +63,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     _add_info(commands)
     _add_show(commands)
     _add_convert(commands)
+    _add_export(commands)
     _add_verify(commands)
     _add_describe(commands)
     _complete(parser)
@@ -299,6 +301,59 @@ def _add_convert(commands: _Commands) -> None:
         "classes)",
     )
     add_force(command, "replace an existing target, when the new file is complete")
+
+
+def _add_export(commands: _Commands) -> None:
+    command = _add(
+        commands,
+        "export",
+        "write volumes in the format of another tool, voxel for voxel",
+        "export repo tif --to tiff",
+        "export archives cells --to tiff --split train --kinds cells",
+        "export user/platelet-em tif --to tiff    # fetches the slices from the Hub",
+        "export my.toml tif --to tiff             # own volumes",
+    )
+    formats = "\n".join(f"  {each.name:9} {each.purpose}" for each in FORMATS)
+    command.description = (
+        f"{command.description}\n\nformats:\n{formats}\n\nNot offered, since they would lose "
+        f"voxels or ids: {', '.join(LOSSY)}."
+    )
+    command.add_argument("source", metavar="SOURCE", help=ANYWHERE)
+    command.add_argument(
+        "out",
+        metavar="OUT",
+        type=Path,
+        help="folder to write; there must be nothing in it. It gets its name when it is complete",
+    )
+    # Without `choices`: a format that is not offered gets its reason.
+    to: Any = command.add_argument(
+        "--to", metavar="FORMAT", required=True, help="the format, see above"
+    )
+    to.completer = lambda **_: [each.name for each in FORMATS]
+    command.add_argument(
+        "--split",
+        nargs="+",
+        metavar="SPLIT",
+        help="splits to write (default: all, of archives train and validation)",
+    )
+    command.add_argument(
+        "--volume", nargs="+", metavar="NAME", help="names of volumes to write (default: all)"
+    )
+    command.add_argument(
+        "--kinds",
+        nargs="+",
+        metavar="COLUMN",
+        help="label columns to write, such as semantic cells organelles (default: all)",
+    )
+    command.add_argument(
+        "--no-imagej",
+        dest="imagej",
+        action="store_const",
+        const=False,
+        help="tiff: BigTIFFs with ids of 32 bits, instead of files for ImageJ, which reads ids up "
+        "to 65535",
+    )
+    add_label_source(command, default=None, described="that of a repository, otherwise json")
 
 
 def _add_verify(commands: _Commands) -> None:

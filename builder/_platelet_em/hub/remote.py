@@ -199,10 +199,14 @@ def _open_repository(name: HubName) -> HubPath:
     return HubPath(commit, PurePosixPath())
 
 
-def download_repository(repository: HubPath) -> Path:
-    """Download all files of a dataset into the cache of the Hub's client.
+def download_repository(repository: HubPath, patterns: list[str] | None = None) -> Path:
+    """Download files of a dataset into the cache of the Hub's client.
 
     Files that are in the cache already are not downloaded again.
+
+    Args:
+        repository: The dataset.
+        patterns: Which files, as of `snapshot_download`; None is all of them.
 
     Returns:
         The folder, whose files are links into the cache.
@@ -213,6 +217,6 @@ def download_repository(repository: HubPath) -> Path:
     commit = repository.commit
     with client_errors(str(repository)):
         folder = connect().snapshot_download(
-            commit.name.repo_id, repo_type=_REPO_TYPE, revision=commit.sha
+            commit.name.repo_id, repo_type=_REPO_TYPE, revision=commit.sha, allow_patterns=patterns
         )
     return Path(folder)

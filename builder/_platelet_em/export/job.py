@@ -1,0 +1,178 @@
+"""`ExportJob`: what is exported, read slab by slab."""
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from _platelet_em.arrays.labels import LazyLabels
+from _platelet_em.arrays.volume_view import VolumeView
+from _platelet_em.errors import ImageFormatError, LabelRangeError, printable
+from _platelet_em.hub.source import DatasetSource
+from _platelet_em.progress import progress_bar
+from _platelet_em.spec import SEMANTIC, DatasetSpec, VolumeSpec
+
+__all__ = ["IMAGE", "ExportJob", "ExportVolume", "Objects"]
+
+IMAGE = "image"
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """The objects of a volume of one kind, by ascending id.
+
+    Attributes:
+        ids: int32 (n,).
+        voxels: Number of voxels of each, int64 (n,).
+        properties: Property -> its values, such as "class_id", each (n,).
+    """
+
+    ids: NDArray[np.int32]
+    voxels: NDArray[np.int64]
+    properties: dict[str, NDArray[np.generic]]
+
+
+class ExportVolume:
+    """A volume that is exported, opened for reading.
+
+    Args:
+        spec: What is known of it.
+        view: The volume.
+        columns: Label columns that are asked for.
+
+    Attributes:
+        name: Its name, which may have any character that a file name may have.
+        split: Its split.
+        shape: (z, y, x).
+        columns: Label columns that it has and that are exported, "semantic" first.
+        image_dtype: uint8 or uint16.
+    """
+
+    def __init__(self, spec: VolumeSpec, view: VolumeView, columns: tuple[str, ...]) -> None:
+        self._view = view
+        self._objects: dict[str, Objects] = {}
+        self.name, self.split, self.shape = spec.name, spec.split, view.shape
+        has = {SEMANTIC} if view.has_semantic else set()
+        self.columns = tuple(c for c in columns if c in has | {*view.kinds})
+        self.image_dtype = view.image(0).dtype
+        if self.image_dtype not in (np.uint8, np.uint16):
+            raise ImageFormatError(
+                f"volume {printable(self.name)}: expected images of uint8 or uint16, got "
+                f"{self.image_dtype}: convert them"
+            )
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The columns with instances among `columns`."""
+        return tuple(column for column in self.columns if column != SEMANTIC)
+
+    def slabs(
+        self, column: str, depth: int, dtype: type[np.unsignedinteger] | None = None
+    ) -> Iterator[tuple[int, NDArray[np.unsignedinteger]]]:
+        """The image, the class indices, or the labels of a kind, some slices at a time.
+
+        Args:
+            column: "image", or one of `columns`.
+            depth: Slices of a slab; the last one may have fewer.
+            dtype: What labels are given as; None is `label_dtype`.
+
+        Yields:
+            z of its first slice, and a slab (z, y, x): uint8 class indices, labels of `dtype`, the
+            image in its own dtype.
+
+        Raises:
+            LabelRangeError: for an id that does not fit.
+        """
+        count, height, width = self.shape
+        into = self._dtype(column) if dtype is None else np.dtype(dtype)
+        stage = f"Writing {printable(column)} of volume {printable(self.name)}"
+        with progress_bar(stage=stage, unit="slice", total=count) as bar:
+            for z in range(0, count, depth):
+                box = slice(z, min(z + depth, count)), slice(0, height), slice(0, width)
+                slab = self._view.window(column, box)
+                if slab.dtype != into:
+                    self._check_fits(column, int(slab.max(initial=0)), into)
+                    slab = slab.astype(into)
+                yield z, slab
+                bar.update(len(slab))
+
+    def _dtype(self, column: str) -> np.dtype[np.unsignedinteger]:
+        return self.image_dtype if column == IMAGE else np.dtype(self.label_dtype(column))
+
+    def label_dtype(self, column: str) -> type[np.unsignedinteger]:
+        """The dtype of exported labels: uint8 class indices, ids of any size as uint32."""
+        return np.uint8 if column == SEMANTIC else np.uint32
+
+    def _check_fits(self, column: str, value: int, dtype: np.dtype[np.unsignedinteger]) -> None:
+        if value > np.iinfo(dtype).max:
+            raise LabelRangeError(
+                f"volume {printable(self.name)}, {column}: expected values up to "
+                f"{np.iinfo(dtype).max}, got {value}, which {dtype} cannot hold"
+            )
+
+    def labels(self, column: str, z: int) -> LazyLabels:
+        """The instances of slice z, (y, x), not decoded."""
+        return self._view.labels(column, z)
+
+    def objects(self, column: str) -> Objects:
+        """The objects of a kind, collected slice by slice, without decoding their masks."""
+        if column not in self._objects:
+            self._objects[column] = self._collect(column)
+        return self._objects[column]
+
+    def _collect(self, column: str) -> Objects:
+        ids, areas, properties = [], [], defaultdict(list)
+        for z in range(self.shape[0]):
+            labels = self.labels(column, z)
+            ids.append(labels.ids)
+            areas.append(labels.areas)
+            for name, values in labels.properties.items():
+                properties[name].append(values)
+        found, first, index = np.unique(
+            np.concatenate(ids), return_index=True, return_inverse=True
+        )
+        voxels = np.zeros(len(found), np.int64)
+        np.add.at(voxels, index.ravel(), np.concatenate(areas))
+        of_objects = {name: np.concatenate(parts)[first] for name, parts in properties.items()}
+        return Objects(found, voxels, of_objects)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportJob:
+    """What is exported.
+
+    Attributes:
+        source: Where the volumes are read from.
+        volumes: The volumes, in the order of the dataset.
+        columns: Label columns that are asked for, in the order of the dataset, "semantic" first;
+            volumes may lack some.
+        remarks: What the user should know, as sentences; writers add to it.
+    """
+
+    source: DatasetSource
+    volumes: tuple[VolumeSpec, ...]
+    columns: tuple[str, ...]
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """The dataset."""
+        return self.source.spec
+
+    @contextlib.contextmanager
+    def open(self, volume: VolumeSpec) -> Iterator[ExportVolume]:
+        """Open a volume; it is remarked which of the labels it lacks.
+
+        Raises:
+            PlateletEMError: for files that are missing or damaged.
+        """
+        with self.source.open(volume) as view:
+            opened = ExportVolume(volume, view, self.columns)
+            if missing := [column for column in self.columns if column not in opened.columns]:
+                self.remarks.append(
+                    f"volume {volume.name}: has no labels of {' and '.join(missing)}: left out"
+                )
+            yield opened

@@ -1,0 +1,63 @@
+"""`objects.csv`: what is known of whole objects, for formats whose files hold masks only."""
+
+import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from _platelet_em.export.job import ExportJob, ExportVolume
+from _platelet_em.spec import DatasetSpec
+
+__all__ = ["OBJECTS", "ObjectsTable", "objects_table"]
+
+OBJECTS = "objects.csv"
+"""Name of the file."""
+
+
+class ObjectsTable:
+    """A CSV with a line per object: volume, column, id, voxels, and the dataset's properties.
+
+    What an object does not have is empty: a cell has no purity.
+
+    Args:
+        file: Open for text, without translation of line ends.
+        spec: The dataset.
+    """
+
+    def __init__(self, file: Any, spec: DatasetSpec) -> None:
+        self._spec = spec
+        named = {name: None for instance in spec.instances for name in instance.properties}
+        self._properties = [*named]
+        classes = ["class_name"] if "class_id" in named else []
+        fields = ["volume", "column", "id", "voxels", *classes, *self._properties]
+        self._writer = csv.DictWriter(file, fields, restval="")
+        self._writer.writeheader()
+
+    def add(self, volume: ExportVolume) -> None:
+        """Write the objects of a volume, kind by kind, by ascending id."""
+        for column in volume.kinds:
+            objects = volume.objects(column)
+            lists = {name: _as_text(values) for name, values in objects.properties.items()}
+            for i, (id_, voxels) in enumerate(zip(objects.ids, objects.voxels, strict=True)):
+                line = {"volume": volume.name, "column": column, "id": id_, "voxels": voxels}
+                line |= {name: lists[name][i] for name in self._properties if name in lists}
+                if "class_id" in lists:
+                    line["class_name"] = self._spec.class_name(lists["class_id"][i])
+                self._writer.writerow(line)
+
+
+def _as_text(values: Any) -> list[Any]:
+    """Values as they are written: float32 with the digits that tell it from its neighbors."""
+    if np.issubdtype(values.dtype, np.floating):
+        return [str(value) for value in values]
+    return values.tolist()  # type: ignore[no-any-return]  # NumPy is typed loosely
+
+
+@contextmanager
+def objects_table(job: ExportJob, folder: Path) -> Iterator[ObjectsTable]:
+    """The table of an export; if only volumes without instances follow, it has no lines."""
+    with (folder / OBJECTS).open("w", newline="", encoding="utf-8") as file:
+        yield ObjectsTable(file, job.spec)
