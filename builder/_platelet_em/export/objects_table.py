@@ -29,10 +29,10 @@ class ObjectsTable:
 
     def __init__(self, file: Any, spec: DatasetSpec) -> None:
         self._spec = spec
-        named = {name: None for instance in spec.instances for name in instance.properties}
-        self._properties = [*named]
-        classes = ["class_name"] if "class_id" in named else []
-        fields = ["volume", "column", "id", "voxels", *classes, *self._properties]
+        parents = [i.parent for i in spec.instances if i.parent is not None]
+        classes = ["class_name", "class_id", "purity"] if spec.classes else []
+        self._properties = [*classes[1:], *dict.fromkeys(parents)]
+        fields = ["volume", "column", "id", "voxels", *classes[:1], *self._properties]
         self._writer = csv.DictWriter(file, fields, restval="")
         self._writer.writeheader()
 
@@ -44,7 +44,7 @@ class ObjectsTable:
             for i, (id_, voxels) in enumerate(zip(objects.ids, objects.voxels, strict=True)):
                 line = {"volume": volume.name, "column": column, "id": id_, "voxels": voxels}
                 line |= {name: lists[name][i] for name in self._properties if name in lists}
-                if "class_id" in lists:
+                if self._spec.classes and "class_id" in lists:
                     line["class_name"] = self._spec.class_name(lists["class_id"][i])
                 self._writer.writerow(line)
 

@@ -13,7 +13,7 @@ from _platelet_em.export.registry import FORMATS, ExportFormat, find_format
 from _platelet_em.files import new_folder, user_path
 from _platelet_em.hub.layout import DESCRIPTION
 from _platelet_em.hub.remote import HubPath, download_repository
-from _platelet_em.hub.source import DatasetSource, find_dataset
+from _platelet_em.hub.source import DatasetSource, find_dataset, list_names
 from _platelet_em.rows.make import SLICES
 from _platelet_em.spec import SEMANTIC, DatasetSpec, VolumeSpec
 
@@ -137,29 +137,33 @@ def _plan(
     """
     spec = dataset.spec
     everything = spec.with_optional()
-    for name, found, known in (
-        ("split", splits, everything.splits),
-        ("kinds", kinds, dict.fromkeys(_label_columns(everything))),
-    ):
-        if unknown := [each for each in found or () if each not in known]:
-            raise ArgumentError(
-                f"{name}: expected some of {', '.join(known)}, got {quote(unknown[0])}"
-            )
-        if found == []:
-            raise ArgumentError(f"{name}: expected some of {', '.join(known)}, got none")
-    asked = {dataset.volume(name, "volume").name for name in names or ()}
+    columns = _label_columns(everything)
+    volume_names = [volume.name for volume in everything.volumes]
+    _check_names("split", splits, everything.splits)
+    _check_names("volume", names, volume_names)
+    _check_names("kinds", kinds, columns)
     among = everything if splits or names else spec
     volumes = tuple(
         volume
         for volume in among.volumes
-        if (splits is None or volume.split in splits) and (names is None or volume.name in asked)
+        if (splits is None or volume.split in splits) and (names is None or volume.name in names)
     )
     if not volumes:
         raise ArgumentError(
             f"volume, split: no volume of {quote(names)} is in the split {quote(splits)}"
         )
-    columns = tuple(c for c in _label_columns(everything) if kinds is None or c in kinds)
-    return ExportJob(dataset, volumes, columns)
+    return ExportJob(dataset, volumes, tuple(c for c in columns if kinds is None or c in kinds))
+
+
+def _check_names(argument: str, found: list[str] | None, known: Iterable[str]) -> None:
+    """Refuse names that the dataset does not have, and a list without any."""
+    if found is None:
+        return
+    listed = list_names(known)
+    if not found:
+        raise ArgumentError(f"{argument}: expected some of {listed}, got none")
+    if unknown := [name for name in found if name not in known]:
+        raise ArgumentError(f"{argument}: expected some of {listed}, got {quote(unknown[0])}")
 
 
 def _label_columns(spec: DatasetSpec) -> tuple[str, ...]:

@@ -109,6 +109,10 @@ def _describe_voxels(
         return {"metadata": metadata}
     z, y, x = (extent / 1000 for extent in voxel_size_nm)
     metadata |= {"spacing": z, "unit": "um"}
-    if not imagej:  # tifffile's own description has no meaning for a resolution without a unit
-        metadata |= {"PhysicalSizeZ": z, "PhysicalSizeY": y, "PhysicalSizeX": x}
-    return {"metadata": metadata, "resolution": (1 / x, 1 / y), "resolutionunit": "NONE"}
+    # ImageJ's unit is in its own lines; elsewhere a resolution is per centimeter.
+    unit, per_unit = ("NONE", 1) if imagej else ("CENTIMETER", 10_000)
+    return {
+        "metadata": metadata,
+        "resolution": (per_unit / x, per_unit / y),
+        "resolutionunit": unit,
+    }

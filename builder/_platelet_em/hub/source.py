@@ -1,7 +1,7 @@
 """`DatasetSource`: the volumes of a dataset, in whatever form the user names it."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from _platelet_em.rows.make import SLICES
 from _platelet_em.sources.opening import check_label_source, find_files
 from _platelet_em.spec import DatasetSpec, VolumeSpec
 
-__all__ = ["DatasetSource", "find_dataset"]
+__all__ = ["DatasetSource", "find_dataset", "list_names"]
 
 _LISTED = 12
 """Names that a message lists."""
@@ -74,7 +74,9 @@ class DatasetSource:
         """
         named = {each.name: each for each in self.spec.with_optional().volumes}
         if name not in named:
-            raise ArgumentError(f"{option}: expected one of {_join(named)}, got {quote(name)}")
+            raise ArgumentError(
+                f"{option}: expected one of {list_names(named)}, got {quote(name)}"
+            )
         return named[name]
 
     @contextlib.contextmanager
@@ -137,6 +139,7 @@ def find_dataset(source: str | Path, label_source: str | None = None) -> Dataset
     return DatasetSource.at(open_location(source), PUBLISHED, label_source)
 
 
-def _join(names: Sequence[str] | dict[str, VolumeSpec]) -> str:
+def list_names(names: Iterable[str]) -> str:
+    """Names for a message, the first of many."""
     listed = [printable(name) for name in names]
     return ", ".join(listed[:_LISTED]) + (", ..." if len(listed) > _LISTED else "")

@@ -1,0 +1,201 @@
+"""`export`: what is chosen, what is said, and that there is a whole export or none."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from support.clients import publish, run_with_us
+from support.folders import contents
+from support.own import write_own
+from support.programs import PROGRAMS
+
+import platelet_em
+from _platelet_em.commands.cli import main
+from _platelet_em.export.registry import FORMATS, LOSSY
+
+SPLITS = "expected some of train, validation, test"
+
+
+def files(folder):
+    return sorted(path.name for path in folder.glob("*.tif"))
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({"split": "train", "kinds": "cells"}, ["50-cells.tif", "50-image.tif"]),
+        ({"volume": ["24"], "kinds": ["semantic"]}, ["24-image.tif", "24-semantic.tif"]),
+        (
+            {"kinds": ["organelles"]},
+            ["24-image.tif", "24-organelles.tif", "50-image.tif", "50-organelles.tif"],
+        ),
+        ({"split": ["train", "validation"], "volume": "24", "kinds": "cells"},
+         ["24-cells.tif", "24-image.tif"]),
+    ],
+)  # fmt: skip
+def test_splits_volumes_and_kinds_are_chosen(choice, expected, archives, tmp_path):
+    out = platelet_em.export(archives, tmp_path / "out", to="tiff", **choice)
+    assert files(out) == expected
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"split": "tset"}, f"^split: {SPLITS}, got 'tset'$"),
+        ({"split": []}, f"^split: {SPLITS}, got none$"),
+        ({"kinds": ["cells", "cell"]},
+         "^kinds: expected some of semantic, cells, organelles, got 'cell'$"),
+        ({"volume": "51"}, "^volume: expected some of 50, 24, test, got '51'$"),
+        ({"volume": []}, "^volume: expected some of 50, 24, test, got none$"),
+        ({"split": "train", "volume": "24"},
+         r"^volume, split: no volume of \['24'\] is in the split \['train'\]$"),
+        ({"to": "png"}, "^to: png is not offered: one picture per slice holds 16 bits"),
+        ({"to": "YOLO"}, "^to: YOLO is not offered: an object is one polygon there"),
+        ({"to": "tif"}, "^to: expected one of .*tiff.*, got 'tif'$"),
+        ({"to": None}, "^to: expected one of .*tiff.*, got None$"),
+        ({"imagej": "no"}, "^imagej: expected one of True, False, got 'no'$"),
+    ],
+)  # fmt: skip
+def test_wrong_choices_are_refused_before_anything_is_written(choice, message, archives, tmp_path):
+    with pytest.raises(platelet_em.ArgumentError, match=message):
+        platelet_em.export(archives, tmp_path / "out", **{"to": "tiff", **choice})
+    assert not any(tmp_path.iterdir())
+
+
+def test_labels_that_a_volume_lacks_are_left_out_and_said(three_volumes, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        out = platelet_em.export(three_volumes, tmp_path / "out", to="tiff", split="test")
+    said = ["volume test: has no labels of cells and organelles: left out"]
+    assert [record.getMessage() for record in caplog.records] == said
+    assert files(out) == ["test-image.tif", "test-semantic.tif"]
+    record = json.loads((out / "export.json").read_text())
+    assert record["remarks"] == said
+    assert record["volumes"][0]["name"] == "test"
+    assert "one of its cells is labeled" in record["volumes"][0]["note"]
+
+
+def test_the_record_says_what_was_written_and_under_which_license(archives, tmp_path):
+    out = platelet_em.export(archives, tmp_path / "out", to="tiff", kinds=["cells"], imagej=False)
+    record = json.loads((out / "export.json").read_text())
+    assert record["format"] == "tiff"
+    assert record["options"] == {"imagej": False}
+    assert record["license_details"] == "cleared for public release"
+    assert record["voxel_size_nm"] == [40, 10, 10]
+    assert record["labels"] == ["cells"]
+    assert [volume["split"] for volume in record["volumes"]] == ["train", "validation"]
+    assert record["classes"][3] == "alpha granule"
+
+
+def test_an_export_is_the_same_from_archives_and_repository(archives, repository, tmp_path):
+    folders = [
+        platelet_em.export(source, tmp_path / name, to="tiff")
+        for source, name in ((archives, "a"), (repository, "b"), (repository, "c"))
+    ]
+    first, *others = map(contents, folders)
+    assert all(other == first for other in others)
+
+
+def test_a_dataset_on_the_hub_is_exported_from_its_slices(hub, repository, tmp_path):
+    publish(hub, "user/data", repository)
+    environment = hub.environment(tmp_path / "home")
+    code = "import sys, platelet_em; platelet_em.export(*sys.argv[1:], to='tiff', split='train')"
+    program = tmp_path / "program.py"
+    program.write_text(code)
+    run_with_us(program, "user/data", tmp_path / "hub", **environment)
+    local = platelet_em.export(repository, tmp_path / "local", to="tiff", split="train")
+    assert contents(tmp_path / "hub") == contents(local)
+    fetched = {name for name, count in hub.served.items() if count}
+    assert not [name for name in fetched if "/volumes/" in name or "validation" in name]
+
+
+@pytest.mark.parametrize("found", ["file", "folder", "link", "pipe"])
+def test_what_exists_is_not_touched(found, archives, tmp_path):
+    out = tmp_path / "out"
+    if found == "file":
+        out.write_text("mine")
+    elif found == "folder":
+        out.mkdir()
+        (out / "mine.txt").write_text("mine")
+    elif found == "link":
+        (tmp_path / "empty").mkdir()
+        out.symlink_to(tmp_path / "empty")
+    else:
+        os.mkfifo(out)
+    before = {path: path.lstat() for path in tmp_path.rglob("*")}
+    with pytest.raises(platelet_em.OutputError, match="out: exists already: choose another name"):
+        platelet_em.export(archives, out, to="tiff")
+    assert {path: path.lstat() for path in tmp_path.rglob("*")} == before
+
+
+def test_an_empty_folder_is_filled(archives, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    assert files(platelet_em.export(archives, out, to="tiff", volume="24", kinds="cells")) == [
+        "24-cells.tif",
+        "24-image.tif",
+    ]
+
+
+def test_a_damaged_source_leaves_nothing(repository, tmp_path):
+    copied = tmp_path / "copied"
+    (copied / "slices").mkdir(parents=True)
+    for path in (repository / "slices").iterdir():
+        content = bytearray(path.read_bytes())
+        if "train-00007" in path.name:
+            content[1000] ^= 1  # in the image
+        (copied / "slices" / path.name).write_bytes(content)
+    with pytest.raises(platelet_em.ArchiveError, match=r"train-00007-of-00008\.parquet"):
+        platelet_em.export(copied, tmp_path / "out", to="tiff")
+    assert [path.name for path in tmp_path.iterdir()] == ["copied"]
+
+
+def test_a_killed_export_leaves_no_folder_of_the_name_and_the_next_one_cleans_up(
+    archives, tmp_path
+):
+    out = tmp_path / "out"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, PROGRAMS / "die_while_exporting.py", archives, out],
+        check=False,
+        env=environment,
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert not out.exists()
+    assert any(tmp_path.iterdir())
+    platelet_em.export(archives, out, to="tiff", volume="24", kinds="cells")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_command_writes_the_same(archives, tmp_path, capsys):
+    arguments = ["--to", "tiff", "--volume", "24", "--kinds", "cells", "semantic", "--no-imagej"]
+    assert main(["export", str(archives), str(tmp_path / "a"), *arguments]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"{tmp_path / 'a'} is complete"]
+    platelet_em.export(
+        archives, tmp_path / "b", to="tiff", volume="24", kinds=["semantic", "cells"], imagej=False
+    )
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_the_command_says_in_one_sentence_what_is_wrong(archives, tmp_path, capsys):
+    assert main(["export", str(archives), str(tmp_path / "a"), "--to", "yolo"]) == 1
+    assert capsys.readouterr().err.startswith("platelet-em: to: yolo is not offered: ")
+
+
+def test_the_help_lists_the_formats(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["export", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for each in FORMATS:
+        assert f" {each.name} {each.purpose}" in text
+    for name in LOSSY:
+        assert name in text
+
+
+def test_own_volumes_may_have_any_name(tmp_path):
+    own = write_own(tmp_path / "own", "stack")
+    out = platelet_em.export(own.description, tmp_path / "out", to="tiff", split="train")
+    assert 'Stack 1 "ü"-image.tif' in files(out)

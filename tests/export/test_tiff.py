@@ -1,0 +1,101 @@
+"""The format `tiff`: what tifffile, Pillow and scikit-image read from it."""
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from support.own import write_own
+from support.truth import arrays_of, own_arrays
+
+import platelet_em
+
+
+def check(folder, truth, **dtypes):
+    """Each column of each volume is a file of its own, and there is no other."""
+    expected = {f"{name}-{column}.tif" for name, arrays in truth.items() for column in arrays}
+    assert {path.name for path in folder.glob("*.tif")} == expected
+    for name, arrays in truth.items():
+        for column, array in arrays.items():
+            read = tifffile.imread(folder / f"{name}-{column}.tif")
+            assert read.dtype == dtypes.get(column, array.dtype)
+            np.testing.assert_array_equal(read.reshape(array.shape), array)
+
+
+@pytest.fixture(scope="module", params=["three_archives", "three_volumes"])
+def exported(request, tmp_path_factory):
+    source = request.getfixturevalue(request.param)
+    out = tmp_path_factory.mktemp("tiff") / "out"
+    return platelet_em.export(source, out, to="tiff", split=["train", "validation", "test"])
+
+
+def test_each_volume_is_exact(exported, publication, third):
+    ids = {"cells": np.uint16, "organelles": np.uint16}
+    check(exported, arrays_of(publication, third), **ids)
+
+
+def test_imagej_finds_axes_and_the_voxel_size_in_micrometers(exported):
+    with tifffile.TiffFile(exported / "50-image.tif") as file:
+        assert file.series[0].axes == "ZYX"
+        depth = len(file.pages)
+        expected = {"images": depth, "slices": depth, "spacing": 0.04, "unit": "um"}
+        assert {key: file.imagej_metadata[key] for key in expected} == expected
+        tags = file.pages[0].tags
+        assert tags["XResolution"].value == tags["YResolution"].value == (100, 1)
+        assert tags["ResolutionUnit"].value == 1
+
+
+def test_other_readers_read_the_slices(exported, publication):
+    with Image.open(exported / "24-organelles.tif") as file:
+        file.seek(3)
+        np.testing.assert_array_equal(np.asarray(file), publication.volumes["24"].organelle[3])
+
+
+def test_without_imagej_ids_have_32_bits(archives, publication, tmp_path):
+    out = platelet_em.export(archives, tmp_path / "out", to="tiff", imagej=False)
+    ids = {"cells": np.uint32, "organelles": np.uint32}
+    check(out, arrays_of(publication), **ids)
+    with tifffile.TiffFile(out / "50-cells.tif") as file:
+        assert file.is_bigtiff
+        page = file.pages[0]
+        assert file.shaped_metadata[0]["axes"] == "ZYX"
+        assert page.get_resolution(unit="micrometer") == (100, 100)
+
+
+def test_ids_that_imagej_cannot_hold_are_refused_and_nothing_is_written(tmp_path):
+    own = write_own(tmp_path / "own", "multipage")
+    with pytest.raises(
+        platelet_em.LabelRangeError,
+        match=r"^volume first, cells: expected ids up to 65535, which ImageJ reads exactly, got "
+        r"70000: write uint32 with --no-imagej \(in Python, imagej=False\)$",
+    ):
+        platelet_em.export(own.description, tmp_path / "out", to="tiff")
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
+    out = platelet_em.export(own.description, tmp_path / "out", to="tiff", imagej=False)
+    check(out, own_arrays(own), cells=np.uint32, organelles=np.uint32, pores=np.uint32)
+
+
+@pytest.mark.parametrize("form", ["stack", "pictures"])
+def test_own_volumes_are_exact(form, tmp_path):
+    own = write_own(tmp_path / "own", form)
+    out = platelet_em.export(own.description, tmp_path / "out", to="tiff")
+    check(out, own_arrays(own), mitochondria=np.uint16, particles=np.uint16)
+
+
+def test_an_unknown_voxel_size_is_not_invented(tmp_path):
+    own = write_own(tmp_path / "own", "pictures")
+    out = platelet_em.export(own.description, tmp_path / "out", to="tiff", split="test")
+    for path in out.glob("*.tif"):
+        with tifffile.TiffFile(path) as file:
+            assert {"spacing", "unit"}.isdisjoint(file.imagej_metadata)
+            assert file.pages[0].tags["XResolution"].value == (1, 1)
+
+
+def test_a_file_that_imagej_cannot_read_is_refused(archives, tmp_path, monkeypatch):
+    monkeypatch.setattr("_platelet_em.export.tiff._MAX_IMAGEJ_BYTES", 1000)
+    with pytest.raises(
+        platelet_em.TooLargeError,
+        match=r"^volume 50, image: expected at most 1000 bytes, as ImageJ can read, got \d+: "
+        r"write BigTIFFs with --no-imagej",
+    ):
+        platelet_em.export(archives, tmp_path / "out", to="tiff")
+    assert not any(tmp_path.iterdir())
