@@ -1,5 +1,6 @@
 """Files that are written completely or not at all, paths of the user, and locks."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -12,7 +13,13 @@ import pytest
 from support.programs import PROGRAMS
 
 from _platelet_em.errors import ArgumentError, OutputError
-from _platelet_em.files import PARTIAL_SUFFIX, exclusive_lock, new_file, user_path
+from _platelet_em.files import (
+    PARTIAL_SUFFIX,
+    exclusive_lock,
+    new_file,
+    new_folder,
+    user_path,
+)
 
 DIE_WHILE_WRITING = PROGRAMS / "die_while_writing.py"
 
@@ -165,6 +172,86 @@ def test_the_file_of_another_writer_is_no_leftover(tmp_path):
         assert target.read_bytes() == b"quick"
     assert target.read_bytes() == b"slow"
     assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
+
+
+# Folders
+
+
+def fill(target, error=None):
+    with new_folder(target) as folder:
+        (folder / "deep").mkdir()
+        (folder / "deep" / "a.bin").write_bytes(b"content")
+        assert not target.exists() or not any(target.iterdir())
+        if error is not None:
+            raise error("in the block")
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_folder_gets_its_name_at_the_end(exists, tmp_path):
+    target = tmp_path / "new" / "out"
+    if exists:
+        target.mkdir(parents=True)
+    fill(target)
+    assert (target / "deep" / "a.bin").read_bytes() == b"content"
+    assert [path.name for path in target.parent.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
+@pytest.mark.parametrize("exists", [False, True])
+def test_an_error_leaves_no_folder(error, exists, tmp_path):
+    if exists:
+        (tmp_path / "out").mkdir()
+    before = [*tmp_path.rglob("*")]
+    with pytest.raises(error, match=r"^in the block$"):
+        fill(tmp_path / "out", error)
+    assert [*tmp_path.rglob("*")] == before
+
+
+def test_a_folder_that_is_not_empty_is_kept_even_if_it_is_filled_meanwhile(tmp_path):
+    target = tmp_path / "out"
+
+    def fill_meanwhile():
+        with new_folder(target) as folder:
+            (folder / "a.bin").write_bytes(b"content")
+            target.mkdir()
+            (target / "mine.txt").write_text("mine")
+
+    with pytest.raises(OutputError, match="out: exists already: choose another name, or move it"):
+        fill_meanwhile()
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "mine.txt"]
+
+
+def test_a_folder_below_a_file_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match=r"file/out: cannot be written: .*: choose another"):
+        fill(tmp_path / "file" / "out")
+
+
+def test_a_folder_without_room_says_so(tmp_path):
+    def no_room(text):
+        return OSError(errno.ENOSPC, text)
+
+    with pytest.raises(OutputError, match="out: no room to write: in the block: free some space"):
+        fill(tmp_path / "out", no_room)
+    assert not any(tmp_path.iterdir())
+
+
+def test_folders_of_killed_processes_are_deleted_and_those_of_others_are_not(tmp_path):
+    target = tmp_path / "out"
+    with new_folder(target) as slow:
+        (slow / "slow.bin").write_bytes(b"slow")
+        killed = tmp_path / ".out.0123abcd"
+        killed.with_suffix(".lock").write_bytes(b"")
+        killed.with_suffix(".part").mkdir()
+        (killed.with_suffix(".part") / "half.bin").write_bytes(b"half")
+        (tmp_path / ".out.mine").mkdir()
+        fill(target)
+        assert not killed.with_suffix(".part").exists()
+        assert (slow / "slow.bin").exists()
+        (target / "deep" / "a.bin").unlink()
+        (target / "deep").rmdir()
+    assert {path.name for path in tmp_path.iterdir()} == {"out", ".out.mine"}
+    assert (target / "slow.bin").read_bytes() == b"slow"
 
 
 # Locks
