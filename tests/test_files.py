@@ -240,13 +240,14 @@ def test_folders_of_killed_processes_are_deleted_and_those_of_others_are_not(tmp
     target = tmp_path / "out"
     with new_folder(target) as slow:
         (slow / "slow.bin").write_bytes(b"slow")
-        killed = tmp_path / ".out.0123abcd"
-        killed.with_suffix(".lock").write_bytes(b"")
-        killed.with_suffix(".part").mkdir()
-        (killed.with_suffix(".part") / "half.bin").write_bytes(b"half")
+        lock, killed = (tmp_path / f".out.0123abcd.{end}" for end in ("lock", "part"))
+        lock.write_bytes(b"")
+        killed.mkdir()
+        (killed / "half.bin").write_bytes(b"half")
         (tmp_path / ".out.mine").mkdir()
         fill(target)
-        assert not killed.with_suffix(".part").exists()
+        assert not lock.exists()
+        assert not killed.exists()
         assert (slow / "slow.bin").exists()
         (target / "deep" / "a.bin").unlink()
         (target / "deep").rmdir()
