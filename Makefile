@@ -50,13 +50,15 @@ test-long: $(VENV)/test.stamp install install-oldest fuzz test-pythons test-napa
 	$(PYTEST)
 	PLATELET_EM_KERNELS=numpy $(PYTEST) --ignore tests/arrays/test_compiled.py
 
-# Lazy arrays in napari, where a virtual screen (xvfb) is installed; its own plugins warn.
+# Lazy arrays and the reader in napari, where a virtual screen (xvfb) is installed; its own plugins
+# warn.
 test-napari:
 	if xvfb-run --help > /dev/null; then \
 	  $(PYTHON) -m venv $(VENV)/napari && \
 	  $(VENV)/napari/bin/python -m pip install --quiet --disable-pip-version-check \
 	    . 'napari[pyqt6]>=0.6' $(FAST_TESTS) && \
-	  xvfb-run -a $(VENV)/napari/bin/python -m pytest -W ignore tests/arrays/test_napari.py; \
+	  xvfb-run -a $(VENV)/napari/bin/python -m pytest -W ignore tests/arrays/test_napari.py \
+	    tests/export/test_napari.py; \
 	fi
 
 # The demo, and tests that need no PyTorch, on other Pythons.

@@ -133,16 +133,16 @@ class ParquetRows(Sequence[Row]):
             for group in range(metadata.num_row_groups):
                 rows = metadata.row_group(group).num_rows
                 self._groups += [(path, group, i) for i in range(rows)]
-        self._kept: tuple[DataFile, int] | None = None
-        self._table: Any = None
+        self._kept: tuple[DataFile, int, Any] | None = None
 
     def __len__(self) -> int:
         return len(self._groups)
 
     def __getitem__(self, index: Any) -> Any:
         path, group, i = self._groups[index]
-        if self._kept != (path, group):
+        kept = self._kept  # another thread may replace it
+        if kept is None or kept[:2] != (path, group):
             with explain_damage(path), open_parquet(path) as file:
-                self._table = read_group(file, group, self._columns)
-            self._kept = path, group
-        return PlateletEMFormatter().format_row(self._table.slice(i, 1))
+                kept = path, group, read_group(file, group, self._columns)
+            self._kept = kept
+        return PlateletEMFormatter().format_row(kept[2].slice(i, 1))

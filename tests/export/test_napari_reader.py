@@ -1,0 +1,54 @@
+"""What the reader of napari takes for one of ours, and what it imports before it reads."""
+
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from support.own import write_own
+
+from _platelet_em.export.napari_reader import get_reader
+
+
+@pytest.mark.parametrize("source", ["archives", "repository"])
+def test_archives_and_repositories_are_read(source, request):
+    path = request.getfixturevalue(source)
+    assert callable(get_reader(str(path)))
+    assert callable(get_reader([str(path)]))
+
+
+def test_a_zip_and_its_extracted_folder_are_read(archives, tmp_path):
+    zips = sorted(archives.glob("*.zip"))
+    assert all(callable(get_reader(str(path))) for path in zips)
+    with zipfile.ZipFile(zips[0]) as archive:
+        archive.extractall(tmp_path)
+    assert callable(get_reader(str(tmp_path)))
+
+
+def test_a_description_is_read(tmp_path):
+    assert callable(get_reader(str(write_own(tmp_path, "stack").description)))
+
+
+def test_what_is_not_ours_is_left_to_others(archives, tmp_path):
+    (tmp_path / "project.toml").write_text("[project]\nname = 'x'\n")
+    (tmp_path / "damaged.zip").write_bytes(b"PK\3\4 no zip")
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("images/a.tif", b"")
+    (tmp_path / "folder.zip").mkdir()
+    others = ["project.toml", "damaged.zip", "other.zip", "folder.zip", ".", "missing.zip"]
+    assert [get_reader(str(tmp_path / name)) for name in others] == [None] * len(others)
+    assert get_reader([str(archives), str(archives)]) is None
+
+
+def test_asking_imports_nothing_large(tmp_path):
+    code = f"""
+import sys
+from _platelet_em.export.napari_reader import get_reader
+assert get_reader({str(tmp_path)!r}) is None
+large = {{"datasets", "pyarrow", "huggingface_hub", "numpy", "tifffile", "PIL"}} & {{*sys.modules}}
+assert not large, large
+"""
+    command = [sys.executable, "-c", code]
+    environment = {"PYTHONPATH": ":".join(filter(None, sys.path))}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
