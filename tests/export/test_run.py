@@ -195,6 +195,14 @@ def test_the_help_lists_the_formats(capsys):
         assert name in text
 
 
+@pytest.mark.parametrize("source", ["archives", "repo"])
+def test_an_export_of_the_sample_says_so(source, sample, tmp_path, caplog):
+    out = platelet_em.export(sample / source, tmp_path / "out", to="tiff", kinds="cells")
+    said = "this is the synthetic sample, not the publisher's data"
+    assert json.loads((out / "export.json").read_text())["remarks"] == [said]
+    assert said in caplog.text
+
+
 def test_own_volumes_may_have_any_name(tmp_path):
     own = write_own(tmp_path / "own", "stack")
     out = platelet_em.export(own.description, tmp_path / "out", to="tiff", split="train")

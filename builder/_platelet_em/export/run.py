@@ -84,6 +84,8 @@ def export(
     job = _plan(dataset, _names(split), _names(volume), _names(kinds))
     with new_folder(target) as folder:
         job = _fetch(job)
+        if job.source.is_sample(job.volumes[0]):
+            job.remarks.append("this is the synthetic sample, not the publisher's data")
         format_.write(job, folder, options)
         record = _describe(job, format_, options)
         (folder / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")

@@ -12,13 +12,13 @@ from _platelet_em.facts import LABEL_SOURCES, PUBLISHED
 from _platelet_em.hub.layout import data_files, has_data
 from _platelet_em.hub.location import is_description
 from _platelet_em.hub.read import open_volume
-from _platelet_em.hub.record import read_record
+from _platelet_em.hub.record import SYNTHETIC, first_record, read_record
 from _platelet_em.hub.remote import HubPath, open_location
 from _platelet_em.hub.stored_spec import stored_spec
-from _platelet_em.publisher.archive import find_source
+from _platelet_em.publisher.archive import Source, find_source
 from _platelet_em.publisher.volume import ArchiveVolume
 from _platelet_em.rows.make import SLICES
-from _platelet_em.sources.opening import check_label_source, find_files
+from _platelet_em.sources.opening import check_label_source, find_files, is_sample
 from _platelet_em.spec import DatasetSpec, VolumeSpec
 
 __all__ = ["DatasetSource", "find_dataset", "list_names"]
@@ -108,10 +108,27 @@ class DatasetSource:
             )
         else:
             label_source = self.label_source or LABEL_SOURCES[0]
-            archive = label_source if label_source in volume.archives else volume.archives[0]
-            archives = find_source(self.location, archive, self.spec.with_optional())
+            archives = self._find_archives(volume)
             with ArchiveVolume(archives, volume, label_source, self.spec) as view:
                 yield view
+
+    def _find_archives(self, volume: VolumeSpec) -> Source:
+        """The archive of a volume at a location that is no repository."""
+        label_source = self.label_source or LABEL_SOURCES[0]
+        archive = label_source if label_source in volume.archives else volume.archives[0]
+        return find_source(Path(str(self.location)), archive, self.spec.with_optional())
+
+    def is_sample(self, volume: VolumeSpec) -> bool:
+        """Whether a volume is of the synthetic sample.
+
+        Raises:
+            PlateletEMError: for files that are missing or damaged.
+        """
+        if self.location is None:
+            return False
+        if data_files(self.location, SLICES.name):
+            return first_record(self.location).get("origin") == SYNTHETIC
+        return is_sample(self._find_archives(volume), volume)
 
     def _check_labels(self, record: dict[str, str]) -> None:
         """Refuse another label source than that of a repository with this record."""

@@ -27,6 +27,7 @@ __all__ = [
     "VolumeFiles",
     "check_label_source",
     "find_files",
+    "is_sample",
     "known_md5s",
     "reopen_files",
 ]
@@ -119,15 +120,16 @@ class _ArchiveFiles:
         return Origin(
             tuple(part.path.name if part.is_zip else None for part in parts),
             tuple(notes),
-            self._is_sample(),
+            is_sample(source, self.spec.volumes[0]),
         )
 
-    def _is_sample(self) -> bool:
-        """Whether the files are those of the synthetic sample; a folder has no zip comment."""
-        if self._source.is_zip:
-            return self._source.comment == SAMPLE_COMMENT
-        with open_images(self._source, self.spec.volumes[0]) as images:
-            return images.description == SAMPLE_COMMENT
+
+def is_sample(source: Source, volume: VolumeSpec) -> bool:
+    """Whether archives are those of the synthetic sample; a folder has no comment of a zip."""
+    if source.is_zip:
+        return source.comment == SAMPLE_COMMENT
+    with open_images(source, volume) as images:
+        return images.description == SAMPLE_COMMENT
 
 
 class _OwnFiles:
