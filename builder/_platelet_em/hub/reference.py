@@ -152,7 +152,7 @@ class ColumnReference:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of an element: int32 of labels, uint8 or uint16 of images."""
+        """The dtype of an element, int32 of labels, uint8 or uint16 of images."""
         return self.open().dtype
 
     @property
@@ -164,6 +164,9 @@ class ColumnReference:
     def size(self) -> int:
         """Number of elements."""
         return self.open().size
+
+    def __bool__(self) -> bool:
+        return True  # it names something: the truth of an array would have to be read
 
     def __len__(self) -> int:
         return len(self.open())
