@@ -215,6 +215,18 @@ def test_it_is_used_as_an_array(repository, publication, config, column):
     assert np.array_equal(reference, array)
 
 
+def test_copies_are_made_as_numpy_asks_for_them(repository):
+    reference = refer(repository, "image", "slices")
+    page = reference.open()
+    assert reference.__array__() is page
+    assert reference.__array__(np.uint16, copy=False) is page
+    assert not np.shares_memory(reference.__array__(copy=True), page)
+    with pytest.raises(ValueError, match="expected an array that is not copied"):
+        reference.__array__(np.int64, copy=False)
+    with pytest.raises(ValueError, match="cannot be converted without a copy"):
+        refer(repository).__array__(copy=False)
+
+
 def test_what_is_shared_cannot_be_changed(repository):
     page = refer(repository, "image", "slices").open()
     with pytest.raises(ValueError, match="read-only"):

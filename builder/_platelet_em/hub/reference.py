@@ -176,9 +176,14 @@ class ColumnReference:
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         value = self.open()
-        if isinstance(value, np.ndarray):
-            return np.array(value, dtype=dtype, copy=copy)
-        return value.__array__(dtype, copy)
+        if not isinstance(value, np.ndarray):
+            return value.__array__(dtype, copy)
+        array: NDArray[Any] = np.asarray(value, dtype=dtype)
+        if array is value:
+            return array.copy() if copy else array
+        if copy is False:
+            raise ValueError(f"expected an array that is not copied, got the dtype {dtype}")
+        return array
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return type(self).__name__, *astuple(self)
