@@ -11,6 +11,7 @@ from pathlib import Path
 import dask.array as da
 import dask.base
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import HfApi, constants
@@ -369,6 +370,17 @@ def test_other_columns_are_refused(repository):
         expect(platelet_em.ArgumentError, message, refer(repository, column, "slices"))
         with pytest.raises(platelet_em.ArgumentError, match=re.escape(message)):
             ColumnReference.of(repository, "slices", "train", column)
+
+
+def test_a_column_that_only_looks_like_labels_is_refused(tmp_path):
+    table = pa.table({"volume": ["a"], "cells": [{"rle": ["1 2"]}]})
+    (tmp_path / "slices").mkdir()
+    pq.write_table(table, tmp_path / "slices/train-00000-of-00001.parquet")
+    message = "row 0 of 'train': column 'cells': expected images or labels, got {'rle': ['1 2']}"
+    expect(platelet_em.ArgumentError, message, refer(tmp_path, config="slices"))
+    pq.write_table(table.drop_columns("volume"), tmp_path / "slices/train-00000-of-00001.parquet")
+    message = "expected the column 'volume', found none"
+    expect(platelet_em.ArchiveError, message, refer(tmp_path, config="slices"))
 
 
 def test_a_missing_folder_is_named(tmp_path):

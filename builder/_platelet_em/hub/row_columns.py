@@ -143,21 +143,26 @@ def read_value(
         raise _replaced(name, file_digest, group.digest)
     kept = _keep_group(os.getpid(), file, stamp, group, column)
     found_volume, value = kept.read(row - group.first_row)
-    if volume not in (None, found_volume):
+    _check_value(name, column, volume, found_volume, value)
+    return value
+
+
+def _check_value(name: str, column: str, volume: str | None, found: str, value: Any) -> None:
+    """Refuse a value of another volume, and one that is null or of another type."""
+    if volume not in (None, found):
         raise ArchiveError(
-            f"{name}: expected volume {quote(volume)}, found {quote(found_volume)}: the "
-            "repository has other rows than when it was referred to: make the references again"
+            f"{name}: expected volume {quote(volume)}, found {quote(found)}: the repository has "
+            "other rows than when it was referred to: make the references again"
         )
     if value is None:
         raise ArgumentError(
-            f"{name}: volume {found_volume} has no {column}: they are null; leave this row out "
+            f"{name}: volume {found} has no {column}: they are null; leave this row out "
             "(ColumnReference.of does)"
         )
     if not isinstance(value, (LazyArray, np.ndarray)):
         raise ArgumentError(
             f"{name}: column {column!r}: expected images or labels, got {quote(value)}"
         )
-    return value
 
 
 def _replaced(name: str, expected: str | None, found: str) -> ArchiveError:
