@@ -44,6 +44,7 @@ from _platelet_em.hf.builder import PlateletEM, PlateletEMConfig
 from _platelet_em.hf.formatter import FORMAT, register_format
 from _platelet_em.hf.load import load_dataset
 from _platelet_em.hf.private import register
+from _platelet_em.hub.reference import ColumnReference
 from _platelet_em.rows.intensity import IntensityStatistics
 from _platelet_em.sample.write import write_sample
 from _platelet_em.sources.convert import convert
@@ -64,6 +65,7 @@ __all__ = [
     "ArchiveError",
     "ArgumentError",
     "ChecksumError",
+    "ColumnReference",
     "ConversionError",
     "CoverageError",
     "DescriptionError",

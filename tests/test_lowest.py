@@ -29,6 +29,7 @@ TESTS = [
     "tests/commands/test_info.py",
     "tests/commands/test_show.py",
     "tests/hub/test_read.py",
+    "tests/hub/test_reference.py",
     "tests/publisher/test_archive.py",
     "tests/publisher/test_transfer.py",
     "tests/rows/test_make.py",

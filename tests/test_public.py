@@ -25,6 +25,7 @@ PUBLIC = [
     "ArchiveError",
     "ArgumentError",
     "ChecksumError",
+    "ColumnReference",
     "ConversionError",
     "CoverageError",
     "DescriptionError",

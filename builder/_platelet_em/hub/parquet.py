@@ -78,9 +78,9 @@ def _source(path: DataFile) -> Any:
     return path
 
 
-def read_column(file: pq.ParquetFile, name: str) -> pa.ChunkedArray:
-    """A column of a file."""
-    return file.read([name], use_threads=False)[name]
+def read_column(file: pq.ParquetFile, name: str, *, leaf: str | None = None) -> pa.ChunkedArray:
+    """A column of a file; of a nested one, only the part at the path `leaf`, if it is given."""
+    return file.read([leaf or name], use_threads=False)[name]
 
 
 def read_group(file: pq.ParquetFile, group: int, columns: list[str]) -> pa.Table:
