@@ -73,6 +73,12 @@ FORMATS = (
         "tiff",
         (FormatOption("imagej", True, (True, False)),),
     ),
+    ExportFormat(
+        "coco",
+        "an annotation with an exact mask per object and slice, for pycocotools, torchvision",
+        "coco",
+        (FormatOption("counts", "compressed", ("compressed", "uncompressed")),),
+    ),
 )
 """All formats; a new one is one module and one entry here."""
 
