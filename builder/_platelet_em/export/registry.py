@@ -79,6 +79,11 @@ FORMATS = (
         "coco",
         (FormatOption("counts", "compressed", ("compressed", "uncompressed")),),
     ),
+    ExportFormat(
+        "nnunet",
+        "a raw dataset of nnU-Net v2: classes as labels, instances in folders of their own",
+        "nnunet",
+    ),
 )
 """All formats; a new one is one module and one entry here."""
 

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def export(
             `hf://datasets/USER/NAME[@REVISION]`), of which the needed files are downloaded.
         out: Folder to write, in which there must be nothing yet. It gets its name when all of it
             is complete.
-        to: The format: "tiff" or "coco".
+        to: The format: "tiff", "coco" or "nnunet".
         split: Splits to write; None is all, of archives those of the two published volumes.
         volume: Names of volumes to write; None is all.
         kinds: Label columns to write, such as ["semantic", "cells"]; None is all.
@@ -85,6 +86,7 @@ def export(
     target = user_path(out)
     dataset = find_dataset(source, label_source)
     job = _plan(dataset, _names(split), _names(volume), _names(kinds))
+    job = replace(job, out_name=target.absolute().name)
     with new_folder(target) as folder:
         job = _fetch(job)
         format_.write(job, folder, options)
@@ -185,8 +187,7 @@ def _fetch(job: ExportJob) -> ExportJob:
     folder = download_repository(location, patterns)
     if not folder.is_dir():
         raise MissingMemberError(f"{location}: expected a built repository, found none")
-    source = DatasetSource(folder, job.spec, job.source.label_source)
-    return ExportJob(source, job.volumes, job.columns, job.remarks)
+    return replace(job, source=DatasetSource(folder, job.spec, job.source.label_source))
 
 
 def _describe(job: ExportJob, format_: ExportFormat, options: dict[str, Any]) -> dict[str, Any]:
@@ -207,6 +208,7 @@ def _describe(job: ExportJob, format_: ExportFormat, options: dict[str, Any]) ->
         "volumes": [_describe_volume(volume) for volume in job.volumes],
         "labels": list(job.columns),
         "remarks": job.remarks,
+        **({"renamed": job.renamed} if job.renamed else {}),
     }
 
 
