@@ -204,8 +204,12 @@ def test_images_of_16_bits_are_remarked(exported, tmp_path):
 
 
 def test_classes_alone_cannot_be_exported(archives, tmp_path):
-    with pytest.raises(platelet_em.ArgumentError, match="expected labels of instances, as coco"):
+    message = "kinds: expected some with instances, as coco holds nothing else, got semantic"
+    with pytest.raises(platelet_em.ArgumentError, match=message):
         platelet_em.export(archives, tmp_path / "out", to="coco", kinds="semantic")
+    own = write_own(tmp_path / "set", "stack")
+    with pytest.raises(platelet_em.ArgumentError, match=r"got \['unlabeled'\] without"):
+        platelet_em.export(own.description, tmp_path / "out", to="coco", volume="unlabeled")
     assert not (tmp_path / "out").exists()
 
 

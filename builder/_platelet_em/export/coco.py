@@ -53,6 +53,11 @@ def write(job: ExportJob, folder: Path, *, counts: str) -> None:
         ArgumentError: if there are no instances to write.
         ConversionError: for a property that has the name of a key of COCO.
     """
+    if not any(column != SEMANTIC for column in job.columns):
+        raise ArgumentError(
+            "kinds: expected some with instances, as coco holds nothing else, got "
+            f"{', '.join(job.columns) or 'none'}: choose others, or another format"
+        )
     _check_properties(job.spec)
     if SEMANTIC in job.columns:
         job.remarks.append("coco holds instances: the class of each pixel is not in it")
@@ -76,8 +81,8 @@ def write(job: ExportJob, folder: Path, *, counts: str) -> None:
                 _write_volume(opened, split, folder / "images", name, annotator)
         if not files:
             raise ArgumentError(
-                f"kinds, volume, split: expected labels of instances, as coco holds nothing else, "
-                f"got volumes with none of {', '.join(job.columns)}: choose others"
+                "volume, split: expected a volume with labels of instances, as coco holds nothing "
+                f"else, got {quote([volume.name for volume in job.volumes])} without: name others"
             )
         listed = annotator.categories.list()
         for each in files.values():
