@@ -165,6 +165,7 @@ def _export(options: argparse.Namespace, write: Write) -> None:
         kinds=options.kinds,
         label_source=options.label_source,
         imagej=options.imagej,
+        counts=options.counts,
     )
     write(f"{out} is complete")
 

@@ -353,6 +353,12 @@ def _add_export(commands: _Commands) -> None:
         help="tiff: BigTIFFs with ids of 32 bits, instead of files for ImageJ, which reads ids up "
         "to 65535",
     )
+    command.add_argument(
+        "--counts",
+        choices=("compressed", "uncompressed"),
+        help="coco: run lengths of masks as strings, as pycocotools writes them, or as lists of "
+        "integers (default: compressed)",
+    )
     add_label_source(command, default=None, described="that of a repository, otherwise json")
 
 

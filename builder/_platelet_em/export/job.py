@@ -149,13 +149,18 @@ class ExportJob:
         volumes: The volumes, in the order of the dataset.
         columns: Label columns that are asked for, in the order of the dataset, "semantic" first;
             volumes may lack some.
+        out_name: Name of the folder that is written, which has another one until it is complete.
         remarks: What the user should know, as sentences; writers add to it.
+        renamed: Name in files of each volume whose own name the format does not take; writers add
+            to it.
     """
 
     source: DatasetSource
     volumes: tuple[VolumeSpec, ...]
     columns: tuple[str, ...]
+    out_name: str = ""
     remarks: list[str] = field(default_factory=list)
+    renamed: dict[str, str] = field(default_factory=dict)
 
     @property
     def spec(self) -> DatasetSpec:

@@ -73,6 +73,17 @@ FORMATS = (
         "tiff",
         (FormatOption("imagej", True, (True, False)),),
     ),
+    ExportFormat(
+        "coco",
+        "an annotation with an exact mask per object and slice, for pycocotools, torchvision",
+        "coco",
+        (FormatOption("counts", "compressed", ("compressed", "uncompressed")),),
+    ),
+    ExportFormat(
+        "nnunet",
+        "a raw dataset of nnU-Net v2: classes as labels, instances in folders of their own",
+        "nnunet",
+    ),
 )
 """All formats; a new one is one module and one entry here."""
 

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def export(
     kinds: str | Iterable[str] | None = None,
     label_source: str | None = None,
     imagej: bool | None = None,
+    counts: str | None = None,
 ) -> Path:
     """Write volumes in a format that other tools read, voxel for voxel.
 
@@ -47,13 +49,15 @@ def export(
             `hf://datasets/USER/NAME[@REVISION]`), of which the needed files are downloaded.
         out: Folder to write, in which there must be nothing yet. It gets its name when all of it
             is complete.
-        to: The format: "tiff".
+        to: The format: "tiff", "coco" or "nnunet".
         split: Splits to write; None is all, of archives those of the two published volumes.
         volume: Names of volumes to write; None is all.
         kinds: Label columns to write, such as ["semantic", "cells"]; None is all.
         label_source: "json" or "tif"; None is that of a repository, and "json" of archives.
         imagej: Of "tiff": whether to write ImageJ's TIFs, whose ids are at most 65535 (default),
             or BigTIFFs with ids of 32 bits.
+        counts: Of "coco": run lengths of masks as strings, "compressed" (default), which
+            pycocotools reads, or as lists, "uncompressed", which are easier for other readers.
 
     Returns:
         The folder.
@@ -78,10 +82,11 @@ def export(
     >>> folder.cleanup()
     """
     format_ = find_format(to)
-    options = _choose_options(format_, {"imagej": imagej})
+    options = _choose_options(format_, {"imagej": imagej, "counts": counts})
     target = user_path(out)
     dataset = find_dataset(source, label_source)
     job = _plan(dataset, _names(split), _names(volume), _names(kinds))
+    job = replace(job, out_name=target.absolute().name)
     with new_folder(target) as folder:
         job = _fetch(job)
         if job.source.is_sample(job.volumes[0]):
@@ -188,8 +193,7 @@ def _fetch(job: ExportJob) -> ExportJob:
     folder = download_repository(location, patterns)
     if not folder.is_dir():
         raise MissingMemberError(f"{location}: expected a built repository, found none")
-    source = DatasetSource(folder, job.spec, job.source.label_source)
-    return ExportJob(source, job.volumes, job.columns, job.remarks)
+    return replace(job, source=DatasetSource(folder, job.spec, job.source.label_source))
 
 
 def _describe(job: ExportJob, format_: ExportFormat, options: dict[str, Any]) -> dict[str, Any]:
@@ -210,6 +214,7 @@ def _describe(job: ExportJob, format_: ExportFormat, options: dict[str, Any]) ->
         "volumes": [_describe_volume(volume) for volume in job.volumes],
         "labels": list(job.columns),
         "remarks": job.remarks,
+        **({"renamed": job.renamed} if job.renamed else {}),
     }
 
 

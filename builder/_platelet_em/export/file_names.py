@@ -1,0 +1,57 @@
+"""Names of files for volumes whose own names not every tool and file system takes."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+__all__ = ["safe_names"]
+
+_MAX = 200
+"""Characters of a name: a file may have 255 bytes, with what formats add."""
+
+
+def safe_names(names: Iterable[str], *, refused_ending: str = "") -> dict[str, str]:
+    """A name for the files of each volume: ASCII letters, digits, ".", "_" and "-".
+
+    Names that consist of these stay as they are. In others accents are dropped, any other
+    character becomes "_", and a number tells apart what became equal, also up to capitals.
+
+    Args:
+        names: Names of volumes, all different.
+        refused_ending: An ending that no name may have.
+
+    Returns:
+        Name of the volume -> name for its files, at most 200 characters, all different.
+
+    >>> safe_names(['Stack 1 "ü"', "b", "B", ".x"])
+    {'Stack 1 "ü"': 'Stack_1__u_', 'b': 'b', 'B': 'B-2', '.x': '_x'}
+    """
+    plain = {name: _simplify(name, refused_ending) for name in names}
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    # Those that may stay as they are come first, so that none of them is renamed for another.
+    for name in sorted(plain, key=lambda name: plain[name] != name):
+        found[name] = choice = _number(plain[name], taken)
+        taken.add(choice.casefold())
+    return {name: found[name] for name in plain}
+
+
+def _simplify(name: str, refused_ending: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", name)
+    letters = "".join(c for c in decomposed if not unicodedata.combining(c))
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", letters)[:_MAX]
+    # A leading dot hides a file, and a leading hyphen looks like an option.
+    plain = re.sub(r"^[.-]", "_", plain)
+    if refused_ending and plain.endswith(refused_ending):
+        plain = f"{plain[: _MAX - 1]}_"
+    return plain
+
+
+def _number(plain: str, taken: set[str]) -> str:
+    """The name, or the name with the first number from 2 that nobody has."""
+    choice, number = plain, 1
+    while choice.casefold() in taken:
+        number += 1
+        ending = f"-{number}"
+        choice = plain[: _MAX - len(ending)] + ending
+    return choice

@@ -1,0 +1,55 @@
+"""Names of files for volumes with any name."""
+
+import re
+
+import pytest
+
+from _platelet_em.export.file_names import safe_names
+
+
+def test_names_that_every_tool_takes_stay():
+    names = ["50", "a-b_c.d", "Stack1", "x" * 200]
+    assert safe_names(names) == {name: name for name in names}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ('Stack 1 "ü"', "Stack_1__u_"),
+        ("Größe", "Gro_e"),
+        ("it's [1]", "it_s__1_"),
+        (".hidden", "_hidden"),
+        ("-option", "_option"),
+        ("..", "_."),
+        ("日本", "__"),
+        ("é" * 100, "e" * 100),
+    ],
+)
+def test_other_characters_are_replaced(name, expected):
+    assert safe_names([name]) == {name: expected}
+
+
+def test_a_name_that_stays_is_not_given_to_another_volume():
+    expected = {"a b": "a_b-3", "a_b": "a_b", "A_B": "A_B-2", "a-b": "a-b"}
+    assert safe_names(["a b", "a_b", "A_B", "a-b"]) == expected
+
+
+def test_all_names_differ_whatever_the_case_and_are_short_enough():
+    names = [
+        *("ﷺ" * n for n in range(1, 60)),
+        *(f"{c * 66}{i}" for c in "日é a" for i in range(9)),
+    ]
+    found = safe_names(names)
+    assert [*found] == names
+    assert len({name.casefold() for name in found.values()}) == len(names)
+    assert all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}", name) for name in found.values())
+
+
+def test_a_refused_ending():
+    found = safe_names(["x_seg", "x_seg_", "seg", "y" * 196 + "_seg"], refused_ending="_seg")
+    assert found == {
+        "x_seg": "x_seg_-2",
+        "x_seg_": "x_seg_",
+        "seg": "seg",
+        "y" * 196 + "_seg": "y" * 196 + "_se_",
+    }
