@@ -90,8 +90,27 @@ def test_an_unknown_voxel_size_is_not_invented(tmp_path):
             assert file.pages[0].tags["XResolution"].value == (1, 1)
 
 
+@pytest.mark.parametrize("imagej", [True, False])
+@pytest.mark.parametrize("shape", [(3, 5, 1), (3, 1, 5), (1, 5, 4), (1, 1, 1)])
+def test_volumes_of_any_shape_are_exact(shape, imagej, tmp_path):
+    random = np.random.default_rng(0)
+    arrays = {
+        "image": random.integers(0, 65536, shape).astype(np.uint16),
+        "cells": random.integers(0, 9, shape).astype(np.uint16),
+    }
+    lines = ["name = 'small'", "instances = ['cells']", "[[volumes]]", "name = 'a'"]
+    lines += ["split = 'train'", *(f"{name} = '{name}.tif'" for name in arrays)]
+    (tmp_path / "my.toml").write_text("\n".join(lines))
+    for name, array in arrays.items():
+        with tifffile.TiffWriter(tmp_path / f"{name}.tif") as file:
+            for page in array:
+                file.write(page, photometric="minisblack", metadata=None)
+    out = platelet_em.export(tmp_path / "my.toml", tmp_path / "out", to="tiff", imagej=imagej)
+    check(out, {"a": arrays}, cells=np.uint16 if imagej else np.uint32)
+
+
 def test_a_file_that_imagej_cannot_read_is_refused(archives, tmp_path, monkeypatch):
-    monkeypatch.setattr("_platelet_em.export.tiff._MAX_IMAGEJ_BYTES", 1000)
+    monkeypatch.setattr("_platelet_em.export.tiff.MAX_CLASSIC_BYTES", 1000)
     with pytest.raises(
         platelet_em.TooLargeError,
         match=r"^volume 50, image: expected at most 1000 bytes, as ImageJ can read, got \d+: "

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from _platelet_em import __version__
@@ -23,6 +22,7 @@ from _platelet_em.errors import ArgumentError, ConversionError, LabelRangeError,
 from _platelet_em.export.file_names import safe_names
 from _platelet_em.export.job import IMAGE, ExportJob, ExportVolume
 from _platelet_em.export.objects_table import objects_table
+from _platelet_em.export.tiff_file import MAX_CLASSIC_BYTES, size_in_bytes, write_tif
 from _platelet_em.spec import SEMANTIC, DatasetSpec, VolumeSpec
 
 __all__ = ["write"]
@@ -34,8 +34,6 @@ _BACKGROUND, _IGNORE = "background", "ignore"
 """Labels that mean something to nnU-Net."""
 
 _FOLDS = 5
-_MAX_CLASSIC_TIFF = 2**32 - 2**25
-"""Bytes of voxels of a TIF with offsets of 32 bits, with some room for the rest of the file."""
 
 
 def write(job: ExportJob, folder: Path) -> None:
@@ -202,20 +200,15 @@ def _write_spacing(path: Path, spec: DatasetSpec) -> None:
 
 def _write_tif(path: Path, volume: ExportVolume, column: str, spec: DatasetSpec) -> None:
     """Write a volume as a TIF (z, y, x): the image in its dtype, uint8 classes, uint32 ids."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     dtype = volume.image_dtype if column == IMAGE else np.dtype(volume.label_dtype(column))
-    size = int(np.prod(volume.shape, dtype=np.int64)) * dtype.itemsize
-    # tifffile takes a stack of width 1 for one page, and compresses none that comes in slices.
-    is_plain = column == IMAGE or volume.shape[2] == 1
-    with tifffile.TiffWriter(path, bigtiff=size > _MAX_CLASSIC_TIFF) as file:
-        file.write(
-            _pages(volume, column, len(spec.classes)),
-            shape=volume.shape,
-            dtype=dtype,
-            photometric="minisblack",
-            compression=None if is_plain else "zlib",
-            metadata={"axes": "ZYX"},
-        )
+    write_tif(
+        path,
+        _pages(volume, column, len(spec.classes)),
+        volume.shape,
+        dtype,
+        deflate=column != IMAGE,
+        bigtiff=size_in_bytes(volume.shape, dtype) > MAX_CLASSIC_BYTES,
+    )
 
 
 def _pages(

@@ -6,27 +6,20 @@ uint16 and float32, and files up to 4 GB. Labels are deflated, which ImageJ and 
 without further packages; images hardly shrink, and stay as they are, so that they can be mapped.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
-from numpy.typing import NDArray
 
 from _platelet_em.errors import LabelRangeError, TooLargeError, printable
 from _platelet_em.export.job import IMAGE, ExportJob, ExportVolume
 from _platelet_em.export.objects_table import objects_table
+from _platelet_em.export.tiff_file import MAX_CLASSIC_BYTES, size_in_bytes, write_tif
 from _platelet_em.spec import SEMANTIC
 
 __all__ = ["write"]
 
 _MAX_IMAGEJ_ID = 65_535
-_MAX_IMAGEJ_BYTES = 2**32 - 2**25
-"""What tifffile accepts for an ImageJ file: offsets have 32 bits."""
-
-_SLAB = 1
-"""Slices that are read at once."""
 
 
 def write(job: ExportJob, folder: Path, *, imagej: bool) -> None:
@@ -65,22 +58,24 @@ def _write_file(
         if imagej and column != SEMANTIC:
             _check_ids(volume, column)
             dtype = np.dtype(np.uint16)
-    size = int(np.prod(volume.shape, dtype=np.int64)) * dtype.itemsize
-    if imagej and size > _MAX_IMAGEJ_BYTES:
+    size = size_in_bytes(volume.shape, dtype)
+    if imagej and size > MAX_CLASSIC_BYTES:
         raise TooLargeError(
-            f"volume {printable(volume.name)}, {column}: expected at most {_MAX_IMAGEJ_BYTES} "
+            f"volume {printable(volume.name)}, {column}: expected at most {MAX_CLASSIC_BYTES} "
             f"bytes, as ImageJ can read, got {size}: write BigTIFFs with --no-imagej (in Python, "
             "imagej=False)"
         )
-    with tifffile.TiffWriter(path, imagej=imagej, bigtiff=not imagej) as file:
-        file.write(
-            _pages(volume, column, dtype),
-            shape=volume.shape,
-            dtype=dtype,
-            photometric="minisblack",
-            compression=None if column == IMAGE else "zlib",
-            **_describe_voxels(voxel_size_nm, imagej=imagej),
-        )
+    pages = (page for _, slab in volume.slabs(column, 1, dtype.type) for page in slab)
+    write_tif(
+        path,
+        pages,
+        volume.shape,
+        dtype,
+        deflate=column != IMAGE,
+        imagej=imagej,
+        bigtiff=not imagej,
+        **_describe_voxels(voxel_size_nm, imagej=imagej),
+    )
 
 
 def _check_ids(volume: ExportVolume, column: str) -> None:
@@ -93,26 +88,17 @@ def _check_ids(volume: ExportVolume, column: str) -> None:
         )
 
 
-def _pages(
-    volume: ExportVolume, column: str, dtype: np.dtype[Any]
-) -> Iterator[NDArray[np.unsignedinteger]]:
-    for _, slab in volume.slabs(column, _SLAB, dtype.type):
-        yield from slab
-
-
 def _describe_voxels(
     voxel_size_nm: tuple[float, float, float] | None, *, imagej: bool
 ) -> dict[str, Any]:
-    """The arguments of `TiffWriter.write` with axes and voxel size; micrometers, as in ImageJ."""
-    metadata: dict[str, Any] = {"axes": "ZYX"}
+    """The arguments of `write_tif` with the voxel size, in micrometers, as in ImageJ."""
     if voxel_size_nm is None:
-        return {"metadata": metadata}
+        return {}
     z, y, x = (extent / 1000 for extent in voxel_size_nm)
-    metadata |= {"spacing": z, "unit": "um"}
     # ImageJ's unit is in its own lines; elsewhere a resolution is per centimeter.
     unit, per_unit = ("NONE", 1) if imagej else ("CENTIMETER", 10_000)
     return {
-        "metadata": metadata,
+        "metadata": {"spacing": z, "unit": "um"},
         "resolution": (per_unit / x, per_unit / y),
         "resolutionunit": unit,
     }
