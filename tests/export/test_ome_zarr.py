@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-from support import paper
 from support.own import Truth, write_own
 
 from _platelet_em.errors import ArgumentError, MissingExtraError
@@ -165,10 +164,8 @@ def test_a_volume_without_labels_has_no_group_of_labels(tmp_path, version):
     assert remarks == ["volume unlabeled: has no labels of semantic and mitochondria: left out"]
 
 
-def test_the_volume_of_the_paper_has_classes_only(tmp_path, version):
-    third = paper.paper()
-    third.zip(tmp_path / paper.NAME)
-    out = export(tmp_path, tmp_path / "out", to="ome-zarr", ome=version, split="test")
+def test_the_volume_of_the_paper_has_classes_only(tmp_path, version, three_archives, third):
+    out = export(three_archives, tmp_path / "out", to="ome-zarr", ome=version, split="test")
     arrays, attributes = read(out / "test.ome.zarr")
     assert_complete(arrays, Truth("test", "test", third.as_uint16, third.semantic))
     assert attributes["labels"]["labels"] == ["semantic"]

@@ -116,11 +116,12 @@ def describe_instances(
 ) -> _Attributes:
     """Colors of instances, those that they choose first in pictures, and their properties."""
     columns: dict[str, list[Any]] = {}
-    if (class_ids := objects.properties.get("class_id")) is not None:
-        columns["class_name"] = [spec.class_name(index) for index in class_ids.tolist()]
     for name in spec.instance(column).properties:
         if name in objects.properties:
             columns[name] = _as_json(objects.properties[name])
+    if "class_id" in columns:
+        names = [spec.class_name(index) for index in columns["class_id"]]
+        columns = {"class_name": names, **columns}
     columns["voxels"] = objects.voxels.tolist()
     colors = ID_COLORS[objects.ids % len(ID_COLORS)]
     return _describe_labels(version, objects.ids.tolist(), colors, columns)

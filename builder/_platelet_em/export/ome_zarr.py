@@ -122,9 +122,7 @@ class _VolumeWriter:
             content |= ome_metadata.describe_classes(self._version, self._spec, voxels)
         else:
             objects = self._volume.objects(column)
-            content |= ome_metadata.describe_instances(
-                self._version, self._spec, column, objects
-            )
+            content |= ome_metadata.describe_instances(self._version, self._spec, column, objects)
         self._set_attributes(group, content)
 
     def _slabs(self, column: str, dtype: np.dtype[Any]) -> Iterator[tuple[int, NDArray[Any]]]:

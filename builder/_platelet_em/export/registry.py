@@ -91,6 +91,11 @@ FORMATS = (
         "ome_zarr",
         (FormatOption("ome", "0.5", ("0.5", "0.4")),),
     ),
+    ExportFormat(
+        "hdf5",
+        "one HDF5 file per volume, with raw and labels/<column>, for torch-em and micro-SAM",
+        "hdf5",
+    ),
 )
 """All formats; a new one is one module and one entry here."""
 

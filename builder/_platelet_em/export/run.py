@@ -50,7 +50,7 @@ def export(
             `hf://datasets/USER/NAME[@REVISION]`), of which the needed files are downloaded.
         out: Folder to write, in which there must be nothing yet. It gets its name when all of it
             is complete.
-        to: The format: "tiff", "coco", "nnunet" or "ome-zarr".
+        to: The format: "tiff", "coco", "nnunet", "ome-zarr" or "hdf5".
         split: Splits to write; None is all, of archives those of the two published volumes.
         volume: Names of volumes to write; None is all.
         kinds: Label columns to write, such as ["semantic", "cells"]; None is all.
