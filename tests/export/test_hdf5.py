@@ -54,6 +54,15 @@ def test_each_own_volume_is_exact(tmp_path, form):
     check(export(own.description, tmp_path / "out", to="hdf5"), own_arrays(own))
 
 
+def test_large_slices_are_written_one_by_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("_platelet_em.export.slabs._SLAB_VOXELS", 1)
+    own = write_own(tmp_path / "own", "stack")
+    out = export(own.description, tmp_path / "out", to="hdf5")
+    check(out, own_arrays(own))
+    with h5py.File(out / "unlabeled.h5") as file:
+        assert file["raw"].chunks == (1, 24, 20)
+
+
 def test_the_voxel_size_is_there_as_readers_know_it(exported):
     with h5py.File(exported / "50.h5") as file:
         for dataset in datasets(file).values():

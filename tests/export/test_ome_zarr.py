@@ -136,7 +136,7 @@ def test_all_levels_of_pictures_of_many_sizes(tmp_path, version):
 @pytest.mark.parametrize("slab_voxels", [1, 24 * 20 * 8, 24 * 20 * 17])
 def test_a_volume_may_have_several_slabs(tmp_path, monkeypatch, version, slab_voxels):
     """Slabs of 1, 8 and 16 slices of 19."""
-    monkeypatch.setattr("_platelet_em.export.ome_zarr._SLAB_VOXELS", slab_voxels)
+    monkeypatch.setattr("_platelet_em.export.slabs._SLAB_VOXELS", slab_voxels)
     own = write_own(tmp_path / "own", "stack", shape=(19, 24, 20))
     out = export(own.description, tmp_path / "out", to="ome-zarr", ome=version)
     for name, truth in own.volumes.items():

@@ -6,6 +6,9 @@ import pytest
 import platelet_em
 from _platelet_em.export.run import export
 
+# torch-em and what it imports warn of themselves and of each other.
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore")]
+
 
 @pytest.fixture(scope="module")
 def torch_em():

@@ -19,13 +19,14 @@ from _platelet_em.export.extras import import_extra
 from _platelet_em.export.job import IMAGE, ExportJob, ExportVolume
 from _platelet_em.export.objects_table import objects_table
 from _platelet_em.export.provenance import describe_origin
+from _platelet_em.export.slabs import chunk_depth, read_slabs
 from _platelet_em.spec import SEMANTIC, DatasetSpec
 
 __all__ = ["write"]
 
-_CHUNK = 8, 128, 128
-"""Voxels of a chunk along z, y and x, where the volume has as many: 512 kB of uint32, so that a
-chunk fits into the cache of HDF5, 1 MB, and is not read again for each row of a window."""
+_CHUNK_SIDE = 128
+"""Voxels of a chunk along y and x, where the volume has as many. With eight slices of uint32 it
+has 512 kB, and fits into the cache of HDF5, 1 MB: it is decompressed once for a whole window."""
 
 _GZIP_LEVEL = 4
 
@@ -70,11 +71,12 @@ def _write_dataset(
     volume: ExportVolume,
     spec: DatasetSpec,
 ) -> None:
+    depth, height, width = chunk_depth(volume.shape), *volume.shape[1:]
     dataset = file.create_dataset(
         name,
         volume.shape,
         dtype,
-        chunks=tuple(min(pair) for pair in zip(_CHUNK, volume.shape, strict=True)),
+        chunks=(depth, min(_CHUNK_SIDE, height), min(_CHUNK_SIDE, width)),
         compression="gzip",
         compression_opts=_GZIP_LEVEL,
         shuffle=True,
@@ -84,5 +86,5 @@ def _write_dataset(
     if spec.voxel_size_nm is not None:
         dataset.attrs["resolution"] = np.array(spec.voxel_size_nm, np.float64)
         dataset.attrs["element_size_um"] = np.array(spec.voxel_size_nm, np.float64) / 1000
-    for z, slab in volume.slabs(column, _CHUNK[0]):
+    for z, slab in read_slabs(volume, column, depth):
         dataset[z : z + len(slab)] = slab

@@ -10,12 +10,10 @@ common in v2. Chunks of zeros are not stored, which is how Zarr says that a chun
 are uint8 (classes) and uint32 (instances); the specification allows any integers.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from _platelet_em.export import ome_metadata
 from _platelet_em.export.extras import import_extra
@@ -23,20 +21,17 @@ from _platelet_em.export.job import IMAGE, ExportJob, ExportVolume
 from _platelet_em.export.objects_table import objects_table
 from _platelet_em.export.provenance import describe_origin
 from _platelet_em.export.pyramid import Level, halve_image, halve_labels, plan_levels
+from _platelet_em.export.slabs import chunk_depth, read_slabs, slab_depth
 from _platelet_em.rows.intensity import GrayHistogram
 from _platelet_em.spec import SEMANTIC, DatasetSpec
 
 __all__ = ["write"]
 
-_CHUNK = 8, 256, 256
-"""Voxels of a chunk along z, y and x, where the volume has as many."""
+_CHUNK_SIDE = 256
+"""Voxels of a chunk along y and x, where the level has as many; levels end below."""
 
 _SHARD_SIDE = 2048
 """The most voxels of a shard along y and x."""
-
-_SLAB_VOXELS = 40_000_000
-"""Voxels that are in memory at once; a volume of the published size, 32 million, is one slab, and
-each of its arrays one shard."""
 
 
 def write(job: ExportJob, folder: Path, *, ome: str) -> None:
@@ -76,8 +71,8 @@ class _VolumeWriter:
         self, zarr: Any, path: Path, version: str, spec: DatasetSpec, volume: ExportVolume
     ) -> None:
         self._zarr, self._version, self._spec, self._volume = zarr, version, spec, volume
-        self._levels = plan_levels(volume.shape, spec.voxel_size_nm or (1, 1, 1), _CHUNK[1])
-        self._depth = _slab_depth(volume.shape)
+        self._levels = plan_levels(volume.shape, spec.voxel_size_nm or (1, 1, 1), _CHUNK_SIDE)
+        self._depth = slab_depth(volume.shape)
         self._root = zarr.create_group(
             zarr.storage.LocalStore(path), zarr_format=3 if version == "0.5" else 2
         )
@@ -99,9 +94,8 @@ class _VolumeWriter:
     def _write_image(self) -> GrayHistogram:
         """Write the levels of the image; returns the histogram of its voxels."""
         histogram = GrayHistogram(self._volume.name)
-        dtype = self._volume.image_dtype
-        arrays = self._create_levels(self._root, dtype)
-        for z, slab in self._slabs(IMAGE, dtype):
+        arrays = self._create_levels(self._root, self._volume.image_dtype)
+        for z, slab in read_slabs(self._volume, IMAGE, self._depth):
             for page in slab:
                 histogram.add(page)
             _write_slab(arrays, z, slab, halve_image)
@@ -109,10 +103,9 @@ class _VolumeWriter:
 
     def _write_labels(self, group: Any, column: str) -> None:
         """Write the levels of a label column, and what is known of its values."""
-        dtype: np.dtype[Any] = np.dtype(self._volume.label_dtype(column))
-        arrays = self._create_levels(group, dtype)
+        arrays = self._create_levels(group, np.dtype(self._volume.label_dtype(column)))
         voxels = np.zeros(256, np.int64)
-        for z, slab in self._slabs(column, dtype):
+        for z, slab in read_slabs(self._volume, column, self._depth):
             if column == SEMANTIC:
                 for page in slab:
                     voxels += np.bincount(page.ravel(), minlength=len(voxels))
@@ -124,20 +117,6 @@ class _VolumeWriter:
             objects = self._volume.objects(column)
             content |= ome_metadata.describe_instances(self._version, self._spec, column, objects)
         self._set_attributes(group, content)
-
-    def _slabs(self, column: str, dtype: np.dtype[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Slabs of the depth of a shard, which are valid until the next one.
-
-        They are put together from thin ones, since decoding needs several times their memory.
-        """
-        depth, *plane = self._volume.shape
-        slab = np.empty((self._depth, *plane), dtype)
-        for z, part in self._volume.slabs(column, min(_CHUNK[0], self._depth)):
-            begin = z % self._depth
-            end = begin + len(part)
-            slab[begin:end] = part
-            if end == self._depth or z + len(part) == depth:
-                yield z - begin, slab[:end]
 
     def _describe_levels(self, name: str, method: str) -> dict[str, Any]:
         unit = "nanometer" if self._spec.voxel_size_nm else None
@@ -160,9 +139,8 @@ class _VolumeWriter:
 
     def _layout(self, level: Level) -> dict[str, Any]:
         """The arguments of `Group.create_array` with chunks, shards and codecs."""
-        depth, height, width = level.shape
-        chunk_depth = min(_CHUNK[0], self._depth)
-        chunks = chunk_depth, min(_CHUNK[1], height), min(_CHUNK[2], width)
+        _, height, width = level.shape
+        chunks = chunk_depth(self._volume.shape), min(_CHUNK_SIDE, height), min(_CHUNK_SIDE, width)
         if self._version == "0.4":
             import numcodecs  # noqa: PLC0415  # comes with zarr
 
@@ -171,22 +149,13 @@ class _VolumeWriter:
                 "chunk_key_encoding": {"name": "v2", "separator": "/"},
                 "compressors": numcodecs.Blosc(cname="zstd", clevel=5, shuffle=1),
             }
-        sides = min(self._depth, depth), min(_SHARD_SIDE, height), min(_SHARD_SIDE, width)
+        sides = self._depth, min(_SHARD_SIDE, height), min(_SHARD_SIDE, width)
         return {
             "chunks": chunks,
             "shards": tuple(-(-s // c) * c for s, c in zip(sides, chunks, strict=True)),
             "compressors": self._zarr.codecs.BloscCodec(cname="zstd", clevel=5, shuffle="shuffle"),
             "dimension_names": ("z", "y", "x"),
         }
-
-
-def _slab_depth(shape: tuple[int, int, int]) -> int:
-    """Slices that are written at once: as many as memory takes, in whole chunks if it can be."""
-    depth, height, width = shape
-    fitting = max(1, _SLAB_VOXELS // (height * width))
-    if fitting >= depth:
-        return depth
-    return fitting - fitting % _CHUNK[0] if fitting >= _CHUNK[0] else 1
 
 
 def _write_slab(arrays: list[Any], z: int, slab: Any, halve: Any) -> None:
