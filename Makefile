@@ -23,7 +23,7 @@ PYTEST := $(BIN)/pytest -n auto --dist worksteal
 # Other Pythons for make test-long, as far as they are installed.
 PYTHONS ?= python3.10 python3.12 python3.13
 
-.PHONY: demo test test-long test-pythons test-napari test-nnunet bench fuzz lint types docs dist install install-oldest clean
+.PHONY: demo test test-long test-pythons test-napari test-nnunet test-torch-em bench fuzz lint types docs dist install install-oldest clean
 
 ## demo: build the synthetic sample, load it with plain datasets, show it
 demo: $(VENV)/runtime.stamp install
@@ -46,7 +46,8 @@ test:
 	PLATELET_EM_KERNELS=numpy $(PYTEST) -m "not long" $(NUMPY_TESTS)
 
 ## test-long: all tests, with more repetitions and larger inputs; about an hour
-test-long: $(VENV)/test.stamp install install-oldest fuzz test-pythons test-napari test-nnunet dist
+test-long: $(VENV)/test.stamp install install-oldest fuzz test-pythons test-napari \
+    test-nnunet test-torch-em dist
 	$(PYTEST)
 	PLATELET_EM_KERNELS=numpy $(PYTEST) --ignore tests/arrays/test_compiled.py
 
@@ -67,6 +68,13 @@ test-nnunet:
 	$(VENV)/nnunet/bin/python -m pip install --quiet --disable-pip-version-check \
 	  . torch==2.13.0 'nnunetv2>=2.6' $(FAST_TESTS)
 	$(VENV)/nnunet/bin/python -m pytest tests/export/test_nnunet_tool.py
+
+# torch-em trains from an export; it needs a hundred packages.
+test-torch-em:
+	$(PYTHON) -m venv $(VENV)/torch-em
+	$(VENV)/torch-em/bin/python -m pip install --quiet --disable-pip-version-check \
+	  '.[hdf5]' torch==2.13.0 'torch-em>=0.10' $(FAST_TESTS)
+	$(VENV)/torch-em/bin/python -m pytest tests/export/test_torch_em.py
 
 # The demo, and tests that need no PyTorch, on other Pythons.
 test-pythons:

@@ -9,7 +9,7 @@ from _platelet_em.commands.cli import main
 
 NUMBER_OF_VALUES = {
     "build": 8, "push": 11, "sample": 4, "info": 0, "show": 5, "convert": 4, "verify": 0,
-    "describe": 1, "export": 6,
+    "describe": 1, "export": 7,
 }  # fmt: skip
 """Options of each command that take a value."""
 

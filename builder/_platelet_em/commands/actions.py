@@ -166,6 +166,7 @@ def _export(options: argparse.Namespace, write: Write) -> None:
         label_source=options.label_source,
         imagej=options.imagej,
         counts=options.counts,
+        ome=options.ome,
     )
     write(f"{out} is complete")
 

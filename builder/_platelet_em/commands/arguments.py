@@ -359,6 +359,12 @@ def _add_export(commands: _Commands) -> None:
         help="coco: run lengths of masks as strings, as pycocotools writes them, or as lists of "
         "integers (default: compressed)",
     )
+    command.add_argument(
+        "--ome",
+        metavar="VERSION",
+        help="ome-zarr: version, 0.5 (Zarr v3, few files) or 0.4 (Zarr v2, a file per chunk) "
+        "(default: 0.5)",
+    )
     add_label_source(command, default=None, described="that of a repository, otherwise json")
 
 

@@ -84,6 +84,18 @@ FORMATS = (
         "a raw dataset of nnU-Net v2: classes as labels, instances in folders of their own",
         "nnunet",
     ),
+    ExportFormat(
+        "ome-zarr",
+        "one OME-Zarr per volume, in chunks and levels, labels with colors and properties, for "
+        "napari and other viewers",
+        "ome_zarr",
+        (FormatOption("ome", "0.5", ("0.5", "0.4")),),
+    ),
+    ExportFormat(
+        "hdf5",
+        "one HDF5 file per volume, with raw and labels/<column>, for torch-em and micro-SAM",
+        "hdf5",
+    ),
 )
 """All formats; a new one is one module and one entry here."""
 

@@ -37,6 +37,7 @@ def export(
     label_source: str | None = None,
     imagej: bool | None = None,
     counts: str | None = None,
+    ome: str | None = None,
 ) -> Path:
     """Write volumes in a format that other tools read, voxel for voxel.
 
@@ -49,7 +50,7 @@ def export(
             `hf://datasets/USER/NAME[@REVISION]`), of which the needed files are downloaded.
         out: Folder to write, in which there must be nothing yet. It gets its name when all of it
             is complete.
-        to: The format: "tiff", "coco" or "nnunet".
+        to: The format: "tiff", "coco", "nnunet", "ome-zarr" or "hdf5".
         split: Splits to write; None is all, of archives those of the two published volumes.
         volume: Names of volumes to write; None is all.
         kinds: Label columns to write, such as ["semantic", "cells"]; None is all.
@@ -58,6 +59,8 @@ def export(
             or BigTIFFs with ids of 32 bits.
         counts: Of "coco": run lengths of masks as strings, "compressed" (default), which
             pycocotools reads, or as lists, "uncompressed", which are easier for other readers.
+        ome: Of "ome-zarr": version of the specification, "0.5" (default; Zarr v3, few files) or
+            "0.4" (Zarr v2, a file per chunk).
 
     Returns:
         The folder.
@@ -82,7 +85,7 @@ def export(
     >>> folder.cleanup()
     """
     format_ = find_format(to)
-    options = _choose_options(format_, {"imagej": imagej, "counts": counts})
+    options = _choose_options(format_, {"imagej": imagej, "counts": counts, "ome": ome})
     target = user_path(out)
     dataset = find_dataset(source, label_source)
     job = _plan(dataset, _names(split), _names(volume), _names(kinds))
@@ -116,7 +119,7 @@ def _choose_options(format_: ExportFormat, given: dict[str, Any]) -> dict[str, A
                 "leave it out"
             )
         if value not in own[name].values:
-            values = ", ".join(map(str, own[name].values))
+            values = ", ".join(map(quote, own[name].values))
             raise ArgumentError(f"{name}: expected one of {values}, got {quote(value)}")
     return {
         name: option.default if given.get(name) is None else given[name]

@@ -1,0 +1,90 @@
+"""The format `hdf5`: one file per volume, for torch-em, micro-SAM and other training code.
+
+A file has the datasets `raw` and `labels/<column>`, all (z, y, x): the layout of torch-em, which
+takes a path and the name of a dataset. Labels are uint8 (classes) and uint32 (instances). They are
+chunked and compressed by gzip with shuffled bytes, filters that every build of HDF5 has.
+
+The voxel size is an attribute of each dataset, under the two names that readers know, both along
+(z, y, x): `resolution` in nm, of the CREMI challenge (https://github.com/cremi/cremi_python),
+which gunpowder reads, and `element_size_um` in um, of Fiji's HDF5 plugin
+(https://github.com/fiji/HDF5_Vibez). That plugin knows uint8 and uint16, and not uint32.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from _platelet_em.export.extras import import_extra
+from _platelet_em.export.job import IMAGE, ExportJob, ExportVolume
+from _platelet_em.export.objects_table import objects_table
+from _platelet_em.export.provenance import describe_origin
+from _platelet_em.export.slabs import chunk_depth, read_slabs
+from _platelet_em.spec import SEMANTIC, DatasetSpec
+
+__all__ = ["write"]
+
+_CHUNK_SIDE = 128
+"""Voxels of a chunk along y and x, where the volume has as many. With eight slices of uint32 it
+has 512 kB, and fits into the cache of HDF5, 1 MB: it is decompressed once for a whole window."""
+
+_GZIP_LEVEL = 4
+
+
+def write(job: ExportJob, folder: Path) -> None:
+    """Write `<volume>.h5`, and `objects.csv`.
+
+    Args:
+        job: What is exported.
+        folder: An empty folder.
+
+    Raises:
+        MissingExtraError: if h5py is not installed.
+    """
+    h5py = import_extra("h5py", extra="hdf5", major=3)
+    if job.spec.voxel_size_nm is None:
+        job.remarks.append("the voxel size is not known: it is left out")
+    with objects_table(job, folder) as table:
+        for volume in job.volumes:
+            with job.open(volume) as opened:
+                with h5py.File(folder / f"{opened.name}.h5", "w") as file:
+                    _write_volume(file, opened, job.spec)
+                table.add(opened)
+
+
+def _write_volume(file: Any, volume: ExportVolume, spec: DatasetSpec) -> None:
+    file.attrs.update(describe_origin(spec, volume))
+    dtype: np.dtype[Any] = volume.image_dtype
+    _write_dataset(file, "raw", IMAGE, dtype, volume, spec)
+    for column in volume.columns:
+        dtype = np.dtype(volume.label_dtype(column))
+        _write_dataset(file, f"labels/{column}", column, dtype, volume, spec)
+        if column == SEMANTIC:
+            file[f"labels/{column}"].attrs["class_names"] = list(spec.class_names)
+
+
+def _write_dataset(
+    file: Any,
+    name: str,
+    column: str,
+    dtype: np.dtype[Any],
+    volume: ExportVolume,
+    spec: DatasetSpec,
+) -> None:
+    depth, height, width = chunk_depth(volume.shape), *volume.shape[1:]
+    dataset = file.create_dataset(
+        name,
+        volume.shape,
+        dtype,
+        chunks=(depth, min(_CHUNK_SIDE, height), min(_CHUNK_SIDE, width)),
+        compression="gzip",
+        compression_opts=_GZIP_LEVEL,
+        shuffle=True,
+        track_times=False,  # the same input gives the same bytes
+    )
+    dataset.attrs["axes"] = "zyx"
+    if spec.voxel_size_nm is not None:
+        dataset.attrs["resolution"] = np.array(spec.voxel_size_nm, np.float64)
+        dataset.attrs["element_size_um"] = np.array(spec.voxel_size_nm, np.float64) / 1000
+    for z, slab in read_slabs(volume, column, depth):
+        dataset[z : z + len(slab)] = slab
