@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from _platelet_em.arrays.label_columns import BORDER
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.errors import ImageFormatError, LabelRangeError, printable
@@ -130,7 +131,8 @@ class ExportVolume:
             ids.append(labels.ids)
             areas.append(labels.areas)
             for name, values in labels.properties.items():
-                properties[name].append(values)
+                if name != BORDER:  # which is of the slice
+                    properties[name].append(values)
         found, first, index = np.unique(
             np.concatenate(ids), return_index=True, return_inverse=True
         )

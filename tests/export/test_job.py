@@ -1,0 +1,54 @@
+"""`ExportVolume`: slabs and objects of volumes, from archives and from repositories."""
+
+import numpy as np
+import pytest
+
+import platelet_em
+from _platelet_em.export.job import ExportJob
+from _platelet_em.hub.source import find_dataset
+
+COLUMNS = ("semantic", "cells", "organelles")
+
+
+@pytest.fixture(params=["archives", "repository"])
+def opened(request):
+    dataset = find_dataset(request.getfixturevalue(request.param))
+    job = ExportJob(dataset, dataset.spec.volumes, COLUMNS)
+    with job.open(dataset.spec.volume("50")) as volume:
+        yield volume
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 9, 100])
+def test_slabs_are_the_volume(depth, opened, publication):
+    dense = publication.volumes["50"].organelle
+    slabs = [*opened.slabs("organelles", depth)]
+    assert [z for z, _ in slabs] == [*range(0, len(dense), depth)]
+    assert max(len(slab) for _, slab in slabs) <= depth
+    joined = np.concatenate([slab for _, slab in slabs])
+    np.testing.assert_array_equal(joined, dense)
+    assert joined.dtype == np.uint32
+
+
+def test_objects_are_those_of_the_volume_with_properties_of_the_whole(opened, publication):
+    volume = publication.volumes["50"]
+    found = opened.objects("organelles")
+    ids, counts = np.unique(volume.organelle[volume.organelle > 0], return_counts=True)
+    assert found.ids.tolist() == ids.tolist()
+    assert found.voxels.tolist() == counts.tolist()
+    assert [*found.properties] == ["class_id", "purity", "cell"]
+
+
+def test_an_id_that_does_not_fit_is_an_error(opened, publication):
+    highest = publication.volumes["50"].organelle.max()
+    assert highest > 255
+    with pytest.raises(
+        platelet_em.LabelRangeError,
+        match=f"^volume 50, organelles: expected values up to 255, got {highest}, which uint8",
+    ):
+        list(opened.slabs("organelles", 100, np.uint8))
+
+
+def test_objects_are_collected_once(opened, monkeypatch):
+    first = opened.objects("cells")
+    monkeypatch.setattr(opened, "labels", None)
+    assert opened.objects("cells") is first
