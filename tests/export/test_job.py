@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from support.own import write_own
 
 import platelet_em
 from _platelet_em.export.job import ExportJob
@@ -38,14 +39,17 @@ def test_objects_are_those_of_the_volume_with_properties_of_the_whole(opened, pu
     assert [*found.properties] == ["class_id", "purity", "cell"]
 
 
-def test_an_id_that_does_not_fit_is_an_error(opened, publication):
-    highest = publication.volumes["50"].organelle.max()
-    assert highest > 255
-    with pytest.raises(
-        platelet_em.LabelRangeError,
-        match=f"^volume 50, organelles: expected values up to 255, got {highest}, which uint8",
+def test_an_id_that_does_not_fit_is_an_error(tmp_path):
+    dataset = find_dataset(write_own(tmp_path, "multipage").description)
+    job = ExportJob(dataset, dataset.spec.volumes, ("cells",))
+    with (
+        job.open(dataset.spec.volumes[0]) as volume,
+        pytest.raises(
+            platelet_em.LabelRangeError,
+            match=r"^volume first, cells: expected values up to 65535, got 70000, which uint16",
+        ),
     ):
-        list(opened.slabs("organelles", 100, np.uint8))
+        list(volume.slabs("cells", 100, np.uint16))
 
 
 def test_objects_are_collected_once(opened, monkeypatch):
