@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from support.clients import publish, run_with_us
@@ -15,6 +16,7 @@ from support.programs import PROGRAMS
 
 import platelet_em
 from _platelet_em.commands.cli import main
+from _platelet_em.export import run
 from _platelet_em.export.registry import FORMATS, LOSSY
 
 SPLITS = "expected some of train, validation, test"
@@ -201,6 +203,33 @@ def test_an_export_of_the_sample_says_so(source, sample, tmp_path, caplog):
     said = "this is the synthetic sample, not the publisher's data"
     assert json.loads((out / "export.json").read_text())["remarks"] == [said]
     assert said in caplog.text
+
+
+def test_of_many_remarks_the_first_are_logged_and_all_are_recorded(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(run, "_LOGGED", 2)
+    own = write_own(tmp_path / "own", "pictures", count=4)
+    text = "\n".join(own.description.read_text("utf-8").splitlines()[:-1])
+    own.description.write_text(text, "utf-8")  # no masks
+    with caplog.at_level(logging.WARNING):
+        out = platelet_em.export(own.description, tmp_path / "out", to="tiff")
+    remarks = json.loads((out / "export.json").read_text("utf-8"))["remarks"]
+    names = sorted(own.volumes)
+    left_out = [f"volume {name}: has no labels of particles: left out" for name in names]
+    assert sorted(remarks) == left_out
+    logged = [record.getMessage() for record in caplog.records]
+    assert logged == [*remarks[:2], "2 more remarks are in export.json"]
+
+
+def test_the_record_is_utf_8_wherever_it_is_written(tmp_path, monkeypatch):
+    write = Path.write_text
+
+    def write_latin_1(self, text, encoding="latin-1"):
+        return write(self, text, encoding=encoding)
+
+    monkeypatch.setattr(Path, "write_text", write_latin_1)
+    own = write_own(tmp_path / "own", "stack")
+    out = platelet_em.export(own.description, tmp_path / "out", to="tiff", split="train")
+    assert json.loads((out / "export.json").read_bytes())["volumes"][0]["name"] == 'Stack 1 "ü"'
 
 
 def test_own_volumes_may_have_any_name(tmp_path):

@@ -90,7 +90,7 @@ class ExportVolume:
         count, height, width = self.shape
         into = self._dtype(column) if dtype is None else np.dtype(dtype)
         stage = f"Writing {printable(column)} of volume {printable(self.name)}"
-        with progress_bar(stage=stage, unit="slice", total=count) as bar:
+        with progress_bar(stage=stage, unit="slice", total=count, leave=False) as bar:
             for z in range(0, count, depth):
                 box = slice(z, min(z + depth, count)), slice(0, height), slice(0, width)
                 slab = self._view.window(column, box)

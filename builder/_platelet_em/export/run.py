@@ -23,6 +23,9 @@ __all__ = ["RECORD", "export"]
 RECORD = "export.json"
 """File of an export that says what is in it, and under which license."""
 
+_LOGGED = 20
+"""Remarks that are logged; all are in the record."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -96,10 +99,18 @@ def export(
             job.remarks.append("this is the synthetic sample, not the publisher's data")
         format_.write(job, folder, options)
         record = _describe(job, format_, options)
-        (folder / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    for remark in job.remarks:
-        _log.warning("%s", printable(remark))
+        text = json.dumps(record, indent=1, ensure_ascii=False)
+        (folder / RECORD).write_text(text + "\n", encoding="utf-8")
+    _log_remarks(job.remarks)
     return target
+
+
+def _log_remarks(remarks: list[str]) -> None:
+    """Log the first remarks: a dataset of pictures may have one for each of them."""
+    for remark in remarks[:_LOGGED]:
+        _log.warning("%s", printable(remark))
+    if len(remarks) > _LOGGED:
+        _log.warning("%d more remarks are in %s", len(remarks) - _LOGGED, RECORD)
 
 
 def _choose_options(format_: ExportFormat, given: dict[str, Any]) -> dict[str, Any]:
