@@ -361,7 +361,7 @@ def _add_export(commands: _Commands) -> None:
     )
     command.add_argument(
         "--ome",
-        metavar="VERSION",
+        choices=("0.5", "0.4"),
         help="ome-zarr: version, 0.5 (Zarr v3, few files) or 0.4 (Zarr v2, a file per chunk) "
         "(default: 0.5)",
     )
