@@ -44,6 +44,14 @@ def test_imagej_finds_axes_and_the_voxel_size_in_micrometers(exported):
         assert tags["ResolutionUnit"].value == 1
 
 
+def test_labels_are_deflated_and_images_can_be_mapped(exported, publication):
+    for column in ("semantic", "cells", "organelles"):
+        with tifffile.TiffFile(exported / f"50-{column}.tif") as file:
+            assert {page.compression.name for page in file.pages} == {"ADOBE_DEFLATE"}
+    mapped = tifffile.memmap(exported / "50-image.tif", mode="r")
+    np.testing.assert_array_equal(mapped, publication.volumes["50"].images)
+
+
 def test_pixels_need_not_be_square(tmp_path):
     own = write_own(tmp_path / "own", "stack")
     text = own.description.read_text("utf-8").replace("[50, 4.6, 4.6]", "[50, 8, 5]")

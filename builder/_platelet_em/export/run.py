@@ -45,7 +45,8 @@ def export(
     """Write volumes in a format that other tools read, voxel for voxel.
 
     Whatever a volume has no labels for is left out, which is logged, and noted in the file
-    `export.json` of the export. Memory goes with a few slices and with the runs of one volume.
+    `export.json` of the export. Memory goes with a few slices (of "ome-zarr", with up to 64
+    million voxels) and with the runs of one volume.
 
     Args:
         source: A built repository, a zip of the publisher, its extracted folder, a folder with the
