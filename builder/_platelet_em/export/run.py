@@ -12,7 +12,7 @@ from _platelet_em.errors import ArgumentError, MissingMemberError, printable, qu
 from _platelet_em.export.job import ExportJob
 from _platelet_em.export.registry import FORMATS, ExportFormat, find_format
 from _platelet_em.files import new_folder, user_path
-from _platelet_em.hub.layout import DESCRIPTION
+from _platelet_em.hub.layout import data_files
 from _platelet_em.hub.remote import HubPath, download_repository
 from _platelet_em.hub.source import DatasetSource, find_dataset, list_names
 from _platelet_em.rows.make import SLICES
@@ -140,10 +140,10 @@ def _choose_options(format_: ExportFormat, given: dict[str, Any]) -> dict[str, A
 
 
 def _names(value: str | Iterable[str] | None) -> list[str] | None:
-    """Names that were given alone or in a list, each once."""
+    """Names that were given alone or in a list."""
     if value is None:
         return None
-    return [value] if isinstance(value, str) else [*dict.fromkeys(value)]
+    return [value] if isinstance(value, str) else [*value]
 
 
 def _plan(
@@ -198,16 +198,20 @@ def _fetch(job: ExportJob) -> ExportJob:
 
     Raises:
         HubError: if the Hub does not answer.
-        MissingMemberError: if it has none of these files.
+        MissingMemberError: if it has no files of one of these splits.
     """
     location = job.source.location
     if not isinstance(location, HubPath):
         return job
-    splits = dict.fromkeys(volume.split for volume in job.volumes)
-    patterns = [DESCRIPTION, *(f"{SLICES.name}/{split}-*.parquet" for split in splits)]
+    patterns = []
+    for split in dict.fromkeys(volume.split for volume in job.volumes):
+        if not data_files(location, SLICES.name, split):
+            raise MissingMemberError(
+                f"{location}: expected a built repository with the split {split!r} in "
+                f"{SLICES.name}, found none"
+            )
+        patterns.append(f"{SLICES.name}/{split}-*.parquet")
     folder = download_repository(location, patterns)
-    if not folder.is_dir():
-        raise MissingMemberError(f"{location}: expected a built repository, found none")
     return replace(job, source=DatasetSource(folder, job.spec, job.source.label_source))
 
 
