@@ -52,6 +52,16 @@ def test_exceptions_can_be_pickled(name):
     assert str(error) == "what happened"
 
 
+@pytest.mark.parametrize("name", BUILTINS)
+def test_dask_sends_exceptions_from_its_workers(name):
+    tblib = pytest.importorskip("tblib.pickling_support")
+    sent = getattr(errors, name)("what happened")
+    rebuild, arguments, *_ = tblib.pickle_exception(sent)
+    error = rebuild(*pickle.loads(pickle.dumps(arguments)))
+    assert type(error) is type(sent)
+    assert str(error) == "what happened"
+
+
 def test_the_base_class_is_no_subclass_of_a_builtin_error():
     assert PlateletEMError.__bases__ == (Exception,)
 

@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.programs import PROGRAMS
 
@@ -16,6 +17,7 @@ from _platelet_em.errors import ArgumentError, OutputError
 from _platelet_em.files import (
     PARTIAL_SUFFIX,
     exclusive_lock,
+    needs_room,
     new_file,
     new_folder,
     user_path,
@@ -231,9 +233,34 @@ def test_a_folder_without_room_says_so(tmp_path):
     def no_room(text):
         return OSError(errno.ENOSPC, text)
 
-    with pytest.raises(OutputError, match="out: no room to write: in the block: free some space"):
+    with pytest.raises(OutputError, match="out: no room to write: No space left on dev"):
         fill(tmp_path / "out", no_room)
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_numpy_says_without_a_number_that_there_is_no_room():
+    with (
+        pytest.raises(OutputError, match=r"^out: no room to write: 99999 requested and \d+ writt"),
+        needs_room("out"),
+        Path("/dev/full").open("wb") as file,
+    ):
+        np.zeros(99_999).tofile(file)
+
+
+def test_another_error_without_a_number_stays_what_it_is():
+    with pytest.raises(OSError, match=r"^cannot identify image file$"), needs_room("out"):
+        raise OSError("cannot identify image file")
+
+
+@pytest.mark.parametrize("name", [".", "{}", "../here"])
+def test_the_current_folder_is_not_replaced(name, tmp_path, monkeypatch):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    with pytest.raises(OutputError, match=r"is the current folder, .* name a folder in it"):
+        fill(Path(name.format(here)))
+    assert [*tmp_path.rglob("*")] == [here]
 
 
 def test_folders_of_killed_processes_are_deleted_and_those_of_others_are_not(tmp_path):

@@ -213,6 +213,10 @@ class TooLargeError(PlateletEMError, MemoryError):
     platelet_em.TooLargeError: ...
     """
 
+    def __reduce__(self) -> str | tuple[object, ...]:
+        # tblib, by which dask sends errors, calls `MemoryError.__new__` for classes without one.
+        return super().__reduce__()
+
 
 def quote(value: object, limit: int = 80) -> str:
     """The repr of a value for a message, cut at `limit` characters."""

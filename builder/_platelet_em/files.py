@@ -7,6 +7,7 @@ end.
 import errno
 import glob
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -49,6 +50,7 @@ TEMPORARY = "the folder of temporary files (see TMPDIR)"
 """What messages call the location of a temporary file without a name."""
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_TOFILE = re.compile(r"\d+ requested and \d+ written")
 
 
 def user_path(path: str | Path) -> Path:
@@ -124,12 +126,20 @@ def needs_room(target: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if isinstance(error, PlateletEMError) or error.errno not in _NO_ROOM:
+        if isinstance(error, PlateletEMError) or not _is_no_room(error):
             raise
+        # HDF5 has three lines of its own there.
+        reason = os.strerror(error.errno) if error.errno else str(error)
         raise OutputError(
-            f"{target}: no room to write: {error.strerror}: free some space, or choose another "
-            "folder"
+            f"{target}: no room to write: {reason}: free some space, or choose another folder"
         ) from error
+
+
+def _is_no_room(error: OSError) -> bool:
+    """Whether the disk is full; `ndarray.tofile` says "9 requested and 3 written" instead."""
+    if error.errno is None:
+        return bool(_TOFILE.fullmatch(str(error)))
+    return error.errno in _NO_ROOM
 
 
 @contextmanager
@@ -246,8 +256,8 @@ def new_folder(target: Path) -> Iterator[Path]:
     Folders that killed processes have left for the same target are deleted first.
 
     Args:
-        target: The final path, where there is nothing, or an empty folder; missing parent folders
-            are created.
+        target: The final path, where there is nothing, or an empty folder that is not the current
+            one; missing parent folders are created.
 
     Yields:
         An empty folder under a temporary name next to the target.
@@ -288,8 +298,14 @@ def _refuse_filled(target: Path) -> None:
         is_free = not os.path.lexists(target) or (
             target.is_dir() and not target.is_symlink() and not any(target.iterdir())
         )
+        is_current = target.is_dir() and target.samefile(os.curdir)
     except OSError as error:
         raise _cannot_write(target, error) from error
+    if is_free and is_current:
+        raise OutputError(
+            f"{target}: is the current folder, which cannot be replaced by the new one: name a "
+            "folder in it"
+        )
     if not is_free:
         raise OutputError(
             f"{target}: exists already: choose another name, or move it away; nothing was changed"

@@ -3,6 +3,7 @@
 import sys
 import types
 
+import numpy as np
 import pytest
 
 from _platelet_em.errors import MissingExtraError
@@ -10,7 +11,8 @@ from _platelet_em.export.extras import import_extra
 
 
 def test_an_installed_package_is_imported():
-    assert import_extra("numpy", extra="x", major=1) is sys.modules["numpy"]
+    major = int(np.__version__.partition(".")[0])
+    assert import_extra("numpy", extra="x", major=major) is np
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):

@@ -63,6 +63,15 @@ def test_large_slices_are_written_one_by_one(tmp_path, monkeypatch):
         assert file["raw"].chunks == (1, 24, 20)
 
 
+def test_chunks_are_not_wider_than_the_volume(tmp_path, monkeypatch):
+    monkeypatch.setattr("_platelet_em.export.hdf5._CHUNK_SIDE", 22)
+    own = write_own(tmp_path / "own", "stack")
+    out = export(own.description, tmp_path / "out", to="hdf5")
+    check(out, own_arrays(own))
+    with h5py.File(out / "unlabeled.h5") as file:
+        assert file["raw"].chunks == (3, 22, 20)
+
+
 def test_the_voxel_size_is_there_as_readers_know_it(exported):
     with h5py.File(exported / "50.h5") as file:
         for dataset in datasets(file).values():

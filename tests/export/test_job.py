@@ -1,12 +1,15 @@
 """`ExportVolume`: slabs and objects of volumes, from archives and from repositories."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from support.own import write_own
 
 import platelet_em
-from _platelet_em.export.job import ExportJob
+from _platelet_em.export.job import ExportJob, ExportVolume
 from _platelet_em.hub.source import find_dataset
+from _platelet_em.spec import VolumeSpec
 
 COLUMNS = ("semantic", "cells", "organelles")
 
@@ -49,10 +52,25 @@ def test_an_id_that_does_not_fit_is_an_error(tmp_path):
             match=r"^volume first, cells: expected values up to 65535, got 70000, which uint16",
         ),
     ):
-        list(volume.slabs("cells", 100, np.uint16))
+        list(volume.slabs("cells", 100, np.dtype(np.uint16)))
 
 
 def test_objects_are_collected_once(opened, monkeypatch):
     first = opened.objects("cells")
     monkeypatch.setattr(opened, "labels", None)
     assert opened.objects("cells") is first
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32, np.uint32])
+def test_images_of_other_dtypes_are_refused(dtype):
+    page = np.zeros((2, 3), dtype)
+    view = SimpleNamespace(shape=(1, 2, 3), has_semantic=False, kinds=(), image=lambda _: page)
+    spec = VolumeSpec(name="a", split="train", image_file="a.tif")
+    message = f"^volume a: expected images of uint8 or uint16, got {np.dtype(dtype)}: convert them"
+    with pytest.raises(platelet_em.ImageFormatError, match=message):
+        ExportVolume(spec, view, ())
+
+
+def test_each_column_has_its_dtype(opened):
+    found = [opened.dtype_of(column) for column in ("image", *COLUMNS)]
+    assert found == [np.uint16, np.uint8, np.uint32, np.uint32]

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from support.own import write_own
 from support.truth import arrays_of, own_arrays
 
 import platelet_em
+from _platelet_em.export import napari_layers
 from _platelet_em.export.napari_layers import read_layers
 from _platelet_em.facts import PUBLISHED
 
@@ -128,3 +130,13 @@ def test_files_are_closed_with_the_last_layer(archives, monkeypatch):
     del image
     gc.collect()
     assert closed == ["24", "50"]
+
+
+@pytest.mark.parametrize("gray", [0, 7, 65535])
+def test_the_contrast_is_that_of_the_middle_slice_and_never_empty(gray):
+    stack = np.random.default_rng(0).integers(0, 65536, (4, 30, 30)).astype(np.uint16)
+    view = SimpleNamespace(shape=stack.shape, image=lambda z: stack[z])
+    expected = np.percentile(stack[2], [0.5, 99.5])
+    assert napari_layers._find_contrast(view) == pytest.approx(tuple(expected))
+    stack[2] = gray
+    assert napari_layers._find_contrast(view) == (gray, gray + 1)

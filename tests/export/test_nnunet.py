@@ -4,6 +4,8 @@ import csv
 import json
 import logging
 import shutil
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from support.own import write_own
 from support.paper import NAME, paper
 
 import platelet_em
+from _platelet_em.errors import LabelRangeError
+from _platelet_em.export import nnunet
 from _platelet_em.facts import PUBLISHED
 
 
@@ -67,6 +71,18 @@ def test_every_voxel_is_read_back(exported, publication, name, ending):
         assert spacing == {"spacing": [40, 10, 10]}
 
 
+def test_files_that_are_too_large_for_32_bits_are_bigtiffs(
+    archives, publication, tmp_path, monkeypatch
+):
+    truth = publication.volumes["50"]
+    monkeypatch.setattr("_platelet_em.export.nnunet.MAX_CLASSIC_BYTES", truth.images.nbytes - 1)
+    out = platelet_em.export(archives, tmp_path / "out", to="nnunet", split="train")
+    for name, expected in (("imagesTr/50_0000.tif", True), ("labelsTr/50.tif", False)):
+        with tifffile.TiffFile(out / name) as file:
+            assert file.is_bigtiff == expected
+    assert_equal(out / "imagesTr" / "50_0000.tif", truth.images, np.uint16)
+
+
 def test_the_dataset_is_described_as_nnunet_reads_it(exported):
     assert read_json(exported / "dataset.json") == {
         "channel_names": {"0": "image"},
@@ -117,6 +133,22 @@ def test_few_training_volumes_and_the_name_of_the_folder_are_remarked(
         ),
         folds,
     ]
+
+
+def test_enough_training_volumes_are_no_remark(archives, tmp_path, monkeypatch):
+    monkeypatch.setattr(nnunet, "_FOLDS", 1)
+    out = platelet_em.export(archives, tmp_path / "Dataset001_a", to="nnunet", kinds="semantic")
+    assert remarks_of(out) == []
+
+
+@pytest.mark.parametrize(("highest", "is_known"), [(6, True), (7, False), (255, False)])
+def test_a_class_that_there_is_not_is_an_error(highest, is_known):
+    slabs = [(0, np.zeros((1, 2, 2), np.uint8)), (1, np.full((1, 2, 2), highest, np.uint8))]
+    volume = SimpleNamespace(name="a", slabs=lambda *_: slabs)
+    message = f"^volume a, semantic, slice 1: expected classes 0 to 6, got {highest}: the labels"
+    expected = nullcontext() if is_known else pytest.raises(LabelRangeError, match=message)
+    with expected:
+        assert len([*nnunet._pages(volume, "semantic", 7)]) == 2
 
 
 def test_unlabeled_voxels_are_remarked_and_stay(tidy_archives, tmp_path):

@@ -133,6 +133,27 @@ def test_all_levels_of_pictures_of_many_sizes(tmp_path, version):
     assert depths == {2, 3}
 
 
+def test_chunks_follow_the_axes_and_empty_ones_are_not_stored(tmp_path, monkeypatch, version):
+    monkeypatch.setattr("_platelet_em.export.ome_zarr._CHUNK_SIDE", 8)
+    monkeypatch.setattr("_platelet_em.export.ome_zarr._SHARD_SIDE", 24)
+    own = write_own(tmp_path / "own", "multipage", shape=(9, 6, 60))
+    out = export(own.description, tmp_path / "out", to="ome-zarr", ome=version)
+    root = zarr.open_group(out / "first.ome.zarr", mode="r")
+    for name, array in root.members(None):
+        if hasattr(array, "shape"):
+            _, height, width = array.shape
+            assert array.fill_value == 0
+            assert array.chunks == (8, height, min(8, width)), name
+            if version == "0.5":
+                assert array.shards == (16, height, min(24, -(-width // 8) * 8)), name
+    truth = own.volumes["first"].labels["pores"]
+    blocks = [truth[z : z + 8, :, x : x + 8] for z in (0, 8) for x in range(0, 60, 8)]
+    if version == "0.4":
+        stored = [path for path in (out / "first.ome.zarr/labels/pores/0").rglob("[0-9]")
+                  if path.is_file()]  # fmt: skip
+        assert len(stored) == sum(block.any() for block in blocks) < len(blocks)
+
+
 @pytest.mark.parametrize("slab_voxels", [1, 24 * 20 * 8, 24 * 20 * 17])
 def test_a_volume_may_have_several_slabs(tmp_path, monkeypatch, version, slab_voxels):
     """Slabs of 1, 8 and 16 slices of 19."""

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path, PurePosixPath
 
 import pytest
 from support.clients import publish, run_with_us
@@ -15,7 +16,15 @@ from support.programs import PROGRAMS
 
 import platelet_em
 from _platelet_em.commands.cli import main
+from _platelet_em.description.parse import read_description
+from _platelet_em.export import run
+from _platelet_em.export.job import ExportJob
 from _platelet_em.export.registry import FORMATS, LOSSY
+from _platelet_em.facts import PUBLISHED
+from _platelet_em.hub import remote
+from _platelet_em.hub.build import build
+from _platelet_em.hub.location import HubName
+from _platelet_em.hub.source import DatasetSource
 
 SPLITS = "expected some of train, validation, test"
 
@@ -101,15 +110,56 @@ def test_an_export_is_the_same_from_archives_and_repository(archives, repository
 
 def test_a_dataset_on_the_hub_is_exported_from_its_slices(hub, repository, tmp_path):
     publish(hub, "user/data", repository)
+    own = write_own(tmp_path / "own", "stack")
+    own_repository = build(tmp_path / "repo", spec=read_description(own.description))
+    publish(hub, "user/own", own_repository)
     environment = hub.environment(tmp_path / "home")
-    code = "import sys, platelet_em; platelet_em.export(*sys.argv[1:], to='tiff', split='train')"
+    code = """
+import sys, platelet_em
+for source, out in zip(sys.argv[1::2], sys.argv[2::2]):
+    platelet_em.export(source, out, to="tiff", split="train")
+"""
     program = tmp_path / "program.py"
     program.write_text(code)
-    run_with_us(program, "user/data", tmp_path / "hub", **environment)
-    local = platelet_em.export(repository, tmp_path / "local", to="tiff", split="train")
-    assert contents(tmp_path / "hub") == contents(local)
+    outs = tmp_path / "hub", tmp_path / "hub-own"
+    run_with_us(program, "user/data", outs[0], "user/own", outs[1], **environment)
+    for source, out in zip((repository, own_repository), outs, strict=True):
+        local = platelet_em.export(
+            source, tmp_path / f"local-{out.name}", to="tiff", split="train"
+        )
+        assert contents(out) == contents(local)
     fetched = {name for name, count in hub.served.items() if count}
     assert not [name for name in fetched if "/volumes/" in name or "validation" in name]
+
+
+def on_the_hub(repository):
+    """The repository, as if it were on the Hub; nothing can be read there."""
+    sizes = {p.relative_to(repository).as_posix(): 1 for p in repository.rglob("*") if p.is_file()}
+    commit = remote._Commit(HubName("user/data"), "0" * 40, "", None, sizes)
+    return remote.HubPath(commit, PurePosixPath())
+
+
+def test_only_slices_of_the_exported_splits_are_downloaded(repository, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        run, "download_repository", lambda *arguments: asked.append(arguments) or repository
+    )
+    location = on_the_hub(repository)
+    job = ExportJob(DatasetSource(location, PUBLISHED, "tif"), PUBLISHED.volumes[1:], ("cells",))
+    fetched = run._fetch(job)
+    assert asked == [(location, ["slices/validation-*.parquet"])]
+    assert fetched.source == DatasetSource(repository, PUBLISHED, "tif")
+    assert (fetched.volumes, fetched.columns) == (job.volumes, job.columns)
+
+
+def test_a_split_that_the_hub_does_not_have_is_named_before_anything_is_downloaded(repository):
+    spec = PUBLISHED.with_optional()
+    job = ExportJob(DatasetSource(on_the_hub(repository), spec), spec.volumes, ("cells",))
+    with pytest.raises(
+        platelet_em.MissingMemberError,
+        match=r"^hf://datasets/user/data: expected a built repository with the split 'test' in sl",
+    ):
+        run._fetch(job)
 
 
 @pytest.mark.parametrize("found", ["file", "folder", "link", "pipe"])
@@ -201,6 +251,46 @@ def test_an_export_of_the_sample_says_so(source, sample, tmp_path, caplog):
     said = "this is the synthetic sample, not the publisher's data"
     assert json.loads((out / "export.json").read_text())["remarks"] == [said]
     assert said in caplog.text
+
+
+def test_a_volume_that_is_optional_is_written_if_it_is_named(three_archives, tmp_path):
+    out = platelet_em.export(three_archives, tmp_path / "out", to="tiff", volume="test")
+    assert files(out) == ["test-image.tif", "test-semantic.tif"]
+    out = platelet_em.export(three_archives, tmp_path / "all", to="tiff", kinds="cells")
+    assert files(out) == ["24-cells.tif", "24-image.tif", "50-cells.tif", "50-image.tif"]
+
+
+def test_remarks_cannot_command_a_terminal(caplog):
+    with caplog.at_level(logging.WARNING):
+        run._log_remarks(["volume a\x1b[2J: has no cells"])
+    assert caplog.messages == ["volume a\\x1b[2J: has no cells"]
+
+
+def test_of_many_remarks_the_first_are_logged_and_all_are_recorded(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(run, "_LOGGED", 2)
+    own = write_own(tmp_path / "own", "pictures", count=4)
+    text = "\n".join(own.description.read_text("utf-8").splitlines()[:-1])
+    own.description.write_text(text, "utf-8")  # no masks
+    with caplog.at_level(logging.WARNING):
+        out = platelet_em.export(own.description, tmp_path / "out", to="tiff")
+    remarks = json.loads((out / "export.json").read_text("utf-8"))["remarks"]
+    names = sorted(own.volumes)
+    left_out = [f"volume {name}: has no labels of particles: left out" for name in names]
+    assert sorted(remarks) == left_out
+    logged = [record.getMessage() for record in caplog.records]
+    assert logged == [*remarks[:2], "2 more remarks are in export.json"]
+
+
+def test_the_record_is_utf_8_wherever_it_is_written(tmp_path, monkeypatch):
+    write = Path.write_text
+
+    def write_latin_1(self, text, encoding="latin-1"):
+        return write(self, text, encoding=encoding)
+
+    monkeypatch.setattr(Path, "write_text", write_latin_1)
+    own = write_own(tmp_path / "own", "stack")
+    out = platelet_em.export(own.description, tmp_path / "out", to="tiff", split="train")
+    assert json.loads((out / "export.json").read_bytes())["volumes"][0]["name"] == 'Stack 1 "ü"'
 
 
 def test_own_volumes_may_have_any_name(tmp_path):

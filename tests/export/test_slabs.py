@@ -17,10 +17,11 @@ def test_slabs_are_the_volume_or_whole_chunks(shape):
 class Volume:
     """The part of an `ExportVolume` that is read."""
 
-    image_dtype = np.dtype(np.uint16)
-
     def __init__(self, array):
         self.array, self.shape = array, array.shape
+
+    def dtype_of(self, column):
+        return self.array.dtype
 
     def slabs(self, column, depth):
         yield from ((z, self.array[z : z + depth]) for z in range(0, len(self.array), depth))

@@ -44,6 +44,28 @@ def test_imagej_finds_axes_and_the_voxel_size_in_micrometers(exported):
         assert tags["ResolutionUnit"].value == 1
 
 
+def test_labels_are_deflated_and_images_can_be_mapped(exported, publication):
+    for column in ("semantic", "cells", "organelles"):
+        with tifffile.TiffFile(exported / f"50-{column}.tif") as file:
+            assert {page.compression.name for page in file.pages} == {"ADOBE_DEFLATE"}
+    mapped = tifffile.memmap(exported / "50-image.tif", mode="r")
+    np.testing.assert_array_equal(mapped, publication.volumes["50"].images)
+
+
+def test_pixels_need_not_be_square(tmp_path):
+    own = write_own(tmp_path / "own", "stack")
+    text = own.description.read_text("utf-8").replace("[50, 4.6, 4.6]", "[50, 8, 5]")
+    own.description.write_text(text, "utf-8")
+    for imagej, pixels_per_um in ((True, 1), (False, 10_000)):
+        out = platelet_em.export(
+            own.description, tmp_path / str(imagej), to="tiff", volume="unlabeled", imagej=imagej
+        )
+        with tifffile.TiffFile(out / "unlabeled-image.tif") as file:
+            tags = file.pages[0].tags
+            x, y = (tags[name].value for name in ("XResolution", "YResolution"))
+        assert (x[0] / x[1], y[0] / y[1]) == (200 * pixels_per_um, 125 * pixels_per_um)
+
+
 def test_other_readers_read_the_slices(exported, publication):
     with Image.open(exported / "24-organelles.tif") as file:
         file.seek(3)

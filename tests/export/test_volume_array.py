@@ -1,10 +1,13 @@
 """`VolumeArray`: NumPy's indexing, what is read and what is kept."""
 
+import copy
 import threading
+import time
 
 import numpy as np
 import pytest
 
+from _platelet_em.errors import TooLargeError
 from _platelet_em.export import volume_array
 from _platelet_em.export.volume_array import VolumeArray
 
@@ -55,11 +58,11 @@ def test_threads_read_the_right_slices():
 
     def read(z):
         busy.append(z)
-        page = DENSE[busy[-1]].copy()
+        time.sleep(0.001)  # another thread's turn
         if len(busy) > 1:
             wrong.append(z)
         busy.remove(z)
-        return page
+        return DENSE[z]
 
     lazy = VolumeArray(read, DENSE.shape, DENSE.dtype)
 
@@ -72,3 +75,16 @@ def test_threads_read_the_right_slices():
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_an_array_that_does_not_fit_into_memory_is_refused():
+    shape = (2**20, 2**20, 2**20)
+    huge = VolumeArray(lambda _: pytest.fail("it was read"), shape, np.dtype(np.uint16))
+    with pytest.raises(TooLargeError, match="1048576"):
+        np.asarray(huge)
+
+
+def test_a_copy_reads_the_same_files():
+    lazy = array()
+    for copied in (copy.copy(lazy), copy.deepcopy(lazy)):
+        np.testing.assert_array_equal(copied[1:3], DENSE[1:3])

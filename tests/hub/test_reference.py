@@ -311,6 +311,19 @@ def test_a_forked_process_reads_by_itself(repository, monkeypatch, reads):
 # --- references of a split --------------------------------------------------------------------
 
 
+def test_a_forked_process_asks_the_hub_by_itself(repository, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        row_columns, "open_location", lambda path: asked.append(path) or repository
+    )
+    row_columns._open_on_hub.cache_clear()
+    for process in (-1, -1, -2):
+        monkeypatch.setattr(os, "getpid", lambda process=process: process)
+        refer(ADDRESS).open()
+    row_columns._open_on_hub.cache_clear()
+    assert asked == [ADDRESS] * 2
+
+
 def test_of_gives_the_rows_of_a_split(repository):
     found = ColumnReference.of(repository, "slices", "train", "cells")
     assert [reference.row for reference in found] == [*range(9)]
@@ -411,6 +424,20 @@ def test_a_damaged_file_is_named(copied):
     shard = copied / "volumes/train-00000-of-00001.parquet"
     shard.write_bytes(b"PAR1" + bytes(99) + b"PAR1")
     expect(platelet_em.ArchiveError, f"{shard}: expected Parquet that can be read", refer(copied))
+
+
+def test_a_file_that_is_changed_in_its_place_is_read_again(copied):
+    reference = refer(copied)
+    assert np.asarray(reference).any()
+    (file,) = copied.glob("volumes/train-*")
+    content = bytearray(file.read_bytes())
+    before = file.stat()
+    content[4:-5000:50] = bytes(len(content[4:-5000:50]))
+    file.write_bytes(content)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 10**9))
+    after = file.stat()
+    assert (after.st_ino, after.st_size) == (before.st_ino, before.st_size)
+    expect(platelet_em.ArchiveError, f"{file}: expected Parquet that can be read", reference)
 
 
 def test_another_volume_is_an_error(repository):

@@ -6,7 +6,7 @@ from support.own import write_own
 from support.truth import arrays_of, own_arrays
 
 import platelet_em
-from _platelet_em.hub.source import find_dataset
+from _platelet_em.hub.source import find_dataset, list_names
 
 
 def check(source, truth, label_source=None):
@@ -54,3 +54,11 @@ def test_a_volume_that_a_repository_lacks_is_named(repository):
         dataset.open(dataset.volume("test", "volume")),
     ):
         pytest.fail("it was opened")
+
+
+@pytest.mark.parametrize(("count", "ending"), [(11, "n10"), (12, "n11"), (13, "n11, ...")])
+def test_a_message_lists_twelve_names(count, ending):
+    text = list_names(f"n{i}" for i in range(count))
+    assert text.startswith("n0, n1, ")
+    assert text.endswith(f", {ending}")
+    assert list_names(["a\x1b"]) == "a\\x1b"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from _platelet_em import __version__
+from _platelet_em.commands.export_arguments import add_export_arguments
 from _platelet_em.commands.help_texts import COMPLETION, INFO_DETAILS, VERIFY_DETAILS
 from _platelet_em.commands.options import (
     ANYWHERE,
@@ -23,7 +24,6 @@ from _platelet_em.commands.options import (
     add_with_test,
     refuse_other_sources,
 )
-from _platelet_em.export.registry import FORMATS, LOSSY
 from _platelet_em.facts import (
     LABEL_FORMS,
     PICTURE_PALETTES,
@@ -308,64 +308,12 @@ def _add_export(commands: _Commands) -> None:
         commands,
         "export",
         "write volumes in the format of another tool, voxel for voxel",
-        "export repo tif --to tiff",
-        "export archives cells --to tiff --split train --kinds cells",
-        "export user/platelet-em tif --to tiff    # fetches the slices from the Hub",
-        "export my.toml tif --to tiff             # own volumes",
+        "export repo fiji --to tiff",
+        "export archives masks --to coco --split train --kinds organelles",
+        "export my.toml Dataset050_Mine --to nnunet       # own volumes",
+        "export user/platelet-em zarr --to ome-zarr       # fetches the slices from the Hub",
     )
-    formats = "\n".join(f"  {each.name:9} {each.purpose}" for each in FORMATS)
-    command.description = (
-        f"{command.description}\n\nformats:\n{formats}\n\nNot offered, since they would lose "
-        f"voxels or ids: {', '.join(LOSSY)}."
-    )
-    command.add_argument("source", metavar="SOURCE", help=ANYWHERE)
-    command.add_argument(
-        "out",
-        metavar="OUT",
-        type=Path,
-        help="folder to write; there must be nothing in it. It gets its name when it is complete",
-    )
-    # Without `choices`: a format that is not offered gets its reason.
-    to: Any = command.add_argument(
-        "--to", metavar="FORMAT", required=True, help="the format, see above"
-    )
-    to.completer = lambda **_: [each.name for each in FORMATS]
-    command.add_argument(
-        "--split",
-        nargs="+",
-        metavar="SPLIT",
-        help="splits to write (default: all, of archives train and validation)",
-    )
-    command.add_argument(
-        "--volume", nargs="+", metavar="NAME", help="names of volumes to write (default: all)"
-    )
-    command.add_argument(
-        "--kinds",
-        nargs="+",
-        metavar="COLUMN",
-        help="label columns to write, such as semantic cells organelles (default: all)",
-    )
-    command.add_argument(
-        "--no-imagej",
-        dest="imagej",
-        action="store_const",
-        const=False,
-        help="tiff: BigTIFFs with ids of 32 bits, instead of files for ImageJ, which reads ids up "
-        "to 65535",
-    )
-    command.add_argument(
-        "--counts",
-        choices=("compressed", "uncompressed"),
-        help="coco: run lengths of masks as strings, as pycocotools writes them, or as lists of "
-        "integers (default: compressed)",
-    )
-    command.add_argument(
-        "--ome",
-        metavar="VERSION",
-        help="ome-zarr: version, 0.5 (Zarr v3, few files) or 0.4 (Zarr v2, a file per chunk) "
-        "(default: 0.5)",
-    )
-    add_label_source(command, default=None, described="that of a repository, otherwise json")
+    add_export_arguments(command)
 
 
 def _add_verify(commands: _Commands) -> None:

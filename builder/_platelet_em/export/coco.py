@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from _platelet_em.arrays.labels import LazyLabels
@@ -25,6 +24,7 @@ from _platelet_em.export.coco_categories import Categories
 from _platelet_em.export.coco_masks import encode_masks
 from _platelet_em.export.file_names import safe_names
 from _platelet_em.export.job import IMAGE, ExportJob, ExportVolume
+from _platelet_em.export.numbers import as_numbers
 from _platelet_em.spec import SEMANTIC, DatasetSpec
 
 __all__ = ["write"]
@@ -192,7 +192,7 @@ class _Annotator:
         position = {id_: i for i, id_ in enumerate(labels.ids.tolist())}
         areas, boxes = labels.areas.tolist(), labels.bboxes.tolist()
         properties = {
-            name: _as_numbers(labels.properties[name])
+            name: as_numbers(labels.properties[name])
             for name in self.spec.instance(column).properties
             if name != "class_id" and name in labels.properties
         }
@@ -210,13 +210,6 @@ class _Annotator:
                 "instance_id": id_,
                 **{name: values[i] for name, values in properties.items()},
             }
-
-
-def _as_numbers(values: NDArray[Any]) -> list[Any]:
-    """Python's numbers; of float32, the shortest ones that give it again."""
-    if np.issubdtype(values.dtype, np.floating):
-        return [float(str(value)) for value in values]
-    return values.tolist()  # type: ignore[no-any-return]  # NumPy is typed loosely
 
 
 def _write_volume(

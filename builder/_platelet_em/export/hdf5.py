@@ -54,11 +54,9 @@ def write(job: ExportJob, folder: Path) -> None:
 
 def _write_volume(file: Any, volume: ExportVolume, spec: DatasetSpec) -> None:
     file.attrs.update(describe_origin(spec, volume))
-    dtype: np.dtype[Any] = volume.image_dtype
-    _write_dataset(file, "raw", IMAGE, dtype, volume, spec)
+    _write_dataset(file, "raw", IMAGE, volume, spec)
     for column in volume.columns:
-        dtype = np.dtype(volume.label_dtype(column))
-        _write_dataset(file, f"labels/{column}", column, dtype, volume, spec)
+        _write_dataset(file, f"labels/{column}", column, volume, spec)
         if column == SEMANTIC:
             file[f"labels/{column}"].attrs["class_names"] = list(spec.class_names)
 
@@ -67,7 +65,6 @@ def _write_dataset(
     file: Any,
     name: str,
     column: str,
-    dtype: np.dtype[Any],
     volume: ExportVolume,
     spec: DatasetSpec,
 ) -> None:
@@ -75,12 +72,11 @@ def _write_dataset(
     dataset = file.create_dataset(
         name,
         volume.shape,
-        dtype,
+        volume.dtype_of(column),
         chunks=(depth, min(_CHUNK_SIDE, height), min(_CHUNK_SIDE, width)),
         compression="gzip",
         compression_opts=_GZIP_LEVEL,
         shuffle=True,
-        track_times=False,  # the same input gives the same bytes
     )
     dataset.attrs["axes"] = "zyx"
     if spec.voxel_size_nm is not None:

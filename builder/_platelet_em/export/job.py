@@ -71,14 +71,14 @@ class ExportVolume:
         return tuple(column for column in self.columns if column != SEMANTIC)
 
     def slabs(
-        self, column: str, depth: int, dtype: type[np.unsignedinteger] | None = None
+        self, column: str, depth: int, dtype: np.dtype[np.unsignedinteger] | None = None
     ) -> Iterator[tuple[int, NDArray[np.unsignedinteger]]]:
         """The image, the class indices, or the labels of a kind, some slices at a time.
 
         Args:
             column: "image", or one of `columns`.
             depth: Slices of a slab; the last one may have fewer.
-            dtype: What labels are given as; None is `label_dtype`.
+            dtype: What labels are given as; None is `dtype_of`.
 
         Yields:
             z of its first slice, and a slab (z, y, x): uint8 class indices, labels of `dtype`, the
@@ -88,9 +88,9 @@ class ExportVolume:
             LabelRangeError: for an id that does not fit.
         """
         count, height, width = self.shape
-        into = self._dtype(column) if dtype is None else np.dtype(dtype)
+        into = self.dtype_of(column) if dtype is None else dtype
         stage = f"Writing {printable(column)} of volume {printable(self.name)}"
-        with progress_bar(stage=stage, unit="slice", total=count) as bar:
+        with progress_bar(stage=stage, unit="slice", total=count, leave=False) as bar:
             for z in range(0, count, depth):
                 box = slice(z, min(z + depth, count)), slice(0, height), slice(0, width)
                 slab = self._view.window(column, box)
@@ -100,12 +100,15 @@ class ExportVolume:
                 yield z, slab
                 bar.update(len(slab))
 
-    def _dtype(self, column: str) -> np.dtype[np.unsignedinteger]:
-        return self.image_dtype if column == IMAGE else np.dtype(self.label_dtype(column))
+    def dtype_of(self, column: str) -> np.dtype[np.unsignedinteger]:
+        """The dtype of a column: the image's own, uint8 class indices, ids of any size as uint32.
 
-    def label_dtype(self, column: str) -> type[np.unsignedinteger]:
-        """The dtype of exported labels: uint8 class indices, ids of any size as uint32."""
-        return np.uint8 if column == SEMANTIC else np.uint32
+        Args:
+            column: "image", or one of `columns`.
+        """
+        if column == IMAGE:
+            return self.image_dtype
+        return np.dtype(np.uint8 if column == SEMANTIC else np.uint32)
 
     def _check_fits(self, column: str, value: int, dtype: np.dtype[np.unsignedinteger]) -> None:
         if value > np.iinfo(dtype).max:

@@ -200,7 +200,7 @@ def _write_spacing(path: Path, spec: DatasetSpec) -> None:
 
 def _write_tif(path: Path, volume: ExportVolume, column: str, spec: DatasetSpec) -> None:
     """Write a volume as a TIF (z, y, x): the image in its dtype, uint8 classes, uint32 ids."""
-    dtype = volume.image_dtype if column == IMAGE else np.dtype(volume.label_dtype(column))
+    dtype = volume.dtype_of(column)
     write_tif(
         path,
         _pages(volume, column, len(spec.classes)),

@@ -6,9 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from _platelet_em.export.job import ExportJob, ExportVolume
+from _platelet_em.export.numbers import as_numbers
 from _platelet_em.spec import DatasetSpec
 
 __all__ = ["OBJECTS", "ObjectsTable", "objects_table"]
@@ -40,20 +39,13 @@ class ObjectsTable:
         """Write the objects of a volume, kind by kind, by ascending id."""
         for column in volume.kinds:
             objects = volume.objects(column)
-            lists = {name: _as_text(values) for name, values in objects.properties.items()}
+            lists = {name: as_numbers(values) for name, values in objects.properties.items()}
             for i, (id_, voxels) in enumerate(zip(objects.ids, objects.voxels, strict=True)):
                 line = {"volume": volume.name, "column": column, "id": id_, "voxels": voxels}
                 line |= {name: lists[name][i] for name in self._properties if name in lists}
                 if self._spec.classes and "class_id" in lists:
                     line["class_name"] = self._spec.class_name(lists["class_id"][i])
                 self._writer.writerow(line)
-
-
-def _as_text(values: Any) -> list[Any]:
-    """Values as they are written: float32 with the digits that tell it from its neighbors."""
-    if np.issubdtype(values.dtype, np.floating):
-        return [str(value) for value in values]
-    return values.tolist()  # type: ignore[no-any-return]  # NumPy is typed loosely
 
 
 @contextmanager

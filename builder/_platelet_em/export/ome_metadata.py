@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from _platelet_em.arrays.colors import ID_COLORS
 from _platelet_em.export.job import Objects
+from _platelet_em.export.numbers import as_numbers
 from _platelet_em.export.pyramid import Level
 from _platelet_em.rows.intensity import IntensityStatistics
 from _platelet_em.rows.picture import class_colors
@@ -118,20 +119,13 @@ def describe_instances(
     columns: dict[str, list[Any]] = {}
     for name in spec.instance(column).properties:
         if name in objects.properties:
-            columns[name] = _as_json(objects.properties[name])
+            columns[name] = as_numbers(objects.properties[name])
     if "class_id" in columns:
         names = [spec.class_name(index) for index in columns["class_id"]]
         columns = {"class_name": names, **columns}
     columns["voxels"] = objects.voxels.tolist()
     colors = ID_COLORS[objects.ids % len(ID_COLORS)]
     return _describe_labels(version, objects.ids.tolist(), colors, columns)
-
-
-def _as_json(values: NDArray[Any]) -> list[Any]:
-    """Values as JSON has them: float32 with the digits that tell it from its neighbors."""
-    if np.issubdtype(values.dtype, np.floating):
-        return [float(str(value)) for value in values]
-    return values.tolist()  # type: ignore[no-any-return]  # NumPy is typed loosely
 
 
 def _describe_labels(

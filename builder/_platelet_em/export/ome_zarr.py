@@ -94,7 +94,7 @@ class _VolumeWriter:
     def _write_image(self) -> GrayHistogram:
         """Write the levels of the image; returns the histogram of its voxels."""
         histogram = GrayHistogram(self._volume.name)
-        arrays = self._create_levels(self._root, self._volume.image_dtype)
+        arrays = self._create_levels(self._root, self._volume.dtype_of(IMAGE))
         for z, slab in read_slabs(self._volume, IMAGE, self._depth):
             for page in slab:
                 histogram.add(page)
@@ -103,7 +103,7 @@ class _VolumeWriter:
 
     def _write_labels(self, group: Any, column: str) -> None:
         """Write the levels of a label column, and what is known of its values."""
-        arrays = self._create_levels(group, np.dtype(self._volume.label_dtype(column)))
+        arrays = self._create_levels(group, self._volume.dtype_of(column))
         voxels = np.zeros(256, np.int64)
         for z, slab in read_slabs(self._volume, column, self._depth):
             if column == SEMANTIC:

@@ -12,7 +12,7 @@ from _platelet_em.errors import ArgumentError, MissingMemberError, printable, qu
 from _platelet_em.export.job import ExportJob
 from _platelet_em.export.registry import FORMATS, ExportFormat, find_format
 from _platelet_em.files import new_folder, user_path
-from _platelet_em.hub.layout import DESCRIPTION
+from _platelet_em.hub.layout import data_files
 from _platelet_em.hub.remote import HubPath, download_repository
 from _platelet_em.hub.source import DatasetSource, find_dataset, list_names
 from _platelet_em.rows.make import SLICES
@@ -22,6 +22,9 @@ __all__ = ["RECORD", "export"]
 
 RECORD = "export.json"
 """File of an export that says what is in it, and under which license."""
+
+_LOGGED = 20
+"""Remarks that are logged; all are in the record."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +45,8 @@ def export(
     """Write volumes in a format that other tools read, voxel for voxel.
 
     Whatever a volume has no labels for is left out, which is logged, and noted in the file
-    `export.json` of the export. Memory goes with a few slices and with the runs of one volume.
+    `export.json` of the export. Memory goes with a few slices (of "ome-zarr", with up to 64
+    million voxels) and with the runs of one volume.
 
     Args:
         source: A built repository, a zip of the publisher, its extracted folder, a folder with the
@@ -96,10 +100,18 @@ def export(
             job.remarks.append("this is the synthetic sample, not the publisher's data")
         format_.write(job, folder, options)
         record = _describe(job, format_, options)
-        (folder / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    for remark in job.remarks:
-        _log.warning("%s", printable(remark))
+        text = json.dumps(record, indent=1, ensure_ascii=False)
+        (folder / RECORD).write_text(text + "\n", encoding="utf-8")
+    _log_remarks(job.remarks)
     return target
+
+
+def _log_remarks(remarks: list[str]) -> None:
+    """Log the first remarks: a dataset of pictures may have one for each of them."""
+    for remark in remarks[:_LOGGED]:
+        _log.warning("%s", printable(remark))
+    if len(remarks) > _LOGGED:
+        _log.warning("%d more remarks are in %s", len(remarks) - _LOGGED, RECORD)
 
 
 def _choose_options(format_: ExportFormat, given: dict[str, Any]) -> dict[str, Any]:
@@ -128,10 +140,10 @@ def _choose_options(format_: ExportFormat, given: dict[str, Any]) -> dict[str, A
 
 
 def _names(value: str | Iterable[str] | None) -> list[str] | None:
-    """Names that were given alone or in a list, each once."""
+    """Names that were given alone or in a list."""
     if value is None:
         return None
-    return [value] if isinstance(value, str) else [*dict.fromkeys(value)]
+    return [value] if isinstance(value, str) else [*value]
 
 
 def _plan(
@@ -186,16 +198,20 @@ def _fetch(job: ExportJob) -> ExportJob:
 
     Raises:
         HubError: if the Hub does not answer.
-        MissingMemberError: if it has none of these files.
+        MissingMemberError: if it has no files of one of these splits.
     """
     location = job.source.location
     if not isinstance(location, HubPath):
         return job
-    splits = dict.fromkeys(volume.split for volume in job.volumes)
-    patterns = [DESCRIPTION, *(f"{SLICES.name}/{split}-*.parquet" for split in splits)]
+    patterns = []
+    for split in dict.fromkeys(volume.split for volume in job.volumes):
+        if not data_files(location, SLICES.name, split):
+            raise MissingMemberError(
+                f"{location}: expected a built repository with the split {split!r} in "
+                f"{SLICES.name}, found none"
+            )
+        patterns.append(f"{SLICES.name}/{split}-*.parquet")
     folder = download_repository(location, patterns)
-    if not folder.is_dir():
-        raise MissingMemberError(f"{location}: expected a built repository, found none")
     return replace(job, source=DatasetSource(folder, job.spec, job.source.label_source))
 
 

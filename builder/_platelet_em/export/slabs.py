@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from _platelet_em.export.job import IMAGE, ExportVolume
+from _platelet_em.export.job import ExportVolume
 
 __all__ = ["chunk_depth", "read_slabs", "slab_depth"]
 
@@ -58,9 +58,8 @@ def read_slabs(
     Yields:
         z of the first slice, and a slab (z, y, x), which is valid until the next one.
     """
-    dtype = volume.image_dtype if column == IMAGE else volume.label_dtype(column)
     count, height, width = volume.shape
-    slab = np.empty((min(depth, count), height, width), dtype)
+    slab = np.empty((min(depth, count), height, width), volume.dtype_of(column))
     for z, page in volume.slabs(column, 1):
         slab[z % depth] = page[0]
         if (z + 1) % depth == 0 or z + 1 == count:

@@ -15,7 +15,6 @@ from _platelet_em.errors import LabelRangeError, TooLargeError, printable
 from _platelet_em.export.job import IMAGE, ExportJob, ExportVolume
 from _platelet_em.export.objects_table import objects_table
 from _platelet_em.export.tiff_file import MAX_CLASSIC_BYTES, size_in_bytes, write_tif
-from _platelet_em.spec import SEMANTIC
 
 __all__ = ["write"]
 
@@ -52,12 +51,10 @@ def _write_file(
     *,
     imagej: bool,
 ) -> None:
-    dtype: np.dtype[Any] = volume.image_dtype
-    if column != IMAGE:
-        dtype = np.dtype(volume.label_dtype(column))
-        if imagej and column != SEMANTIC:
-            _check_ids(volume, column)
-            dtype = np.dtype(np.uint16)
+    dtype = volume.dtype_of(column)
+    if imagej and column in volume.kinds:
+        _check_ids(volume, column)
+        dtype = np.dtype(np.uint16)
     size = size_in_bytes(volume.shape, dtype)
     if imagej and size > MAX_CLASSIC_BYTES:
         raise TooLargeError(
@@ -65,7 +62,7 @@ def _write_file(
             f"bytes, as ImageJ can read, got {size}: write BigTIFFs with --no-imagej (in Python, "
             "imagej=False)"
         )
-    pages = (page for _, slab in volume.slabs(column, 1, dtype.type) for page in slab)
+    pages = (page for _, slab in volume.slabs(column, 1, dtype) for page in slab)
     write_tif(
         path,
         pages,

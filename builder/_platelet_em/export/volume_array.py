@@ -62,7 +62,11 @@ class VolumeArray(LazyArray):
     @property
     def nbytes(self) -> int:
         """Bytes of the slices that are kept."""
-        return sum(page.nbytes for page in self._kept.values())
+        with self._lock:
+            return sum(page.nbytes for page in self._kept.values())
+
+    def __deepcopy__(self, memo: object) -> "VolumeArray":
+        return self  # nothing in it can be changed, and it has files open; napari copies layers
 
     def __repr__(self) -> str:
         return f"VolumeArray(shape={self.shape}, dtype={self.dtype})"

@@ -240,9 +240,8 @@ def _read_index(files: _Files) -> _Index:
             metadata = opened.metadata
         digest = _digest(metadata)
         for number in range(metadata.num_row_groups):
-            if rows := metadata.row_group(number).num_rows:
-                groups.append(_GroupPosition(i, number, first_row, digest))
-                first_row += rows
+            groups.append(_GroupPosition(i, number, first_row, digest))
+            first_row += metadata.row_group(number).num_rows
     return _Index(groups, [group.first_row for group in groups], first_row)
 
 
