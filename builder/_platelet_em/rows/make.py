@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from _platelet_em.arrays.volume_view import VolumeView
+from _platelet_em.errors import TooLargeError, printable
 from _platelet_em.rows import instances, preview, slices, volumes
 from _platelet_em.rows.config import Config, Row
 from _platelet_em.rows.schema import arrow_schema
@@ -46,9 +47,20 @@ def make_table(config: Config, rows: list[Row], spec: DatasetSpec) -> pa.Table:
     """Rows as an Arrow table of the configuration's schema.
 
     The row dictionaries are emptied meanwhile, so that pages are in memory only once.
+
+    Raises:
+        TooLargeError: for a column of more than 2 GiB, such as the runs of noise.
     """
-    schema = arrow_schema(config.columns(spec))
-    columns = [_to_array([row.pop(field.name) for row in rows], field.type) for field in schema]
+    schema, columns = arrow_schema(config.columns(spec)), []
+    names = [row["volume"] for row in rows]
+    for field in schema:
+        try:
+            columns.append(_to_array([row.pop(field.name) for row in rows], field.type))
+        except pa.lib.ArrowCapacityError as error:
+            raise TooLargeError(
+                f"volume {printable(names[0])}: expected at most 2 GiB of {field.name} in a row of "
+                f"{config.name}, found more: describe parts of it as volumes of their own"
+            ) from error
     return pa.Table.from_arrays(columns, schema=schema)
 
 
