@@ -404,6 +404,6 @@ def test_a_column_that_arrow_cannot_hold_is_one_error(monkeypatch):
         raise pa.lib.ArrowCapacityError("array cannot contain more than 2147483646 bytes")
 
     monkeypatch.setattr("_platelet_em.rows.make._to_array", overflow)
-    rows = [{"volume": "noise"}]
+    rows = [dict.fromkeys(config_named("volumes").columns(PUBLISHED)) | {"volume": "noise"}]
     with pytest.raises(TooLargeError, match="volume noise: expected at most 2 GiB of image in a"):
         make_table(config_named("volumes"), rows, PUBLISHED)

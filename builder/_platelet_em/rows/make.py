@@ -51,16 +51,19 @@ def make_table(config: Config, rows: list[Row], spec: DatasetSpec) -> pa.Table:
     Raises:
         TooLargeError: for a column of more than 2 GiB, such as the runs of noise.
     """
-    schema, columns = arrow_schema(config.columns(spec)), []
-    names = [row["volume"] for row in rows]
-    for field in schema:
+    schema = arrow_schema(config.columns(spec))
+    name = rows[0]["volume"] if rows else ""
+
+    def make_column(field: pa.Field) -> pa.Array:
         try:
-            columns.append(_to_array([row.pop(field.name) for row in rows], field.type))
+            return _to_array([row.pop(field.name) for row in rows], field.type)
         except pa.lib.ArrowCapacityError as error:
             raise TooLargeError(
-                f"volume {printable(names[0])}: expected at most 2 GiB of {field.name} in a row of "
+                f"volume {printable(name)}: expected at most 2 GiB of {field.name} in a row of "
                 f"{config.name}, found more: describe parts of it as volumes of their own"
             ) from error
+
+    columns = [make_column(field) for field in schema]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
