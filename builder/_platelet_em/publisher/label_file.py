@@ -80,7 +80,9 @@ def check_run_count(count: int, name: str, most: int | None = None) -> None:
         LabelFormatError: for more than `most`, which is `limits.MAX_RUNS` by default.
     """
     # Of pictures, a large file may have more runs than a small one.
-    remedy = "" if most is None else "; labels that compress so well need a file without compression"
+    remedy = (
+        "" if most is None else "; labels that compress so well need a file without compression"
+    )
     most = MAX_RUNS if most is None else most
     if count > most:
         raise LabelFormatError(
