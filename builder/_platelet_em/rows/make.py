@@ -13,13 +13,22 @@ from _platelet_em.rows.config import Config, Row
 from _platelet_em.rows.schema import arrow_schema
 from _platelet_em.spec import DatasetSpec
 
-__all__ = ["CONFIGS", "CONFIG_NAMES", "SLICES", "config_named", "make_rows", "make_table"]
+__all__ = [
+    "CONFIGS",
+    "CONFIG_NAMES",
+    "SLICES",
+    "VOLUMES",
+    "config_named",
+    "make_rows",
+    "make_table",
+]
 
 CONFIGS = (slices.CONFIG, volumes.CONFIG, instances.CONFIG, preview.CONFIG)
 """The configurations, the default first; a new one is one module and one line here."""
 
 CONFIG_NAMES = tuple(config.name for config in CONFIGS)
 SLICES = slices.CONFIG
+VOLUMES = volumes.CONFIG
 
 
 def config_named(name: str) -> Config:
