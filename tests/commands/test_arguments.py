@@ -8,7 +8,7 @@ from _platelet_em.commands.arguments import parse_arguments
 from _platelet_em.commands.cli import main
 
 NUMBER_OF_VALUES = {
-    "build": 8, "push": 11, "sample": 4, "info": 0, "show": 5, "convert": 4, "verify": 0,
+    "build": 9, "push": 12, "sample": 4, "info": 0, "show": 5, "convert": 4, "verify": 0,
     "describe": 1, "export": 7,
 }  # fmt: skip
 """Options of each command that take a value."""

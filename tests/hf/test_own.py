@@ -4,6 +4,7 @@ import os
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pytest
 import tifffile
 from support.own import FORMS, write_own
@@ -213,3 +214,13 @@ def test_a_pipe_in_place_of_a_file_is_refused(tmp_path):
     os.mkfifo(path)
     with pytest.raises(platelet_em.PlateletEMError, match="a pipe"):
         platelet_em.load_dataset("slices", description=own.description, cache_dir=tmp_path / "c")
+
+
+def test_each_volume_is_a_record_batch_since_few_fill_a_column_of_arrow(tmp_path):
+    own = write_own(tmp_path / "set", "pictures")
+    loaded = platelet_em.load_dataset(
+        "volumes", description=own.description, split="train", cache_dir=str(tmp_path / "cache")
+    )
+    with pa.memory_map(loaded.cache_files[0]["filename"]) as file:
+        batches = [batch.num_rows for batch in pa.ipc.open_stream(file)]
+    assert batches == [1] * len(own.of("train"))

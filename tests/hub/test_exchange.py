@@ -155,7 +155,7 @@ def test_a_folder_on_another_disk_is_refused_before_the_work(out, fewer, tmp_pat
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "stat", on_another_disk)
-        patch.setattr("_platelet_em.hub.build.write_split", None)
+        patch.setattr("_platelet_em.hub.build._write_data", None)
         with pytest.raises(platelet_em.OutputError, match=r"slices: .* found one on another disk"):
             build(out, data_dir=fewer, force=True)
     assert visible(out) == before
@@ -168,7 +168,7 @@ def test_a_read_only_folder_is_refused_before_the_work(out, fewer, monkeypatch):
     monkeypatch.setattr(
         os, "access", lambda path, mode: path != out / "preview" and access(path, mode)
     )
-    monkeypatch.setattr("_platelet_em.hub.build.write_split", None)
+    monkeypatch.setattr("_platelet_em.hub.build._write_data", None)
     with pytest.raises(platelet_em.OutputError, match="preview: cannot be written: make it writ"):
         build(out, data_dir=fewer, force=True)
     assert visible(out) == before

@@ -224,13 +224,13 @@ def test_a_slice_that_comes_to_an_unlabeled_volume_during_a_build_is_refused(
     text = own.description.read_text("utf-8").split("semantic = ")[0]
     own.description.write_text(text, "utf-8")
     first = next(own.description.parent.rglob("Raw data/*.png"))
-    write = sys.modules[build.__module__].write_split
+    write = sys.modules[build.__module__]._write_data
 
     def write_later(*arguments):
         (first.parent / "Slice 0 again.png").write_bytes(first.read_bytes())
         write(*arguments)
 
-    monkeypatch.setattr(sys.modules[build.__module__], "write_split", write_later)
+    monkeypatch.setattr(sys.modules[build.__module__], "_write_data", write_later)
     with pytest.raises(platelet_em.ArchiveError, match=r"Slice 0 again\.png: came to volume"):
         build_own(own, tmp_path / "repo")
     assert not [*(tmp_path / "repo").glob("slices")]

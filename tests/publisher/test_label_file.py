@@ -51,3 +51,8 @@ def test_more_runs_than_the_limit_are_refused():
         LabelFormatError, match=rf"^{NAME}: expected at most {MAX_RUNS} runs, got more: the file"
     ):
         check_run_count(MAX_RUNS + 1, NAME)
+
+
+def test_more_runs_than_a_picture_file_may_have_name_the_way_out():
+    with pytest.raises(LabelFormatError, match="compress so well need a file without compression"):
+        check_run_count(9, NAME, 8)

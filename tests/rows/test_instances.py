@@ -5,6 +5,7 @@ import pytest
 from skimage.measure import regionprops
 
 import platelet_em
+from _platelet_em.arrays.instances import Instances
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.rows.instances import describe_objects
@@ -64,3 +65,18 @@ def test_no_voxel_is_decoded(monkeypatch):
     monkeypatch.setattr(LazyLabels, "__getitem__", fail)
     (row,) = describe_objects("a", PUBLISHED.instance("cells"), labels, PUBLISHED)
     assert (row["voxels"], row["z_min"], row["x_max"], row["purity"]) == (4, 1, 3, None)
+
+
+def test_boxes_are_computed_once_for_any_number_of_objects(monkeypatch):
+    dense = np.zeros((2, 40, 3), np.int32)
+    dense[1, :, 1] = np.arange(1, 41)
+    labels = LazyLabels.from_array(dense)
+    arguments = ("v", PUBLISHED.instances[0], labels, PUBLISHED)
+    expected = [*describe_objects(*arguments)]
+    calls = []
+    compute = vars(Instances)["bboxes"].fget
+    monkeypatch.setattr(Instances, "bboxes", property(lambda x: calls.append(x) or compute(x)))
+    monkeypatch.setattr("_platelet_em.rows.instances._CHUNK", 3)
+    assert [*describe_objects(*arguments)] == expected
+    assert [row["y_min"] for row in expected] == [*range(40)]
+    assert len(calls) == 1

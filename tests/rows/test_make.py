@@ -11,6 +11,7 @@ from PIL import Image
 from skimage.measure import regionprops
 from support import publisher
 
+from _platelet_em.errors import TooLargeError
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.publisher.archive import find_source
 from _platelet_em.publisher.volume import ArchiveVolume
@@ -396,3 +397,13 @@ def test_the_rows_of_the_shards_are_all_rows_in_order(config, volume):
 def test_parts_of_a_volume_are_its_slices_or_one():
     parts = {config.name: config.count_parts((50, 800, 800)) for config in CONFIGS}
     assert parts == {"slices": 50, "volumes": 1, "instances": 1, "preview": 50}
+
+
+def test_a_column_that_arrow_cannot_hold_is_one_error(monkeypatch):
+    def overflow(values, arrow_type):
+        raise pa.lib.ArrowCapacityError("array cannot contain more than 2147483646 bytes")
+
+    monkeypatch.setattr("_platelet_em.rows.make._to_array", overflow)
+    rows = [dict.fromkeys(config_named("volumes").columns(PUBLISHED)) | {"volume": "noise"}]
+    with pytest.raises(TooLargeError, match="volume noise: expected at most 2 GiB of image in a"):
+        make_table(config_named("volumes"), rows, PUBLISHED)

@@ -77,3 +77,11 @@ def test_every_part_is_in_one_shard_in_order(shapes, config):
     assert planned_parts(shards) == parts_of(config, volumes)
     assert all(shards)
     assert all(s.start < s.stop for shard in shards for s in shard)
+
+
+def test_many_large_volumes_have_larger_shards_instead_of_too_many():
+    volumes = [(f"v{i}", (300, 1600, 1600)) for i in range(300)]
+    shards = plan_shards(SLICES, volumes)
+    assert len(shards) == 5_000
+    assert {sum(s.stop - s.start for s in shard) for shard in shards} == {18}
+    assert planned_parts(shards) == parts_of(SLICES, volumes)

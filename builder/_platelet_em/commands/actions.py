@@ -79,6 +79,7 @@ def _build(options: argparse.Namespace, write: Write) -> None:
             cache_dir=options.cache_dir,
             with_test=options.with_test,
             force=options.force,
+            num_proc=options.num_proc,
             spec=spec,
         )
     record = next(filter(None, map(read_record, data_files(out, CONFIG_NAMES[0]))))
@@ -103,6 +104,7 @@ def _push(options: argparse.Namespace, write: Write) -> None:
             label_source=options.label_source,
             cache_dir=options.cache_dir,
             with_test=options.with_test,
+            num_proc=options.num_proc,
             spec=_dataset(options.description),
         )
     for line in done.describe():

@@ -131,6 +131,7 @@ def _add_build(commands: _Commands) -> None:
         "build repo --data-dir archives    # reads it from a folder",
         "build repo --sample --depth 6     # from a synthetic scene",
         "build repo --description my.toml  # from your own files",
+        "build repo --description my.toml --num-proc 4",
     )
     command.add_argument(
         "out", type=Path, help="folder of the repository; an interrupted build is continued there"

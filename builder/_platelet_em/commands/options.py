@@ -104,6 +104,14 @@ def add_archive_options(
     command.add_argument(
         "--sample", action="store_true", help="use the synthetic sample instead of archives"
     )
+    command.add_argument(
+        "--num-proc",
+        type=_number_of_processes,
+        metavar="N",
+        default=1,
+        help="processes that write data files, the same bytes as one does; each has a volume in "
+        "memory and takes seconds to start (default: 1)",
+    )
     add_with_test(
         command,
         "add the split test, the paper's third volume, which has classes and no instances; its "
@@ -111,6 +119,12 @@ def add_archive_options(
     )
     add_label_source(command, label_source)
     add_sample_options(command)
+
+
+def _number_of_processes(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
 
 
 def add_with_test(command: argparse.ArgumentParser, purpose: str) -> None:

@@ -23,7 +23,14 @@ from _platelet_em.publisher.archive import Identity
 from _platelet_em.publisher.volume import LabeledVolume
 from _platelet_em.rows.config import Config, Shape
 from _platelet_em.rows.digest import code_digest
-from _platelet_em.rows.make import CONFIG_NAMES, CONFIGS, config_named, make_rows, make_table
+from _platelet_em.rows.make import (
+    CONFIG_NAMES,
+    CONFIGS,
+    VOLUMES,
+    config_named,
+    make_rows,
+    make_table,
+)
 from _platelet_em.rows.schema import json_features
 from _platelet_em.rows.shards import Segment, plan_shards, rows_per_group
 from _platelet_em.sources.opening import (
@@ -182,6 +189,8 @@ class PlateletEM(datasets.ArrowBasedBuilder):  # type: ignore[misc]  # datasets 
         dataset = repr(replace(self.SPEC, folder=""))
         parts = [code_digest(), dataset, self._identity.md5, hash or ""]
         digest = hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape"))
+        if config_name == VOLUMES.name:  # Arrow's binary columns end at 2 GiB, few rows
+            kwargs.setdefault("writer_batch_size", 1)
         kwargs.setdefault("dataset_name", re.sub(r"\W", "_", self.SPEC.name))
         self._platelet_em_cache = cache_dir
         self._forget_volume()

@@ -32,6 +32,7 @@ from _platelet_em.hub.exchange import (
     folders_of,
     present_spec,
 )
+from _platelet_em.hub.jobs import divide_jobs, plan_split, whole_split
 from _platelet_em.hub.layout import (
     CARD,
     CROISSANT,
@@ -45,7 +46,9 @@ from _platelet_em.hub.layout import (
 from _platelet_em.hub.record import EXTRACTED, OWN, SYNTHETIC, find_origin, read_record
 from _platelet_em.hub.stored_spec import store_spec, stored_spec
 from _platelet_em.hub.strays import find_strays
-from _platelet_em.hub.write import measure_volumes, write_split
+from _platelet_em.hub.workers import check_num_proc, write_in_processes
+from _platelet_em.hub.write import DataWriter, discard_empty
+from _platelet_em.progress import progress_bar
 from _platelet_em.publisher.archive import Identity
 from _platelet_em.rows.digest import code_digest
 from _platelet_em.rows.picture import DRAWING, to_png
@@ -74,6 +77,7 @@ def build(
     cache_dir: str | Path | None = None,
     with_test: bool = False,
     force: bool = False,
+    num_proc: int = 1,
     spec: DatasetSpec = PUBLISHED,
 ) -> Path:
     """Write a complete Hub repository: Parquet for every configuration, croissant.json, the card.
@@ -92,17 +96,22 @@ def build(
             else downloaded.
         force: Whether to replace a build from other archives, or with other labels, or a README.md
             that no build has written or that was edited since.
+        num_proc: Number of processes that write data files, with the same bytes as one; each has
+            a volume in memory. A program that asks for several needs `if __name__ == "__main__":`.
         spec: The dataset; own volumes need no `data_dir` and no label source.
 
     Returns:
         The folder.
 
     Raises:
+        ArgumentError: for a `num_proc` that is no whole number of at least 1.
         OutputError: for a folder that cannot be written to, or contains other data under names
-            of this dataset, or, without `force`, what `force` replaces.
+            of this dataset, or, without `force`, what `force` replaces; or if a process that
+            writes was killed.
         PlateletEMError: for archives that are missing or damaged, or a repository of a newer
             schema.
     """
+    check_num_proc(num_proc)
     out = user_path(out)
     spec = spec.with_optional() if with_test else spec
     _refuse_foreign(out, present_spec(out, spec))
@@ -118,7 +127,7 @@ def build(
         if not force:
             _refuse_other_build(out, record, before)
             _refuse_other_card(out)
-        _build(out, files, identity, record)
+        _build(out, files, identity, record, num_proc)
     return out
 
 
@@ -149,17 +158,18 @@ def one_build_at_a_time(out: Path) -> Iterator[None]:
         yield
 
 
-def _build(out: Path, files: VolumeFiles, identity: Identity, record: dict[str, str]) -> None:
-    spec = measure_volumes(files)
+def _build(
+    out: Path, files: VolumeFiles, identity: Identity, record: dict[str, str], num_proc: int
+) -> None:
+    spec = _measure_volumes(files)
     staging = _open_staging(out, record["fingerprint"])
-    for volumes in spec.splits.values():
-        write_split(staging, files, volumes, record, spec)
-        try:
-            files.check(identity)
-        except PlateletEMError:
-            # Its name says that it was made of the content before.
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
+    _write_data(staging, files, record, spec, num_proc)
+    try:
+        files.check(identity)
+    except PlateletEMError:
+        # Its name says that it was made of the content before.
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
     contents = {
         picture_name(volume): to_png(draw_card_picture(staging, volume, spec))
         for volume in spec.pictured_volumes
@@ -174,6 +184,42 @@ def _build(out: Path, files: VolumeFiles, identity: Identity, record: dict[str, 
     with _explain_write_errors(out):
         exchange(out, staging, spec)
         shutil.rmtree(out / STAGING)
+
+
+def _measure_volumes(files: VolumeFiles) -> DatasetSpec:
+    """The dataset with the shapes of its own volumes, which their files tell."""
+    spec = files.spec
+    if spec.archives:
+        return spec
+    volumes = progress_bar(spec.volumes, stage="Looking at volumes", unit="volume", leave=False)
+    return replace(spec, volumes=tuple(replace(v, shape=files.shape(v)) for v in volumes))
+
+
+def _write_data(
+    staging: Path, files: VolumeFiles, record: dict[str, str], spec: DatasetSpec, num_proc: int
+) -> None:
+    """Write the data files of all splits that an interrupted build has not finished."""
+    # Own volumes were measured; of published ones the files decide, such as those of a sample.
+    shapes = {v.name: files.shape(v) if spec.archives else v.known_shape for v in spec.volumes}
+    plans = [plan_split(volumes, shapes) for volumes in spec.splits.values()]
+    if num_proc == 1:
+        with DataWriter(staging, files, record, spec) as writer:
+            for plan in plans:
+                job = whole_split(plan)
+                alone = len(plan.volumes) == 1
+                subject = f"volume {plan.volumes[0].name}" if alone else f"split {plan.name}"
+                stage = f"Writing {subject}"
+                with progress_bar(stage=stage, unit="part", total=job.parts) as bar:
+                    writer.write(plan, job, bar.update)
+    else:
+        jobs, total = divide_jobs(plans, num_proc), sum(whole_split(plan).parts for plan in plans)
+        stage = f"Writing with {num_proc} processes"
+        with progress_bar(stage=stage, unit="part", total=total) as bar:
+            write_in_processes(
+                staging, files, plans, jobs, record, spec, num_proc=num_proc, update=bar.update
+            )
+    for plan in plans:
+        discard_empty(staging, plan)
 
 
 @contextmanager

@@ -63,6 +63,7 @@ def push(
     label_source: str | None = None,
     cache_dir: str | Path | None = None,
     with_test: bool = False,
+    num_proc: int = 1,
     spec: DatasetSpec = PUBLISHED,
 ) -> PushResult:
     """Upload a built repository to the Hub, after building it if necessary.
@@ -87,6 +88,7 @@ def push(
         label_source: "json" or "tif"; None is that of a complete build, else "json".
         cache_dir: The cache for downloads, and for builds without `folder`.
         with_test: Whether a build that is made has the split "test"; a complete one must have it.
+        num_proc: Number of processes of a build that is made; see `build`.
         spec: The dataset.
 
     Raises:
@@ -115,7 +117,7 @@ def push(
     has_branch = branch.branch == MAIN if state is None else state.has_branch
     if create_pr and (state is None or not has_branch):
         raise ArgumentError(f"{branch.repo_id}: has no branch {name}, which a pull request needs")
-    built = _ensure_built(folder, data_dir, label_source, cache_dir, spec)
+    built = _ensure_built(folder, data_dir, label_source, cache_dir, spec, num_proc)
     # Nobody builds in a folder that cannot be written to.
     with one_build_at_a_time(built) if os.access(built, os.W_OK) else nullcontext():
         if (record := read_build(built, spec, pictures=False)) is None:
@@ -195,6 +197,7 @@ def _ensure_built(
     label_source: str | None,
     cache_dir: str | Path | None,
     spec: DatasetSpec,
+    num_proc: int,
 ) -> Path:
     """The folder of a complete build, after building one where there is none."""
     record = None
@@ -230,7 +233,12 @@ def _ensure_built(
     if record is not None:
         return folder
     return build(
-        folder, data_dir=data_dir, label_source=label_source, cache_dir=cache_dir, spec=spec
+        folder,
+        data_dir=data_dir,
+        label_source=label_source,
+        cache_dir=cache_dir,
+        num_proc=num_proc,
+        spec=spec,
     )
 
 

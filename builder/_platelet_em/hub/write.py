@@ -1,140 +1,160 @@
-"""The data files of a split: rows of all its volumes, written shard by shard into Parquet.
+"""`DataWriter`: writes the rows of volumes, file by file, into Parquet.
 
-Each volume is opened once, whatever number of files its rows are in: there is one open file per
-configuration.
+A volume is opened once for a job, whatever number of its files have rows of it: there is one open
+file per configuration.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import TracebackType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.files import new_file
+from _platelet_em.hub.jobs import Job, SplitPlan
 from _platelet_em.hub.layout import shard_name
 from _platelet_em.hub.parquet import read_metadata
 from _platelet_em.hub.record import parquet_metadata
 from _platelet_em.progress import progress_bar
 from _platelet_em.publisher.archive import file_md5
+from _platelet_em.publisher.volume import LabeledVolume
 from _platelet_em.rows.config import Config, Row
-from _platelet_em.rows.make import CONFIGS, make_rows, make_table
+from _platelet_em.rows.make import config_named, make_rows, make_table
 from _platelet_em.rows.schema import arrow_schema
-from _platelet_em.rows.shards import GROUP_BYTES, Segment, plan_shards, row_size
+from _platelet_em.rows.shards import GROUP_BYTES, Segment, row_size
 from _platelet_em.sources.opening import VolumeFiles
 from _platelet_em.spec import DatasetSpec, VolumeSpec
 
-__all__ = ["measure_volumes", "write_split"]
+__all__ = ["DataWriter", "discard_empty"]
+
+Update = Callable[[int], object]
+"""Takes the number of parts that were written since it was called last."""
 
 
-def measure_volumes(files: VolumeFiles) -> DatasetSpec:
-    """The dataset with the shapes of its own volumes, which their files tell."""
-    spec = files.spec
-    if spec.archives:
-        return spec
-    volumes = progress_bar(spec.volumes, stage="Looking at volumes", unit="volume", leave=False)
-    return replace(spec, volumes=tuple(replace(v, shape=files.shape(v)) for v in volumes))
+class DataWriter:
+    """Writes data files that an interrupted build has not finished.
 
-
-def write_split(
-    staging: Path,
-    files: VolumeFiles,
-    volumes: Sequence[VolumeSpec],
-    record: dict[str, str],
-    spec: DatasetSpec,
-) -> None:
-    """Write the data files of a split that an interrupted build has not finished.
+    It has one volume open at a time, which stays open for the next job.
 
     Args:
         staging: The folder that the build writes into.
         files: Where the volumes are read from.
-        volumes: All volumes of the split, in the order of their rows.
         record: The record of the build.
         spec: The dataset.
     """
-    # Own volumes were measured; of published ones the files decide, such as those of a sample.
-    shapes = {v.name: files.shape(v) if spec.archives else v.known_shape for v in volumes}
-    outputs = [
-        _ConfigOutput(
-            staging,
-            config,
-            volumes[0].split,
-            plan_shards(config, [(v.name, shapes[v.name]) for v in volumes if config.covers(v)]),
-            record,
-            spec,
-        )
-        for config in CONFIGS
-    ]
-    subject = f"volume {volumes[0].name}" if len(volumes) == 1 else f"split {volumes[0].split}"
-    total = sum(output.parts for output in outputs)
-    with ExitStack() as stack:
-        for output in outputs:
-            stack.callback(output.abandon)
-        bar = stack.enter_context(
-            progress_bar(stage=f"Writing {subject}", unit="part", total=total)
-        )
-        for volume in volumes:
-            if not any(output.needs(volume.name) for output in outputs):
-                bar.update(sum(output.count(volume.name) for output in outputs))
-                continue
-            with _open(files, volume, alone=len(volumes) == 1) as opened:
+
+    def __init__(
+        self, staging: Path, files: VolumeFiles, record: dict[str, str], spec: DatasetSpec
+    ) -> None:
+        self._staging, self._files, self._record, self._spec = staging, files, record, spec
+        self._opened: tuple[str, LabeledVolume] | None = None
+
+    def write(self, plan: SplitPlan, job: Job, update: Update) -> None:
+        """Write the files of a job; those that are not complete are deleted after an error.
+
+        Args:
+            plan: The files of the split of the job.
+            job: Which of them to write.
+            update: Called as parts are done.
+        """
+        outputs = [
+            _ConfigOutput(self._staging, config_named(name), plan, job, self._record, self._spec)
+            for name in job.files
+        ]
+        with ExitStack() as stack:
+            for output in outputs:
+                stack.callback(output.abandon)
+            for volume in plan.volumes:
+                if not any(output.needs(volume.name) for output in outputs):
+                    update(sum(output.count(volume.name) for output in outputs))
+                    continue
+                opened = self._open(volume, alone=len(plan.volumes) == 1)
                 for output in outputs:
-                    for count in output.write(opened):
-                        bar.update(count)
-    for output in outputs:
-        output.discard_empty()
+                    output.write(opened, update)
+
+    def _open(self, volume: VolumeSpec, *, alone: bool) -> LabeledVolume:
+        """Open a volume, if it is not; a split of one volume has a progress bar for that."""
+        if self._opened is None or self._opened[0] != volume.name:
+            self.close()
+            if alone:
+                stage = f"Reading volume {volume.name}"
+                with progress_bar(stage=stage, unit="volume", total=1) as bar:
+                    self._opened = volume.name, self._files.open(volume)
+                    bar.update()
+            else:
+                self._opened = volume.name, self._files.open(volume)
+        return self._opened[1]
+
+    def close(self) -> None:
+        """Close the open volume."""
+        if self._opened is not None:
+            self._opened[1].close()
+            self._opened = None
+
+    def __enter__(self) -> "DataWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
-def _open(files: VolumeFiles, volume: VolumeSpec, *, alone: bool) -> Any:
-    """Open a volume; a split of one volume has a progress bar for that."""
-    if not alone:
-        return files.open(volume)
-    with progress_bar(stage=f"Reading volume {volume.name}", unit="volume", total=1) as bar:
-        opened = files.open(volume)
-        bar.update()
-    return opened
+def discard_empty(staging: Path, plan: SplitPlan) -> None:
+    """Delete the files of configurations without rows: `datasets` can load no split then."""
+    for name, shards in plan.shards.items():
+        paths = _paths(staging, name, plan)
+        if shards and not any(read_metadata(path).num_rows for path in paths):
+            for path in paths:
+                path.unlink()
+                _md5_path(path).unlink()
+
+
+def _paths(staging: Path, config: str, plan: SplitPlan) -> list[Path]:
+    count = len(plan.shards[config])
+    return [staging / shard_name(config, plan.name, index, count) for index in range(count)]
 
 
 class _ConfigOutput:
-    """The files of one configuration of a split, written volume by volume.
+    """The files of one configuration that a job writes, volume by volume.
 
     Args:
         staging: The folder that the build writes into.
         config: The configuration.
-        split: The split.
-        shards: What is in each of the files.
+        plan: The files of the split.
+        job: Which of them to write.
         record: The record of the build.
         spec: The dataset.
-
-    Attributes:
-        parts: Parts of all volumes.
     """
 
     def __init__(
         self,
         staging: Path,
         config: Config,
-        split: str,
-        shards: Sequence[Sequence[Segment]],
+        plan: SplitPlan,
+        job: Job,
         record: dict[str, str],
         spec: DatasetSpec,
     ) -> None:
         self._config, self._spec = config, spec
         columns = config.columns(spec)
         self._schema = arrow_schema(columns).with_metadata(parquet_metadata(columns, record))
-        names = (shard_name(config.name, split, i, len(shards)) for i in range(len(shards)))
-        self._paths = [staging / name for name in names]
-        self._is_finished = [_is_finished(path) for path in self._paths]
-        self._last = [shard[-1] for shard in shards]
+        self._paths = _paths(staging, config.name, plan)
+        shards: dict[int, Sequence[Segment]]
+        shards = {index: plan.shards[config.name][index] for index in job.files[config.name]}
+        self._is_finished = {index: _is_finished(self._paths[index]) for index in shards}
+        self._last = {index: shard[-1] for index, shard in shards.items()}
         self._segments: dict[str, list[tuple[int, Segment]]] = {}
-        for index, shard in enumerate(shards):
+        for index, shard in shards.items():
             for segment in shard:
                 self._segments.setdefault(segment.volume, []).append((index, segment))
-        self.parts = sum(map(self.count, self._segments))
         self._open: _ShardFile | None = None
 
     def count(self, volume: str) -> int:
@@ -145,12 +165,12 @@ class _ConfigOutput:
         """Whether a file with rows of this volume is not finished."""
         return not all(self._is_finished[index] for index, _ in self._segments.get(volume, ()))
 
-    def write(self, volume: VolumeView) -> Iterator[int]:
-        """Write the rows of a volume; gives the numbers of parts as they are done."""
+    def write(self, volume: VolumeView, update: Update) -> None:
+        """Write the rows of a volume."""
         size = row_size(self._config, volume.shape)
         for index, segment in self._segments.get(volume.name, ()):
             if self._is_finished[index]:
-                yield segment.stop - segment.start
+                update(segment.stop - segment.start)
                 continue
             if self._open is None:
                 self._open = _ShardFile(self._paths[index], self._schema)
@@ -159,19 +179,12 @@ class _ConfigOutput:
                     group = self._open.add(row, size)
                     if group:
                         self._open.write(make_table(self._config, group, self._spec))
-                yield 1
+                update(1)
             if segment == self._last[index]:
                 if group := self._open.rest():
                     self._open.write(make_table(self._config, group, self._spec))
                 self._open.finish()
                 self._open = None
-
-    def discard_empty(self) -> None:
-        """Delete the files of a split without rows: `datasets` can load no split then."""
-        if not any(read_metadata(path).num_rows for path in self._paths):
-            for path in self._paths:
-                path.unlink()
-                _md5_path(path).unlink()
 
     def abandon(self) -> None:
         """Discard a file that is not complete."""

@@ -79,11 +79,15 @@ def check_run_count(count: int, name: str, most: int | None = None) -> None:
     Raises:
         LabelFormatError: for more than `most`, which is `limits.MAX_RUNS` by default.
     """
+    # Of pictures, a large file may have more runs than a small one.
+    remedy = (
+        "" if most is None else "; labels that compress so well need a file without compression"
+    )
     most = MAX_RUNS if most is None else most
     if count > most:
         raise LabelFormatError(
             f"{name}: expected at most {most} runs, got more: the file is damaged, or holds "
-            "noise instead of labels"
+            f"noise instead of labels{remedy}"
         )
 
 

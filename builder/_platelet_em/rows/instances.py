@@ -4,10 +4,11 @@ It is what people can ask the Hub's viewer: every column has a histogram, and cl
 by its search.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from _platelet_em.arrays.label_columns import BORDER, touches_border
 from _platelet_em.arrays.labels import LazyLabels
@@ -69,19 +70,29 @@ def describe_objects(
         labels: They, (z, y, x), with the properties of whole objects.
         spec: The dataset.
     """
+    arrays = {  # each is computed from all runs: once, and not for every chunk
+        **labels.properties,
+        "id": labels.ids,
+        "voxels": labels.areas,
+        "bbox": labels.bboxes,
+    }
     for start in range(0, len(labels.ids), _CHUNK):
-        columns = _describe_chunk(name, instance, labels, spec, slice(start, start + _CHUNK))
+        part = {key: array[start : start + _CHUNK] for key, array in arrays.items()}
+        columns = _describe_chunk(name, instance, part, labels.shape, spec)
         for row in zip(*columns.values(), strict=True):
             yield dict(zip(columns, row, strict=True))
 
 
 def _describe_chunk(
-    name: str, instance: InstanceSpec, labels: LazyLabels, spec: DatasetSpec, part: slice
+    name: str,
+    instance: InstanceSpec,
+    arrays: Mapping[str, NDArray[Any]],
+    shape: Sequence[int],
+    spec: DatasetSpec,
 ) -> dict[str, list[Any]]:
-    """The columns of some of the objects, by their positions."""
-    ids, bboxes = labels.ids[part], labels.bboxes[part]
-    properties = {key: found[part].tolist() for key, found in labels.properties.items()}
-    count = len(ids)
+    """The columns of some of the objects, from the arrays of these."""
+    count, bboxes = len(arrays["id"]), arrays["bbox"]
+    properties = {key: array.tolist() for key, array in arrays.items() if key != "bbox"}
     nothing = [None] * count
     fixed = None if instance.has_class or not spec.classes else instance.first_class
     classes = properties.get("class_id", [fixed] * count)
@@ -89,17 +100,17 @@ def _describe_chunk(
     columns: dict[str, list[Any]] = {
         "volume": [name] * count,
         "kind": [instance.name] * count,
-        "id": ids.tolist(),
+        "id": properties["id"],
         "class_id": classes,
         "class_name": [None if c is None else spec.class_name(c) for c in classes],
-        "voxels": labels.areas[part].tolist(),
+        "voxels": properties["voxels"],
         "purity": properties.get("purity", nothing),
     }
     for parent in _parents(spec):
         columns[parent] = properties.get(parent, nothing) if instance.parent == parent else nothing
     for axis, first, last in zip(_AXES, low.T.tolist(), (high - 1).T.tolist(), strict=True):
         columns |= {f"{axis}_min": first, f"{axis}_max": last}
-    columns[BORDER] = touches_border(bboxes, labels.shape).tolist()
+    columns[BORDER] = touches_border(bboxes, shape).tolist()
     return columns
 
 

@@ -7,18 +7,28 @@ import numpy as np
 import pyarrow as pa
 
 from _platelet_em.arrays.volume_view import VolumeView
+from _platelet_em.errors import TooLargeError, printable
 from _platelet_em.rows import instances, preview, slices, volumes
 from _platelet_em.rows.config import Config, Row
 from _platelet_em.rows.schema import arrow_schema
 from _platelet_em.spec import DatasetSpec
 
-__all__ = ["CONFIGS", "CONFIG_NAMES", "SLICES", "config_named", "make_rows", "make_table"]
+__all__ = [
+    "CONFIGS",
+    "CONFIG_NAMES",
+    "SLICES",
+    "VOLUMES",
+    "config_named",
+    "make_rows",
+    "make_table",
+]
 
 CONFIGS = (slices.CONFIG, volumes.CONFIG, instances.CONFIG, preview.CONFIG)
 """The configurations, the default first; a new one is one module and one line here."""
 
 CONFIG_NAMES = tuple(config.name for config in CONFIGS)
 SLICES = slices.CONFIG
+VOLUMES = volumes.CONFIG
 
 
 def config_named(name: str) -> Config:
@@ -46,9 +56,23 @@ def make_table(config: Config, rows: list[Row], spec: DatasetSpec) -> pa.Table:
     """Rows as an Arrow table of the configuration's schema.
 
     The row dictionaries are emptied meanwhile, so that pages are in memory only once.
+
+    Raises:
+        TooLargeError: for a column of more than 2 GiB, such as the runs of noise.
     """
     schema = arrow_schema(config.columns(spec))
-    columns = [_to_array([row.pop(field.name) for row in rows], field.type) for field in schema]
+    name = rows[0]["volume"] if rows else ""
+
+    def make_column(field: pa.Field) -> pa.Array:
+        try:
+            return _to_array([row.pop(field.name) for row in rows], field.type)
+        except pa.lib.ArrowCapacityError as error:
+            raise TooLargeError(
+                f"volume {printable(name)}: expected at most 2 GiB of {field.name} in a row of "
+                f"{config.name}, found more: describe parts of it as volumes of their own"
+            ) from error
+
+    columns = [make_column(field) for field in schema]
     return pa.Table.from_arrays(columns, schema=schema)
 
 

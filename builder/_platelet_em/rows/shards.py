@@ -18,6 +18,10 @@ reads whole row groups, whose size it limits."""
 _SHARD_BYTES = 100_000_000
 """Bytes of a shard before compression; the published volumes have more shards than that gives."""
 
+_MAX_SHARDS = 5_000
+"""Files of a split that there are at most, since the Hub recommends fewer than 10,000 in a folder,
+and names count them with five digits; those of more than 500 GB are larger."""
+
 
 class Segment(NamedTuple):
     """The parts `start` to `stop` (exclusive) of a volume."""
@@ -49,7 +53,7 @@ def plan_shards(config: Config, volumes: Sequence[tuple[str, Shape]]) -> list[li
     parts, total = int(counts.sum()), int((counts * sizes).sum())
     if not parts:
         return []
-    wanted = min(parts, max(config.min_shards, -(-total // _SHARD_BYTES)))
+    wanted = min(parts, _MAX_SHARDS, max(config.min_shards, -(-total // _SHARD_BYTES)))
     # Bytes up to the end of each part: shard i ends at the last part within its share of them.
     ends = np.cumsum(np.repeat(sizes, counts))
     shares = [int(np.searchsorted(ends, total * i // wanted, "right")) for i in range(1, wanted)]
