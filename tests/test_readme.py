@@ -10,6 +10,7 @@ from PIL import Image
 from support import environments, markdown
 from support.programs import PROGRAMS
 
+from _platelet_em.commands.actions import ACTIONS
 from _platelet_em.commands.show import show
 
 ROOT = Path(__file__).parents[1]
@@ -90,16 +91,7 @@ def test_commands_and_links_in_it_exist():
     for target in re.findall(r"\]\(([^)]+)\)", TEXT):
         assert target.startswith("https://doi.org/") or (ROOT / target).exists(), target
     for command in re.findall(r"`platelet-em ([a-z]+)", TEXT):
-        assert command in {
-            "build",
-            "push",
-            "verify",
-            "show",
-            "info",
-            "convert",
-            "sample",
-            "describe",
-        }
+        assert command in ACTIONS
 
 
 def test_it_cites_the_paper_as_the_package_does():
