@@ -3,10 +3,12 @@
 import json
 import logging
 import os
+import pathlib
 import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from support.clients import publish, run_with_us
 from support.folders import contents
@@ -58,12 +60,43 @@ def test_splits_volumes_and_kinds_are_chosen(choice, expected, archives, tmp_pat
         ({"to": "tif"}, "^to: expected one of .*tiff.*, got 'tif'$"),
         ({"to": None}, "^to: expected one of .*tiff.*, got None$"),
         ({"imagej": "no"}, "^imagej: expected one of True, False, got 'no'$"),
+        ({"imagej": 1}, "^imagej: expected one of True, False, got 1$"),
+        ({"to": np.array(["tiff", "coco"])}, r"^to: expected one of .*tiff.*, got array\("),
+        ({"label_source": "png"}, "^label_source: expected one of json, tif, got 'png'$"),
+        ({"label_source": ""}, "^label_source: expected one of json, tif, got ''$"),
+        ({"split": b"train"}, "^split: expected a name, or a list, got b'train'$"),
+        ({"volume": 50}, "^volume: expected a name, or a list, got 50$"),
+        ({"volume": [50]}, "^volume: expected a name, or a list, got 50$"),
+        ({"kinds": [["cells"]]}, r"^kinds: expected a name, or a list, got \['cells'\]$"),
+        ({"kinds": pathlib.Path("cells")}, "^kinds: expected a name, or a list, got PosixPath"),
     ],
 )  # fmt: skip
 def test_wrong_choices_are_refused_before_anything_is_written(choice, message, archives, tmp_path):
     with pytest.raises(platelet_em.ArgumentError, match=message):
         platelet_em.export(archives, tmp_path / "out", **{"to": "tiff", **choice})
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", [None, 5, b"folder", ["folder"]])
+def test_what_is_no_path_is_refused(path, archives, tmp_path):
+    message = "^expected the path of a file or a folder, got "
+    with pytest.raises(platelet_em.ArgumentError, match=message):
+        platelet_em.export(path, tmp_path / "out", to="tiff")
+    with pytest.raises(platelet_em.ArgumentError, match=message):
+        platelet_em.export(archives, path, to="tiff")
+    assert not any(tmp_path.iterdir())
+
+
+def test_names_may_come_from_an_iterator_or_an_array(archives, tmp_path):
+    out = platelet_em.export(
+        archives,
+        tmp_path / "out",
+        to="tiff",
+        split=iter(["train", "train"]),
+        volume=np.array(["50"]),
+        kinds=dict.fromkeys(["cells"]),
+    )
+    assert files(out) == ["50-cells.tif", "50-image.tif"]
 
 
 def test_labels_that_a_volume_lacks_are_left_out_and_said(three_volumes, tmp_path, caplog):
@@ -178,6 +211,30 @@ def test_the_command_writes_the_same(archives, tmp_path, capsys):
         archives, tmp_path / "b", to="tiff", volume="24", kinds=["semantic", "cells"], imagej=False
     )
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_an_option_of_the_command_may_be_repeated(archives, tmp_path):
+    repeated = ["--split", "train", "--split", "validation", "--kinds", "cells"]
+    repeated += ["--kinds", "semantic", "--volume", "24", "--volume", "50"]
+    assert main(["export", str(archives), str(tmp_path / "a"), "--to", "tiff", *repeated]) == 0
+    found = files(tmp_path / "a")
+    assert found == [f"{v}-{c}.tif" for v in ("24", "50") for c in ("cells", "image", "semantic")]
+
+
+def test_the_record_is_utf_8_whatever_the_locale(tmp_path):
+    own = write_own(tmp_path / "own", "multipage")
+    text = own.description.read_text(encoding="utf-8")
+    own.description.write_text(f'title = "Größe"\n{text}', encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "LC_ALL": "POSIX"}
+    arguments = ["export", own.description, tmp_path / "out", "--to", "tiff", "--no-imagej"]
+    subprocess.run(
+        [sys.executable, "-X", "utf8=0", "-m", "_platelet_em", *arguments],
+        check=True,
+        env={**environment, "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+    )
+    record = json.loads((tmp_path / "out" / "export.json").read_text(encoding="utf-8"))
+    assert record["title"] == "Größe"
 
 
 def test_the_command_says_in_one_sentence_what_is_wrong(archives, tmp_path, capsys):

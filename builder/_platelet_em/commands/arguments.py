@@ -333,15 +333,21 @@ def _add_export(commands: _Commands) -> None:
     command.add_argument(
         "--split",
         nargs="+",
+        action="extend",
         metavar="SPLIT",
         help="splits to write (default: all, of archives train and validation)",
     )
     command.add_argument(
-        "--volume", nargs="+", metavar="NAME", help="names of volumes to write (default: all)"
+        "--volume",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help="names of volumes to write (default: all)",
     )
     command.add_argument(
         "--kinds",
         nargs="+",
+        action="extend",
         metavar="COLUMN",
         help="label columns to write, such as semantic cells organelles (default: all)",
     )

@@ -9,6 +9,7 @@ from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.description.parse import read_description
 from _platelet_em.errors import ArgumentError, MissingMemberError, printable, quote
 from _platelet_em.facts import LABEL_SOURCES, PUBLISHED
+from _platelet_em.files import user_path
 from _platelet_em.hub.layout import data_files, has_data
 from _platelet_em.hub.location import is_description
 from _platelet_em.hub.read import open_volume
@@ -149,9 +150,14 @@ def find_dataset(source: str | Path, label_source: str | None = None) -> Dataset
         label_source: See `DatasetSource`.
 
     Raises:
+        ArgumentError: for what is no path, and for an unknown label source.
         PlateletEMError: for what does not exist or cannot be read.
     """
-    if is_description(source):
+    if label_source not in (None, *LABEL_SOURCES):
+        raise ArgumentError(
+            f"label_source: expected one of {', '.join(LABEL_SOURCES)}, got {quote(label_source)}"
+        )
+    if is_description(user_path(source)):
         return DatasetSource(None, read_description(source), label_source)
     return DatasetSource.at(open_location(source), PUBLISHED, label_source)
 
