@@ -203,6 +203,29 @@ def test_a_killed_export_leaves_no_folder_of_the_name_and_the_next_one_cleans_up
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.parametrize("to", ["tiff", "hdf5"])
+def test_a_full_disk_is_said_and_leaves_nothing(to, repository, tmp_path):
+    if to == "hdf5":
+        pytest.importorskip("h5py")
+    program = """
+import resource, sys
+from _platelet_em.commands.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+sys.exit(main(sys.argv[1:]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, "export", repository, tmp_path / "out", "--to", to],
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, "HDF5 used to end the process by a crash"
+    assert done.stderr.startswith(f"platelet-em: {tmp_path / 'out'}: no room to write: ")
+    assert done.stderr.count("\n") == 1
+    assert not any(tmp_path.iterdir())
+
+
 def test_the_command_writes_the_same(archives, tmp_path, capsys):
     arguments = ["--to", "tiff", "--volume", "24", "--kinds", "cells", "semantic", "--no-imagej"]
     assert main(["export", str(archives), str(tmp_path / "a"), *arguments]) == 0
