@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from support.programs import PROGRAMS
 
 import platelet_em
 from _platelet_em.commands.cli import main
+from _platelet_em.export.objects_table import ObjectsTable
 from _platelet_em.export.registry import FORMATS, LOSSY
 
 SPLITS = "expected some of train, validation, test"
@@ -182,6 +184,25 @@ def test_a_damaged_source_leaves_nothing(repository, tmp_path):
             content[1000] ^= 1  # in the image
         (copied / "slices" / path.name).write_bytes(content)
     with pytest.raises(platelet_em.ArchiveError, match=r"train-00007-of-00008\.parquet"):
+        platelet_em.export(copied, tmp_path / "out", to="tiff")
+    assert [path.name for path in tmp_path.iterdir()] == ["copied"]
+
+
+def test_a_repository_that_is_built_again_meanwhile_is_not_mixed(
+    repository, tmp_path, monkeypatch
+):
+    copied = tmp_path / "copied"
+    shutil.copytree(repository / "slices", copied / "slices")
+    add = ObjectsTable.add
+
+    def replace_shard(table, volume):
+        add(table, volume)
+        shard = next((copied / "slices").glob("validation-*"))
+        shutil.copy(shard, tmp_path / "new")
+        (tmp_path / "new").replace(shard)
+
+    monkeypatch.setattr(ObjectsTable, "add", replace_shard)
+    with pytest.raises(platelet_em.ArchiveError, match="copied: was built again, or changed, whi"):
         platelet_em.export(copied, tmp_path / "out", to="tiff")
     assert [path.name for path in tmp_path.iterdir()] == ["copied"]
 

@@ -93,6 +93,22 @@ def test_a_missing_shard_is_an_error(copied):
     expect_wrong_order(copied, "z = 4 instead of 3 in row 3 of 8")
 
 
+def test_a_missing_last_shard_is_no_smaller_volume(copied):
+    (copied / SHARD.replace("00003", "00007")).unlink()
+    message = "configuration 'slices', split 'train': expected all its files, such as slices/train"
+    with pytest.raises(platelet_em.MissingMemberError, match=message):
+        open_volume(copied, TRAIN)
+    assert open_volume(copied, TRAIN, partial=True).shape[0] == 7
+
+
+def test_volumes_of_a_split_share_a_reader(repository, monkeypatch):
+    readers = {}
+    first = open_volume(repository, TRAIN, readers=readers)
+    monkeypatch.setattr("_platelet_em.hub.read.SplitReader", None)
+    second = open_volume(repository, TRAIN, readers=readers)
+    assert np.array_equal(first.image(8), second.image(8))
+
+
 def test_a_partial_volume_has_the_slices_that_exist(copied, publication):
     (copied / SHARD).unlink()
     found = open_volume(copied, TRAIN, partial=True)

@@ -19,6 +19,7 @@ from _platelet_em.errors import (
     printable,
     quote,
 )
+from _platelet_em.hub.read import SplitReader
 from _platelet_em.hub.source import DatasetSource
 from _platelet_em.progress import progress_bar
 from _platelet_em.spec import SEMANTIC, DatasetSpec, VolumeSpec
@@ -214,6 +215,7 @@ class ExportJob:
     out_name: str = ""
     remarks: list[str] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
+    _readers: dict[Any, SplitReader] = field(default_factory=dict, repr=False)
 
     @property
     def spec(self) -> DatasetSpec:
@@ -227,7 +229,7 @@ class ExportJob:
         Raises:
             PlateletEMError: for files that are missing or damaged.
         """
-        with self.source.open(volume) as view:
+        with self.source.open(volume, readers=self._readers) as view:
             opened = ExportVolume(volume, view, self.columns)
             if missing := [column for column in self.columns if column not in opened.columns]:
                 self.remarks.append(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from _platelet_em import __version__
-from _platelet_em.errors import ArgumentError, MissingMemberError, printable, quote
+from _platelet_em.errors import ArchiveError, ArgumentError, MissingMemberError, printable, quote
 from _platelet_em.export.job import ExportJob
 from _platelet_em.export.registry import FORMATS, ExportFormat, find_format
 from _platelet_em.files import new_folder, user_path
@@ -94,7 +94,13 @@ def export(
         job = _fetch(job)
         if job.source.is_sample(job.volumes[0]):
             job.remarks.append("this is the synthetic sample, not the publisher's data")
+        before = job.source.stamps()
         format_.write(job, folder, options)
+        if job.source.stamps() != before:
+            raise ArchiveError(
+                f"{job.source}: was built again, or changed, while it was exported: run the same "
+                "command again"
+            )
         record = _describe(job, format_, options)
         text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
         (folder / RECORD).write_text(text, encoding="utf-8")

@@ -7,7 +7,7 @@ from typing import Any
 from _platelet_em.errors import ArchiveError, MissingMemberError, quote
 from _platelet_em.hf.formatter import PlateletEMFormatter
 from _platelet_em.hf.volume import Row, RowVolume
-from _platelet_em.hub.layout import data_files
+from _platelet_em.hub.layout import check_shards, data_files
 from _platelet_em.hub.parquet import (
     DataFile,
     explain_damage,
@@ -38,9 +38,10 @@ class SplitReader:
     """
 
     def __init__(self, folder: Path | HubPath, split: str, columns: Sequence[str]) -> None:
-        self._folder = folder
+        self._folder, self._split = folder, split
         files: Sequence[DataFile] = data_files(folder, SLICES.name, split)
         check_readable(files)
+        self._files = files
         self._slices: dict[Any, tuple[list[int], list[Any]]] = {}
         position = 0
         for path in files:
@@ -78,6 +79,8 @@ class SplitReader:
                     "it again"
                 )
             previous = z
+        if not partial:
+            check_shards(self._folder, SLICES.name, self._split, self._files)
         first = zs.index(first_z) if first_z in zs else 0
         columns = ["image", *volume.columns]
         return RowVolume(
@@ -91,6 +94,7 @@ def open_volume(
     *,
     partial: bool = False,
     first_z: int | None = None,
+    readers: "dict[Any, SplitReader] | None" = None,
 ) -> RowVolume:
     """A volume of a built repository; one row group is in memory at a time.
 
@@ -100,14 +104,19 @@ def open_volume(
         partial: Whether slices may be missing, as in a partial download. The volume then consists
             of the slices that exist, and its `zs` are their z.
         first_z: The slice that is read now, for the shape; None is the first one.
+        readers: Readers of earlier calls for this folder, for many volumes of a split: its files
+            are looked through once. A new one is added.
 
     Raises:
-        MissingMemberError: if rows of the volume are missing.
+        MissingMemberError: if rows of the volume, or files of its split, are missing.
         ArchiveError: for a file that is damaged, or lacks a column.
         SchemaVersionError: for a repository of a newer schema.
     """
-    reader = SplitReader(folder, volume.split, volume.columns)
-    return reader.open(volume, partial=partial, first_z=first_z)
+    key = volume.split, volume.columns
+    readers = {} if readers is None else readers
+    if key not in readers:
+        readers[key] = SplitReader(folder, *key)
+    return readers[key].open(volume, partial=partial, first_z=first_z)
 
 
 def open_volumes(

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from _platelet_em.arrays.lazy import LazyArray
-from _platelet_em.errors import ArchiveError, ArgumentError, MissingMemberError, quote
+from _platelet_em.errors import ArchiveError, ArgumentError, quote
 from _platelet_em.hf.formatter import PlateletEMFormatter
-from _platelet_em.hub.layout import data_files, shard_name
+from _platelet_em.hub.layout import check_shards, data_files
 from _platelet_em.hub.location import HubName
 from _platelet_em.hub.parquet import (
     DataFile,
@@ -181,14 +181,7 @@ _Files = tuple[tuple[DataFile, Any], ...]
 def _find_files(folder: Path | HubPath, config: str, split: str) -> _Files:
     """The files of a split as they are now."""
     files: Sequence[DataFile] = data_files(folder, config, split)
-    names = [shard_name(config, split, i, max(len(files), 1)) for i in range(len(files))]
-    if not files or [str(folder / name) for name in names] != [*map(str, files)]:
-        found = quote([str(file).rpartition("/")[2] for file in files]) if files else "none"
-        raise MissingMemberError(
-            f"{folder}: configuration {config!r}, split {split!r}: expected all its files, such "
-            f"as {shard_name(config, split, 0, max(len(files), 1))}, found {found}: check the "
-            "names, fetch what is missing, or build it again"
-        )
+    check_shards(folder, config, split, files)
     return tuple((file, _stamp(file)) for file in files)
 
 
