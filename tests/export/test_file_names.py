@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from _platelet_em.export.file_names import safe_names
+from _platelet_em.export.file_names import distinct_names, safe_names
 
 
 def test_names_that_every_tool_takes_stay():
@@ -52,4 +52,15 @@ def test_a_refused_ending():
         "x_seg_": "x_seg_",
         "seg": "seg",
         "y" * 196 + "_seg": "y" * 196 + "_se_",
+    }
+
+
+def test_names_that_some_systems_take_for_the_same_are_numbered():
+    accent, combined = "\u00e9", "e\u0301"
+    names = ["a", "A", accent, combined, "stra\u00dfe", "STRASSE", "A-2", "a/2", "Stack 1"]
+    assert distinct_names(names) == {
+        **{name: name for name in names},
+        "A": "A-3",
+        combined: f"{combined}-2",
+        "STRASSE": "STRASSE-2",
     }

@@ -304,6 +304,21 @@ def test_an_export_of_the_sample_says_so(source, sample, tmp_path, caplog):
     assert said in caplog.text
 
 
+@pytest.mark.parametrize("to", ["tiff", "hdf5", "ome-zarr"])
+def test_no_file_is_another_one_where_capitals_are_not_told_apart(to, tmp_path):
+    pytest.importorskip({"hdf5": "h5py", "ome-zarr": "zarr"}.get(to, "tifffile"))
+    own = write_own(tmp_path / "own", "multipage")
+    text = own.description.read_text().replace('name = "second"', 'name = "FIRST"')
+    own.description.write_text(text)
+    options = {"imagej": False} if to == "tiff" else {}
+    out = platelet_em.export(own.description, tmp_path / "out", to=to, kinds="cells", **options)
+    record = json.loads((out / "export.json").read_text())
+    assert record["renamed"] == {"FIRST": "FIRST-2"}
+    assert "1 volumes have other names in files: see `renamed` in export.json" in record["remarks"]
+    found = [path.name for path in out.iterdir()]
+    assert len({name.casefold() for name in found}) == len(found) == (6 if to == "tiff" else 4)
+
+
 def test_own_volumes_may_have_any_name(tmp_path):
     own = write_own(tmp_path / "own", "stack")
     out = platelet_em.export(own.description, tmp_path / "out", to="tiff", split="train")

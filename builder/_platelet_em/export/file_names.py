@@ -3,8 +3,9 @@
 import re
 import unicodedata
 from collections.abc import Iterable
+from itertools import count
 
-__all__ = ["safe_names"]
+__all__ = ["distinct_names", "safe_names"]
 
 _MAX = 200
 """Characters of a name: a file may have 255 bytes, with what formats add."""
@@ -34,6 +35,38 @@ def safe_names(names: Iterable[str], *, refused_ending: str = "") -> dict[str, s
         found[name] = choice = _number(plain[name], taken)
         taken.add(choice.casefold())
     return {name: found[name] for name in plain}
+
+
+def distinct_names(names: Iterable[str]) -> dict[str, str]:
+    """A name for the files of each volume: its own, unless some systems take it for another one.
+
+    These do not tell capitals from small letters, or an accent in a letter from one after it.
+
+    Args:
+        names: Names of volumes, all different.
+
+    Returns:
+        Name of the volume -> name for its files: the same, or with a number behind it.
+
+    >>> distinct_names(["b", "B", "a", "b-2"])
+    {'b': 'b', 'B': 'B-3', 'a': 'a', 'b-2': 'b-2'}
+    """
+    names = [*names]
+    taken = {*map(_fold, names)}
+    found: dict[str, str] = {}
+    used: set[str] = set()
+    for name in names:
+        choice = name
+        if _fold(name) in used:
+            choice = next(c for k in count(2) if _fold(c := f"{name}-{k}") not in taken)
+            taken.add(_fold(choice))
+        used.add(_fold(choice))
+        found[name] = choice
+    return found
+
+
+def _fold(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _simplify(name: str, refused_ending: str) -> str:

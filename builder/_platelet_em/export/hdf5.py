@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from _platelet_em.export.extras import import_extra
+from _platelet_em.export.file_names import distinct_names
 from _platelet_em.export.job import IMAGE, ExportJob, ExportVolume
 from _platelet_em.export.objects_table import objects_table
 from _platelet_em.export.provenance import describe_origin
@@ -45,10 +46,11 @@ def write(job: ExportJob, folder: Path) -> None:
     h5py = import_extra("h5py", extra="hdf5", major=3)
     if job.spec.voxel_size_nm is None:
         job.remarks.append("the voxel size is not known: it is left out")
+    names = job.rename(distinct_names(volume.name for volume in job.volumes))
     with objects_table(job, folder) as table:
         for volume in job.volumes:
             with job.open(volume) as opened:
-                with _Output(folder / f"{opened.name}.h5") as output:
+                with _Output(folder / f"{names[opened.name]}.h5") as output:
                     with h5py.File(output, "w") as file:
                         _write_volume(file, opened, job.spec, output)
                     output.check()

@@ -205,8 +205,8 @@ class ExportJob:
             volumes may lack some.
         out_name: Name of the folder that is written, which has another one until it is complete.
         remarks: What the user should know, as sentences; writers add to it.
-        renamed: Name in files of each volume whose own name the format does not take; writers add
-            to it.
+        renamed: Name in files of each volume whose own name the format does not take, see
+            `rename`.
     """
 
     source: DatasetSource
@@ -221,6 +221,16 @@ class ExportJob:
     def spec(self) -> DatasetSpec:
         """The dataset."""
         return self.source.spec
+
+    def rename(self, names: dict[str, str]) -> dict[str, str]:
+        """Note, and remark, which volumes have other names in files; gives the names back."""
+        renamed = {name: other for name, other in names.items() if name != other}
+        if renamed:
+            self.remarks.append(
+                f"{len(renamed)} volumes have other names in files: see `renamed` in export.json"
+            )
+        self.renamed.update(renamed)
+        return names
 
     @contextlib.contextmanager
     def open(self, volume: VolumeSpec) -> Iterator[ExportVolume]:
