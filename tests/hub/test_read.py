@@ -143,6 +143,14 @@ def test_rows_in_another_order_are_an_error(copied):
     expect_wrong_order(copied, "z = 4 instead of 3 in row 3 of 9")
 
 
+def test_a_shard_that_is_replaced_meanwhile_is_an_error(copied):
+    found = open_volume(copied, TRAIN)
+    found.image(1)
+    verified.change_rows(copied / SHARD, 0, verified.paint("image", 7))
+    with pytest.raises(platelet_em.ArchiveError, match=f"{SHARD}: was replaced while the reposit"):
+        found.image(3)
+
+
 def test_a_newer_schema_is_an_error(copied):
     verified.change_metadata(copied / SHARD, schema_version=3)
     with pytest.raises(platelet_em.SchemaVersionError, match=f"{SHARD}: is of schema 3"):

@@ -447,7 +447,7 @@ def test_voxels_of_another_build_are_an_error(copied, repository, tidy_repositor
 def test_a_file_that_is_replaced_after_its_footer_was_read_is_an_error(
     copied, tidy_repository, monkeypatch
 ):
-    monkeypatch.setattr(row_columns, "_stamp", lambda _: 0)
+    monkeypatch.setattr(row_columns, "file_stamp", lambda _: 0)
     reference = refer(copied, "organelles")
     reference.shape  # noqa: B018  # reads the footers
     put(tidy_repository, copied)

@@ -20,6 +20,7 @@ __all__ = [
     "DataFile",
     "count_files",
     "explain_damage",
+    "file_stamp",
     "open_parquet",
     "read_column",
     "read_group",
@@ -76,6 +77,19 @@ def _source(path: DataFile) -> Any:
         return path.open()
     check_regular(path)
     return path
+
+
+def file_stamp(path: DataFile) -> Any:
+    """A value that changes when a file is replaced.
+
+    Raises:
+        ArchiveError: if there is no such file any more.
+    """
+    if isinstance(path, HubPath):
+        return path.sha
+    with explain_damage(path):
+        found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def read_column(file: pq.ParquetFile, name: str, *, leaf: str | None = None) -> pa.ChunkedArray:

@@ -11,6 +11,7 @@ from _platelet_em.hub.layout import check_shards, data_files
 from _platelet_em.hub.parquet import (
     DataFile,
     explain_damage,
+    file_stamp,
     open_parquet,
     read_column,
     read_group,
@@ -131,11 +132,16 @@ def open_volumes(
 
 
 class ParquetRows(Sequence[Row]):
-    """Rows of Parquet files in the format; the last row group that was read stays in memory."""
+    """Rows of Parquet files in the format; the last row group that was read stays in memory.
+
+    Raises:
+        ArchiveError: for a damaged file; when a row is read, also for a file that was replaced.
+    """
 
     def __init__(self, files: Sequence[DataFile], columns: list[str]) -> None:
         self._columns = columns
         self._groups: list[tuple[DataFile, int, int]] = []
+        self._stamps = {path: file_stamp(path) for path in files}
         for path in files:
             with explain_damage(path):
                 metadata = read_metadata(path)
@@ -153,5 +159,9 @@ class ParquetRows(Sequence[Row]):
         if kept is None or kept[:2] != (path, group):
             with explain_damage(path), open_parquet(path) as file:
                 kept = path, group, read_group(file, group, self._columns)
+            if file_stamp(path) != self._stamps[path]:
+                raise ArchiveError(
+                    f"{path}: was replaced while the repository was read: open it again"
+                )
             self._kept = kept
         return PlateletEMFormatter().format_row(kept[2].slice(i, 1))

@@ -22,6 +22,7 @@ from _platelet_em.hub.location import HubName
 from _platelet_em.hub.parquet import (
     DataFile,
     explain_damage,
+    file_stamp,
     open_parquet,
     read_column,
     read_group,
@@ -182,21 +183,13 @@ def _find_files(folder: Path | HubPath, config: str, split: str) -> _Files:
     """The files of a split as they are now."""
     files: Sequence[DataFile] = data_files(folder, config, split)
     check_shards(folder, config, split, files)
-    return tuple((file, _stamp(file)) for file in files)
+    return tuple((file, file_stamp(file)) for file in files)
 
 
 @functools.lru_cache(maxsize=_KEPT_SPLITS)
 def _open_on_hub(process: int, path: str) -> Any:  # noqa: ARG001  # connections are not inherited
     """A dataset on the Hub, which is asked once for the commit that a name stands for."""
     return open_location(path)
-
-
-def _stamp(file: DataFile) -> Any:
-    if isinstance(file, HubPath):
-        return file.sha
-    with explain_damage(file):
-        found = file.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 # --- row groups -------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from _platelet_em.facts import LABEL_SOURCES, PUBLISHED
 from _platelet_em.files import user_path
 from _platelet_em.hub.layout import DESCRIPTION, data_files, has_data
 from _platelet_em.hub.location import is_description
+from _platelet_em.hub.parquet import file_stamp
 from _platelet_em.hub.read import SplitReader, open_volume
 from _platelet_em.hub.record import SYNTHETIC, first_record, read_record
 from _platelet_em.hub.remote import HubPath, open_location
@@ -137,16 +138,14 @@ class DatasetSource:
                 "or build it again"
             )
 
-    def stamps(self) -> list[tuple[str, int, int, int]]:
-        """What changes when a file of a repository of this machine is replaced.
+    def stamps(self) -> list[tuple[str, Any]]:
+        """What changes when a file of a repository is replaced; nothing for another source.
 
         Raises:
-            OSError: for a file that vanishes.
+            ArchiveError: for a file that vanishes.
         """
-        if not isinstance(self.location, Path):
-            return []
-        found = [(path.name, path.stat()) for path in data_files(self.location, SLICES.name)]
-        return [(name, s.st_ino, s.st_size, s.st_mtime_ns) for name, s in found]
+        files = [] if self.location is None else data_files(self.location, SLICES.name)
+        return [(str(path), file_stamp(path)) for path in files]
 
     def _find_archives(self, volume: VolumeSpec) -> Source:
         """The archive of a volume at a location that is no repository."""
