@@ -80,7 +80,9 @@ def find_rows(path: str, config: str, split: str, column: str) -> tuple[str, lis
     folder = open_location(path)
     rows: list[FoundRow] = []
     first = 0
-    for file, _ in _find_files(folder, config, split):
+    files = _find_files(folder, config, split)
+    check_readable(file for file, _ in files)
+    for file, _ in files:
         with explain_damage(file), open_parquet(file) as opened:
             _check_column(file, opened, column)
             digest = _digest(opened.metadata)
@@ -305,8 +307,11 @@ def _check_column(file: DataFile, opened: pq.ParquetFile, column: str) -> None:
             f"{file}: column {column!r}: expected images or labels, {' or '.join(lazy)}, found "
             f"{found}: read single values with datasets, or any reader of Parquet"
         )
-    if _VOLUME not in names:
-        raise ArchiveError(f"{file}: expected the column {_VOLUME!r}, found none: build it again")
+    for name in (column, _VOLUME):
+        if (count := names.count(name)) != 1:
+            raise ArchiveError(
+                f"{file}: expected one column {name!r}, found {count or 'none'}: build it again"
+            )
 
 
 def _smallest_leaf(opened: pq.ParquetFile, column: str) -> str:
