@@ -143,6 +143,15 @@ def test_rows_in_another_order_are_an_error(copied):
     expect_wrong_order(copied, "z = 4 instead of 3 in row 3 of 9")
 
 
+def test_more_rows_than_can_be_listed_are_refused(copied, monkeypatch):
+    monkeypatch.setattr("_platelet_em.hub.parquet.MAX_ROWS", 8)
+    message = "00007-of-00008.parquet: expected at most 8 rows of a split, got 9: read it with"
+    with pytest.raises(platelet_em.TooLargeError, match=message):
+        open_volume(copied, TRAIN)
+    with pytest.raises(platelet_em.TooLargeError, match=message):
+        platelet_em.ColumnReference.of(copied, "slices", "train", "cells")
+
+
 def test_a_shard_that_is_replaced_meanwhile_is_an_error(copied):
     found = open_volume(copied, TRAIN)
     found.image(1)

@@ -10,6 +10,7 @@ from _platelet_em.hf.volume import Row, RowVolume
 from _platelet_em.hub.layout import check_shards, data_files
 from _platelet_em.hub.parquet import (
     DataFile,
+    check_row_count,
     explain_damage,
     file_stamp,
     open_parquet,
@@ -36,6 +37,7 @@ class SplitReader:
     Raises:
         ArchiveError: for a file that is damaged, or lacks a column.
         SchemaVersionError: for a repository of a newer schema.
+        TooLargeError: for too many rows.
     """
 
     def __init__(self, folder: Path | HubPath, split: str, columns: Sequence[str]) -> None:
@@ -53,6 +55,7 @@ class SplitReader:
                         f"{path}: expected the column {missing[0]!r}, got only {quote(names)}: "
                         "build it again"
                     )
+                check_row_count(path, position + file.metadata.num_rows)
                 found = [read_column(file, name).to_pylist() for name in ("volume", "z")]
             for volume, z in zip(*found, strict=True):
                 positions, zs = self._slices.setdefault(volume, ([], []))

@@ -21,6 +21,7 @@ from _platelet_em.hub.layout import check_shards, data_files
 from _platelet_em.hub.location import HubName
 from _platelet_em.hub.parquet import (
     DataFile,
+    check_row_count,
     explain_damage,
     file_stamp,
     open_parquet,
@@ -85,6 +86,7 @@ def find_rows(path: str, config: str, split: str, column: str) -> tuple[str, lis
     for file, _ in files:
         with explain_damage(file), open_parquet(file) as opened:
             _check_column(file, opened, column)
+            check_row_count(file, first + opened.metadata.num_rows)
             digest = _digest(opened.metadata)
             volumes = read_column(opened, _VOLUME).to_pylist()
             is_null = read_column(opened, column, leaf=_smallest_leaf(opened, column)).is_null()
