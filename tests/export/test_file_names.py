@@ -1,6 +1,7 @@
 """Names of files for volumes with any name."""
 
 import re
+from itertools import product
 
 import pytest
 
@@ -64,3 +65,14 @@ def test_names_that_some_systems_take_for_the_same_are_numbered():
         combined: f"{combined}-2",
         "STRASSE": "STRASSE-2",
     }
+
+
+@pytest.mark.parametrize("rename", [safe_names, distinct_names])
+def test_thousands_of_names_that_become_the_same_are_numbered_in_order(rename):
+    count = 4096
+    names = ["".join(each) for each in product(*["a\u00e0"] * 12)]
+    if rename is distinct_names:
+        names = ["".join(each) for each in product(*["aA"] * 12)]
+    found = rename(names)
+    endings = [name.partition("-")[2] for name in found.values()]
+    assert endings == ["", *map(str, range(2, count + 1))]
