@@ -23,7 +23,14 @@ try:
 except ImportError:  # Windows: files of killed processes are not recognized, and stay
     fcntl = None  # type: ignore[assignment]
 
-from _platelet_em.errors import ArchiveError, ArgumentError, OutputError, PlateletEMError
+from _platelet_em.errors import (
+    ArchiveError,
+    ArgumentError,
+    OutputError,
+    PlateletEMError,
+    printable,
+    quote,
+)
 
 __all__ = [
     "PARTIAL_SUFFIX",
@@ -50,18 +57,24 @@ TEMPORARY = "the folder of temporary files (see TMPDIR)"
 """What messages call the location of a temporary file without a name."""
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_TOFILE = re.compile(r"\d+ requested and \d+ written")
+
+_TOKEN_BYTES = 4
+"""Random bytes in the name of a temporary file, which has two digits for each."""
 
 
 def user_path(path: str | Path) -> Path:
     """A path as given by the user, with `~` expanded.
 
     Raises:
-        ArgumentError: if the path is empty, which `Path` would take for the current folder, or
-            names the home directory of an unknown user.
+        ArgumentError: if it is no path, is empty, which `Path` would take for the current folder,
+            has characters that no path has, or names the home directory of an unknown user.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise ArgumentError(f"expected the path of a file or a folder, got {quote(path)}")
     if path == "":
         raise ArgumentError("a path is empty: give a file or a folder, '.' for the current one")
+    if "\0" in str(path):
+        raise ArgumentError(f"{quote(str(path))}: expected a path, which has no character 0")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
@@ -121,25 +134,25 @@ def needs_room(target: str | Path) -> Iterator[None]:
     """Name the file or folder that was to be written if the disk is full, or a quota reached.
 
     Raises:
-        OutputError: instead of the `OSError`.
+        OutputError: instead of the `OSError`, also for a file in a folder whose name is too long.
     """
     try:
         yield
     except OSError as error:
-        if isinstance(error, PlateletEMError) or not _is_no_room(error):
+        if isinstance(error, PlateletEMError):
             raise
-        # HDF5 has three lines of its own there.
-        reason = os.strerror(error.errno) if error.errno else str(error)
+        if error.errno == errno.ENAMETOOLONG:
+            name = printable(Path(str(error.filename)).name)
+            raise OutputError(
+                f"{target}: cannot be written: the name of a file in it would be too long, "
+                f"{quote(name)}: choose shorter names, and another folder"
+            ) from error
+        if error.errno not in _NO_ROOM:
+            raise
         raise OutputError(
-            f"{target}: no room to write: {reason}: free some space, or choose another folder"
+            f"{target}: no room to write: {error.strerror}: free some space, or choose another "
+            "folder"
         ) from error
-
-
-def _is_no_room(error: OSError) -> bool:
-    """Whether the disk is full; `ndarray.tofile` says "9 requested and 3 written" instead."""
-    if error.errno is None:
-        return bool(_TOFILE.fullmatch(str(error)))
-    return error.errno in _NO_ROOM
 
 
 @contextmanager
@@ -316,7 +329,8 @@ def _open_temporary(target: Path, suffix: str = PARTIAL_SUFFIX) -> tuple[IO[byte
     """A new file next to the target, locked for as long as it is open."""
     while True:
         # Not by tempfile: its files are private, and this one becomes the target.
-        path = target.with_name(f".{target.name}.{secrets.token_hex(4)}{suffix}")
+        token = secrets.token_hex(_TOKEN_BYTES)
+        path = target.with_name(f".{target.name}.{token}{suffix}")
         file = path.open("x+b")
         _try_lock(file, wait=True)
         if path.exists():
@@ -336,9 +350,13 @@ def _try_lock(file: IO[bytes], *, wait: bool) -> bool:
 
 def _delete_leftovers(target: Path, suffix: str = PARTIAL_SUFFIX) -> None:
     """Delete temporary files of the target that no process has locked any more, and folders."""
+    # No other names: `.out.mine.lock` is not a file of ours.
+    ours = re.compile(
+        rf"\.{re.escape(target.name)}\.[0-9a-f]{{{2 * _TOKEN_BYTES}}}{re.escape(suffix)}"
+    )
     for path in target.parent.glob(f".{glob.escape(target.name)}.*{suffix}"):
         with suppress(OSError):
-            if path.is_file() and not path.is_symlink():
+            if ours.fullmatch(path.name) and path.is_file() and not path.is_symlink():
                 with path.open("rb") as file:
                     if _try_lock(file, wait=False):
                         if suffix == _LOCK_SUFFIX:

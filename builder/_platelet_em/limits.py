@@ -9,6 +9,7 @@ __all__ = [
     "MAX_METADATA",
     "MAX_PAGE",
     "MAX_PAGES",
+    "MAX_ROWS",
     "MAX_RUNS",
     "MAX_VOXELS",
     "TIF_BYTES_PER_LABEL",
@@ -25,6 +26,10 @@ MAX_PAGE = 2**26
 
 MAX_PAGES = 2**14
 """Slices of a volume: 327 times the published depth."""
+
+MAX_ROWS = 2**22
+"""Rows of a split of a repository that is read: 256 of the deepest volumes. A Parquet file
+of a few kilobytes can have many more, all the same."""
 
 MAX_FILE = 4 * MAX_VOXELS
 """Bytes of a file of an archive: the largest volume as uncompressed 8-bit RGBA, 4 GiB."""

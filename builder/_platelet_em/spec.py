@@ -267,7 +267,8 @@ class DatasetSpec:
 
     def class_name(self, index: int) -> str:
         """The name of a class; damaged labels have indices without one, such as "class 200"."""
-        return self.class_names[index] if index < len(self.classes) else f"class {index}"
+        is_known = 0 <= index < len(self.classes)
+        return self.class_names[index] if is_known else f"class {index}"
 
     @property
     def columns(self) -> tuple[str, ...]:

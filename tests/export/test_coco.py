@@ -4,7 +4,9 @@ import contextlib
 import io
 import json
 import logging
+import resource
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -228,3 +230,31 @@ def test_other_counts_are_refused(archives, tmp_path):
     message = "counts: expected one of .*compressed.*, got 'polygon'"
     with pytest.raises(platelet_em.ArgumentError, match=message):
         platelet_em.export(archives, tmp_path / "out", to="coco", counts="polygon")
+
+
+def test_a_parent_of_other_kinds_does_not_matter(tmp_path):
+    own = write_own(tmp_path / "own", "multipage")
+    text = own.description.read_text().replace('parent = "cell"', 'parent = "image_id"')
+    own.description.write_text(text)
+    out = platelet_em.export(own.description, tmp_path / "out", to="coco", kinds="cells")
+    assert (out / "annotations" / "instances_train.json").exists()
+
+
+def test_there_may_be_more_splits_than_open_files(tmp_path):
+    count = 40
+    own = write_own(tmp_path / "own", "pictures", count=1)
+    head, _, volume = own.description.read_text().partition("[[volumes]]")
+    lines = [line for line in volume.splitlines() if not line.startswith(("name", "split"))]
+    body = "\n".join(lines).replace("{stem}", "it's_0")
+    volumes = [f'[[volumes]]\nname = "v{i}"\nsplit = "split_{i}"{body}\n' for i in range(count)]
+    own.description.write_text(head + "\n".join(volumes))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    in_use = len([*Path("/dev/fd").iterdir()])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (in_use + count // 2, before[1]))
+    try:
+        out = platelet_em.export(own.description, tmp_path / "out", to="coco")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    files = [*(out / "annotations").iterdir()]
+    assert len(files) == count
+    assert all(len(COCO(path).imgs) == 1 for path in files)

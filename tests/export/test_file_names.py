@@ -1,10 +1,11 @@
 """Names of files for volumes with any name."""
 
 import re
+from itertools import product
 
 import pytest
 
-from _platelet_em.export.file_names import safe_names
+from _platelet_em.export.file_names import distinct_names, safe_names
 
 
 def test_names_that_every_tool_takes_stay():
@@ -53,3 +54,25 @@ def test_a_refused_ending():
         "seg": "seg",
         "y" * 196 + "_seg": "y" * 196 + "_se_",
     }
+
+
+def test_names_that_some_systems_take_for_the_same_are_numbered():
+    accent, combined = "\u00e9", "e\u0301"
+    names = ["a", "A", accent, combined, "stra\u00dfe", "STRASSE", "A-2", "a/2", "Stack 1"]
+    assert distinct_names(names) == {
+        **{name: name for name in names},
+        "A": "A-3",
+        combined: f"{combined}-2",
+        "STRASSE": "STRASSE-2",
+    }
+
+
+@pytest.mark.parametrize("rename", [safe_names, distinct_names])
+def test_thousands_of_names_that_become_the_same_are_numbered_in_order(rename):
+    count = 4096
+    names = ["".join(each) for each in product(*["a\u00e0"] * 12)]
+    if rename is distinct_names:
+        names = ["".join(each) for each in product(*["aA"] * 12)]
+    found = rename(names)
+    endings = [name.partition("-")[2] for name in found.values()]
+    assert endings == ["", *map(str, range(2, count + 1))]

@@ -74,3 +74,72 @@ def test_images_of_other_dtypes_are_refused(dtype):
 def test_each_column_has_its_dtype(opened):
     found = [opened.dtype_of(column) for column in ("image", *COLUMNS)]
     assert found == [np.uint16, np.uint8, np.uint32, np.uint32]
+
+
+# --- damaged volumes --------------------------------------------------------------------------
+
+
+class Damaged:
+    """A volume of two slices of 2 x 3 pixels, as a `VolumeView`, with pages of any dtype.
+
+    Args:
+        pages: Of the image and of the classes.
+        properties: Of the only cell, in each slice.
+    """
+
+    shape = 2, 2, 3
+    has_semantic = True
+    kinds = ("cells",)
+
+    def __init__(self, pages=(), properties=({}, {})):
+        self._pages = [np.asarray(page) * np.ones((2, 3), np.uint8) for page in pages]
+        self._properties = properties
+
+    def image(self, z):
+        return np.zeros((2, 3), np.uint8)
+
+    def window(self, column, box):
+        return np.stack(self._pages[box[0]])
+
+    def labels(self, kind, z):
+        return platelet_em.LazyLabels((2, 3), [7], ["1 2"], self._properties[z])
+
+
+def damaged(**options):
+    spec = VolumeSpec(name="a", split="train", image_file="")
+    return ExportVolume(spec, Damaged(**options), ("semantic", "cells"))
+
+
+@pytest.mark.parametrize("column", ["image", "semantic"])
+@pytest.mark.parametrize("value", [np.float32(1.5), np.int16(-5), np.int32(5), np.float64("nan")])
+def test_slices_of_other_numbers_are_refused_and_never_rounded(column, value):
+    volume = damaged(pages=[np.uint8(1), value])
+    message = f"^volume a, {column}, from slice 1 on: expected uint8, got {value.dtype}: convert"
+    with pytest.raises(platelet_em.ImageFormatError, match=message):
+        list(volume.slabs(column, 1))
+
+
+def test_slices_of_fewer_bits_are_widened():
+    (_, slab), *_ = damaged(pages=[np.uint16(200), np.True_]).slabs("image", 2)
+    assert slab.dtype == np.uint8
+    assert slab[:, 0, 0].tolist() == [200, 1]
+
+
+@pytest.mark.parametrize(
+    ("properties", "message"),
+    [
+        (
+            [{"purity": np.float32([1])}, {"purity": np.float32(["nan"])}],
+            "slice 1: property 'purity': expected finite numbers, got nan: the labels are damaged",
+        ),
+        ([{"purity": [np.inf]}, {}], "slice 0: property 'purity': expected finite .*, got inf"),
+        ([{"class_id": [-1]}, {}], "slice 0: expected classes from 0, got -1: the labels are"),
+        (
+            [{"class_id": [1], "cell": [2]}, {"cell": [2]}],
+            r"slice 1: expected the properties \['cell', 'class_id'\], as in .*, got \['cell'\]",
+        ),
+    ],
+)
+def test_properties_that_no_format_can_hold_are_refused(properties, message):
+    with pytest.raises(platelet_em.LabelFormatError, match=f"^volume a, cells, {message}"):
+        damaged(properties=properties).objects("cells")

@@ -1,5 +1,6 @@
 """What the reader of napari takes for one of ours, and what it imports before it reads."""
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -38,6 +39,43 @@ def test_what_is_not_ours_is_left_to_others(archives, tmp_path):
     others = ["project.toml", "damaged.zip", "other.zip", "folder.zip", ".", "missing.zip"]
     assert [get_reader(str(tmp_path / name)) for name in others] == [None] * len(others)
     assert get_reader([str(archives), str(archives)]) is None
+
+
+@pytest.mark.parametrize("path", [None, 5, b"a.zip", [], [None], "", "a\0b"])
+def test_what_is_no_path_is_left_to_others(path):
+    assert get_reader(path) is None
+
+
+@pytest.mark.parametrize("name", ["a.toml", "a.zip", "a"])
+def test_pipes_and_devices_are_not_opened(name, tmp_path):
+    os.mkfifo(tmp_path / name)
+    assert get_reader(str(tmp_path / name)) is None
+    assert get_reader("/dev/zero") is None
+
+
+def test_a_zip_of_a_version_that_python_does_not_know_is_left_to_others(archives, tmp_path):
+    content = bytearray(min(archives.glob("*.zip")).read_bytes())
+    directory = content.rfind(b"PK\1\2")
+    content[directory + 6] = 99
+    (tmp_path / "a.zip").write_bytes(content)
+    assert get_reader(str(tmp_path / "a.zip")) is None
+
+
+def test_of_many_folders_only_the_first_are_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setattr("_platelet_em.export.napari_reader._MAX_ENTRIES", 5)
+    seen = []
+    walk = os.walk
+
+    def note(folder):
+        for found in walk(folder):
+            seen.append(found)
+            yield found
+
+    monkeypatch.setattr(os, "walk", note)
+    for i in range(20):
+        (tmp_path / f"{i}").mkdir()
+    assert get_reader(str(tmp_path)) is None
+    assert len(seen) == 5
 
 
 def test_asking_imports_nothing_large(tmp_path):

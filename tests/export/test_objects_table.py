@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 from support.own import write_own
 
 import platelet_em
@@ -43,3 +44,12 @@ def test_what_a_dataset_does_not_have_is_no_column(tmp_path):
     assert len(table) == sum(
         len(np.unique(volume.labels["particles"])) - 1 for volume in own.volumes.values()
     )
+
+
+def test_a_parent_with_the_name_of_a_column_is_refused(tmp_path):
+    own = write_own(tmp_path / "own", "multipage")
+    text = own.description.read_text().replace('parent = "cell"', 'parent = "column"')
+    own.description.write_text(text)
+    message = r"^objects\.csv: expected a parent of another name than its columns, got 'column'"
+    with pytest.raises(platelet_em.ConversionError, match=message):
+        platelet_em.export(own.description, tmp_path / "out", to="tiff", imagej=False)

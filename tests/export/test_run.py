@@ -3,11 +3,14 @@
 import json
 import logging
 import os
+import pathlib
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pytest
 from support.clients import publish, run_with_us
 from support.folders import contents
@@ -19,6 +22,7 @@ from _platelet_em.commands.cli import main
 from _platelet_em.description.parse import read_description
 from _platelet_em.export import run
 from _platelet_em.export.job import ExportJob
+from _platelet_em.export.objects_table import ObjectsTable
 from _platelet_em.export.registry import FORMATS, LOSSY
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub import remote
@@ -67,12 +71,43 @@ def test_splits_volumes_and_kinds_are_chosen(choice, expected, archives, tmp_pat
         ({"to": "tif"}, "^to: expected one of .*tiff.*, got 'tif'$"),
         ({"to": None}, "^to: expected one of .*tiff.*, got None$"),
         ({"imagej": "no"}, "^imagej: expected one of True, False, got 'no'$"),
+        ({"imagej": 1}, "^imagej: expected one of True, False, got 1$"),
+        ({"to": np.array(["tiff", "coco"])}, r"^to: expected one of .*tiff.*, got array\("),
+        ({"label_source": "png"}, "^label_source: expected one of json, tif, got 'png'$"),
+        ({"label_source": ""}, "^label_source: expected one of json, tif, got ''$"),
+        ({"split": b"train"}, "^split: expected a name, or a list, got b'train'$"),
+        ({"volume": 50}, "^volume: expected a name, or a list, got 50$"),
+        ({"volume": [50]}, "^volume: expected a name, or a list, got 50$"),
+        ({"kinds": [["cells"]]}, r"^kinds: expected a name, or a list, got \['cells'\]$"),
+        ({"kinds": pathlib.Path("cells")}, "^kinds: expected a name, or a list, got PosixPath"),
     ],
 )  # fmt: skip
 def test_wrong_choices_are_refused_before_anything_is_written(choice, message, archives, tmp_path):
     with pytest.raises(platelet_em.ArgumentError, match=message):
         platelet_em.export(archives, tmp_path / "out", **{"to": "tiff", **choice})
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", [None, 5, b"folder", ["folder"]])
+def test_what_is_no_path_is_refused(path, archives, tmp_path):
+    message = "^expected the path of a file or a folder, got "
+    with pytest.raises(platelet_em.ArgumentError, match=message):
+        platelet_em.export(path, tmp_path / "out", to="tiff")
+    with pytest.raises(platelet_em.ArgumentError, match=message):
+        platelet_em.export(archives, path, to="tiff")
+    assert not any(tmp_path.iterdir())
+
+
+def test_names_may_come_from_an_iterator_or_an_array(archives, tmp_path):
+    out = platelet_em.export(
+        archives,
+        tmp_path / "out",
+        to="tiff",
+        split=iter(["train", "train"]),
+        volume=np.array(["50"]),
+        kinds=dict.fromkeys(["cells"]),
+    )
+    assert files(out) == ["50-cells.tif", "50-image.tif"]
 
 
 def test_labels_that_a_volume_lacks_are_left_out_and_said(three_volumes, tmp_path, caplog):
@@ -203,6 +238,25 @@ def test_a_damaged_source_leaves_nothing(repository, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["copied"]
 
 
+def test_a_repository_that_is_built_again_meanwhile_is_not_mixed(
+    repository, tmp_path, monkeypatch
+):
+    copied = tmp_path / "copied"
+    shutil.copytree(repository / "slices", copied / "slices")
+    add = ObjectsTable.add
+
+    def replace_shard(table, volume):
+        add(table, volume)
+        shard = next((copied / "slices").glob("validation-*"))
+        shutil.copy(shard, tmp_path / "new")
+        (tmp_path / "new").replace(shard)
+
+    monkeypatch.setattr(ObjectsTable, "add", replace_shard)
+    with pytest.raises(platelet_em.ArchiveError, match="copied: was built again, or changed, whi"):
+        platelet_em.export(copied, tmp_path / "out", to="tiff")
+    assert [path.name for path in tmp_path.iterdir()] == ["copied"]
+
+
 def test_a_killed_export_leaves_no_folder_of_the_name_and_the_next_one_cleans_up(
     archives, tmp_path
 ):
@@ -220,6 +274,29 @@ def test_a_killed_export_leaves_no_folder_of_the_name_and_the_next_one_cleans_up
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.parametrize("to", ["tiff", "hdf5"])
+def test_a_full_disk_is_said_and_leaves_nothing(to, repository, tmp_path):
+    if to == "hdf5":
+        pytest.importorskip("h5py")
+    program = """
+import resource, sys
+from _platelet_em.commands.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+sys.exit(main(sys.argv[1:]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, "export", repository, tmp_path / "out", "--to", to],
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, "HDF5 used to end the process by a crash"
+    assert done.stderr.startswith(f"platelet-em: {tmp_path / 'out'}: no room to write: ")
+    assert done.stderr.count("\n") == 1
+    assert not any(tmp_path.iterdir())
+
+
 def test_the_command_writes_the_same(archives, tmp_path, capsys):
     arguments = ["--to", "tiff", "--volume", "24", "--kinds", "cells", "semantic", "--no-imagej"]
     assert main(["export", str(archives), str(tmp_path / "a"), *arguments]) == 0
@@ -228,6 +305,30 @@ def test_the_command_writes_the_same(archives, tmp_path, capsys):
         archives, tmp_path / "b", to="tiff", volume="24", kinds=["semantic", "cells"], imagej=False
     )
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_an_option_of_the_command_may_be_repeated(archives, tmp_path):
+    repeated = ["--split", "train", "--split", "validation", "--kinds", "cells"]
+    repeated += ["--kinds", "semantic", "--volume", "24", "--volume", "50"]
+    assert main(["export", str(archives), str(tmp_path / "a"), "--to", "tiff", *repeated]) == 0
+    found = files(tmp_path / "a")
+    assert found == [f"{v}-{c}.tif" for v in ("24", "50") for c in ("cells", "image", "semantic")]
+
+
+def test_the_record_is_utf_8_whatever_the_locale(tmp_path):
+    own = write_own(tmp_path / "own", "multipage")
+    text = own.description.read_text(encoding="utf-8")
+    own.description.write_text(f'title = "Größe"\n{text}', encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "LC_ALL": "POSIX"}
+    arguments = ["export", own.description, tmp_path / "out", "--to", "tiff", "--no-imagej"]
+    subprocess.run(
+        [sys.executable, "-X", "utf8=0", "-m", "_platelet_em", *arguments],
+        check=True,
+        env={**environment, "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+    )
+    record = json.loads((tmp_path / "out" / "export.json").read_text(encoding="utf-8"))
+    assert record["title"] == "Größe"
 
 
 def test_the_command_says_in_one_sentence_what_is_wrong(archives, tmp_path, capsys):
@@ -291,6 +392,21 @@ def test_the_record_is_utf_8_wherever_it_is_written(tmp_path, monkeypatch):
     own = write_own(tmp_path / "own", "stack")
     out = platelet_em.export(own.description, tmp_path / "out", to="tiff", split="train")
     assert json.loads((out / "export.json").read_bytes())["volumes"][0]["name"] == 'Stack 1 "ü"'
+
+
+@pytest.mark.parametrize("to", ["tiff", "hdf5", "ome-zarr"])
+def test_no_file_is_another_one_where_capitals_are_not_told_apart(to, tmp_path):
+    pytest.importorskip({"hdf5": "h5py", "ome-zarr": "zarr"}.get(to, "tifffile"))
+    own = write_own(tmp_path / "own", "multipage")
+    text = own.description.read_text().replace('name = "second"', 'name = "FIRST"')
+    own.description.write_text(text)
+    options = {"imagej": False} if to == "tiff" else {}
+    out = platelet_em.export(own.description, tmp_path / "out", to=to, kinds="cells", **options)
+    record = json.loads((out / "export.json").read_text())
+    assert record["renamed"] == {"FIRST": "FIRST-2"}
+    assert "other names in files: 1 volumes, see `renamed` in export.json" in record["remarks"]
+    found = [path.name for path in out.iterdir()]
+    assert len({name.casefold() for name in found}) == len(found) == (6 if to == "tiff" else 4)
 
 
 def test_own_volumes_may_have_any_name(tmp_path):

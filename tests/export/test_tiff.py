@@ -1,5 +1,7 @@
 """The format `tiff`: what tifffile, Pillow and scikit-image read from it."""
 
+import errno
+
 import numpy as np
 import pytest
 import tifffile
@@ -8,6 +10,7 @@ from support.own import write_own
 from support.truth import arrays_of, own_arrays
 
 import platelet_em
+from _platelet_em.export.tiff_file import write_tif
 
 
 def check(folder, truth, **dtypes):
@@ -140,3 +143,13 @@ def test_a_file_that_imagej_cannot_read_is_refused(archives, tmp_path, monkeypat
     ):
         platelet_em.export(archives, tmp_path / "out", to="tiff")
     assert not any(tmp_path.iterdir())
+
+
+def test_a_short_write_is_a_full_disk(tmp_path, monkeypatch):
+    def write_short(*_, **__):
+        raise OSError("4096 requested and 1864 written")  # as `ndarray.tofile` does
+
+    monkeypatch.setattr("tifffile.TiffWriter.write", write_short)
+    with pytest.raises(OSError, match="4096 requested and 1864 written") as caught:
+        write_tif(tmp_path / "a.tif", iter([]), (1, 2, 2), np.dtype(np.uint8), deflate=False)
+    assert caught.value.errno == errno.ENOSPC

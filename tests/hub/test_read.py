@@ -93,6 +93,22 @@ def test_a_missing_shard_is_an_error(copied):
     expect_wrong_order(copied, "z = 4 instead of 3 in row 3 of 8")
 
 
+def test_a_missing_last_shard_is_no_smaller_volume(copied):
+    (copied / SHARD.replace("00003", "00007")).unlink()
+    message = "configuration 'slices', split 'train': expected all its files, such as slices/train"
+    with pytest.raises(platelet_em.MissingMemberError, match=message):
+        open_volume(copied, TRAIN)
+    assert open_volume(copied, TRAIN, partial=True).shape[0] == 7
+
+
+def test_volumes_of_a_split_share_a_reader(repository, monkeypatch):
+    readers = {}
+    first = open_volume(repository, TRAIN, readers=readers)
+    monkeypatch.setattr("_platelet_em.hub.read.SplitReader", None)
+    second = open_volume(repository, TRAIN, readers=readers)
+    assert np.array_equal(first.image(8), second.image(8))
+
+
 def test_a_partial_volume_has_the_slices_that_exist(copied, publication):
     (copied / SHARD).unlink()
     found = open_volume(copied, TRAIN, partial=True)
@@ -125,6 +141,23 @@ def test_rows_in_another_order_are_an_error(copied):
     first.write_bytes(contents[1])
     second.write_bytes(contents[0])
     expect_wrong_order(copied, "z = 4 instead of 3 in row 3 of 9")
+
+
+def test_more_rows_than_can_be_listed_are_refused(copied, monkeypatch):
+    monkeypatch.setattr("_platelet_em.hub.parquet.MAX_ROWS", 8)
+    message = "00007-of-00008.parquet: expected at most 8 rows of a split, got 9: read it with"
+    with pytest.raises(platelet_em.TooLargeError, match=message):
+        open_volume(copied, TRAIN)
+    with pytest.raises(platelet_em.TooLargeError, match=message):
+        platelet_em.ColumnReference.of(copied, "slices", "train", "cells")
+
+
+def test_a_shard_that_is_replaced_meanwhile_is_an_error(copied):
+    found = open_volume(copied, TRAIN)
+    found.image(1)
+    verified.change_rows(copied / SHARD, 0, verified.paint("image", 7))
+    with pytest.raises(platelet_em.ArchiveError, match=f"{SHARD}: was replaced while the reposit"):
+        found.image(3)
 
 
 def test_a_newer_schema_is_an_error(copied):

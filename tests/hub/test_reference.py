@@ -103,6 +103,10 @@ def test_a_name_on_the_hub_becomes_an_address(tmp_path, monkeypatch):
     [
         ({"config": "instances"}, "config: expected one of slices, volumes, got 'instances'"),
         ({"config": None}, "config: expected one of slices, volumes, got None"),
+        (
+            {"config": np.array(["a", "b"])},
+            "config: expected one of slices, volumes, got arr",
+        ),
         ({"split": "tr*"}, "split: expected a name such as train, got 'tr*'"),
         ({"split": "../x"}, "split: expected a name"),
         ({"split": 1}, "split: expected a name"),
@@ -137,6 +141,15 @@ def test_it_is_small_and_the_same_after_pickling(repository):
     assert not hasattr(reference, "__dict__")
     with pytest.raises(FrozenInstanceError, match="row"):
         reference.row = 1
+
+
+def test_a_pickle_of_another_version_gets_defaults_or_fails_when_it_is_read():
+    reference = refer(ADDRESS, volume="50")
+    make, arguments = reference.__reduce__()
+    assert make(*arguments) == reference
+    assert make(*arguments[:5]) == refer(ADDRESS)
+    with pytest.raises(TypeError, match="positional arguments but 9 were given"):
+        make(*arguments, "new")
 
 
 def test_it_is_true_without_being_read():
@@ -392,8 +405,19 @@ def test_a_column_that_only_looks_like_labels_is_refused(tmp_path):
     message = "row 0 of 'train': column 'cells': expected images or labels, got {'rle': ['1 2']}"
     expect(platelet_em.ArgumentError, message, refer(tmp_path, config="slices"))
     pq.write_table(table.drop_columns("volume"), tmp_path / "slices/train-00000-of-00001.parquet")
-    message = "expected the column 'volume', found none"
+    message = "expected one column 'volume', found none"
     expect(platelet_em.ArchiveError, message, refer(tmp_path, config="slices"))
+
+
+def test_two_columns_of_a_name_are_refused(copied):
+    shard = copied / "volumes/train-00000-of-00001.parquet"
+    table = pq.read_table(shard)
+    names = [*table.column_names, "cells"]
+    pq.write_table(pa.table([*table.columns, table["cells"]], names=names), shard)
+    message = "expected one column 'cells', found 2: build it again"
+    expect(platelet_em.ArchiveError, message, refer(copied))
+    with pytest.raises(platelet_em.ArchiveError, match=message):
+        ColumnReference.of(copied, "volumes", "train", "cells")
 
 
 def test_a_missing_folder_is_named(tmp_path):
@@ -418,6 +442,8 @@ def test_a_newer_schema_is_an_error(copied):
     shard = copied / "volumes/train-00000-of-00001.parquet"
     verified.change_metadata(shard, schema_version=3)
     expect(platelet_em.SchemaVersionError, f"{shard}: is of schema 3", refer(copied))
+    with pytest.raises(platelet_em.SchemaVersionError, match="is of schema 3"):
+        ColumnReference.of(copied, "volumes", "train", "cells")
 
 
 def test_a_damaged_file_is_named(copied):
@@ -474,7 +500,7 @@ def test_voxels_of_another_build_are_an_error(copied, repository, tidy_repositor
 def test_a_file_that_is_replaced_after_its_footer_was_read_is_an_error(
     copied, tidy_repository, monkeypatch
 ):
-    monkeypatch.setattr(row_columns, "_stamp", lambda _: 0)
+    monkeypatch.setattr(row_columns, "file_stamp", lambda _: 0)
     reference = refer(copied, "organelles")
     reference.shape  # noqa: B018  # reads the footers
     put(tidy_repository, copied)

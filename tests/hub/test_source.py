@@ -1,11 +1,15 @@
 """`find_dataset`: which volumes a path, a description or a name stands for, and their voxels."""
 
+import json
+
 import numpy as np
 import pytest
 from support.own import write_own
 from support.truth import arrays_of, own_arrays
 
 import platelet_em
+from _platelet_em.description.parse import read_description
+from _platelet_em.hub.build import build
 from _platelet_em.hub.source import find_dataset, list_names
 
 
@@ -62,3 +66,19 @@ def test_a_message_lists_twelve_names(count, ending):
     assert text.startswith("n0, n1, ")
     assert text.endswith(f", {ending}")
     assert list_names(["a\x1b"]) == "a\\x1b"
+
+
+def test_rows_of_another_shape_than_described_are_refused(tmp_path):
+    own = write_own(tmp_path / "own", "multipage")
+    repository = build(tmp_path / "repo", spec=read_description(own.description))
+    path = repository / "description.json"
+    document = json.loads(path.read_text())
+    document["volumes"][0]["shape"] = [8, 18, 22]
+    path.write_text(json.dumps(document))
+    dataset = find_dataset(repository)
+    message = r"volume first: expected rows of the shape \(8, 18, 22\), as in description.json, f"
+    with (
+        pytest.raises(platelet_em.MissingMemberError, match=message),
+        dataset.open(dataset.spec.volumes[0]),
+    ):
+        pytest.fail("it was opened")

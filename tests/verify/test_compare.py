@@ -129,7 +129,9 @@ def test_a_repository_of_json_labels_is_compared_with_the_tif_archive(
     assert verified.has_finding(report, "error", "cell voxels", file, "as in", z=1)
 
 
-@pytest.mark.parametrize(("index", "name"), [(1, "cell"), (6, "other"), (9, "class 9")])
+@pytest.mark.parametrize(
+    ("index", "name"), [(1, "cell"), (6, "other"), (9, "class 9"), (-1, "class -1")]
+)
 def test_a_class_without_a_name_can_be_named(index, name):
     names = ["background", "cell", "a", "b", "c", "d", "other"]
     classes = tuple(SemanticClass(name=each, colors=()) for each in names)

@@ -32,15 +32,21 @@ def add_export_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--split",
         nargs="+",
+        action="extend",
         metavar="SPLIT",
         help="splits to write (default: all, of archives train and validation)",
     )
     command.add_argument(
-        "--volume", nargs="+", metavar="NAME", help="names of volumes to write (default: all)"
+        "--volume",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help="names of volumes to write (default: all)",
     )
     command.add_argument(
         "--kinds",
         nargs="+",
+        action="extend",
         metavar="COLUMN",
         help="label columns to write, such as semantic cells organelles (default: all)",
     )

@@ -9,6 +9,7 @@ image; `kind`, `instance_id`, `purity` and the parent of an annotation.
 """
 
 import contextlib
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,41 +59,39 @@ def write(job: ExportJob, folder: Path, *, counts: str) -> None:
             "kinds: expected some with instances, as coco holds nothing else, got "
             f"{', '.join(job.columns) or 'none'}: choose others, or another format"
         )
-    _check_properties(job.spec)
+    _check_properties(job)
     if SEMANTIC in job.columns:
         job.remarks.append("coco holds instances: the class of each pixel is not in it")
     names = safe_names(volume.name for volume in job.volumes)
     annotator = _Annotator(job.spec, Categories(job), counts)
     for name in ("annotations", "images"):
         (folder / name).mkdir()
-    with contextlib.ExitStack() as stack:
-        files: dict[str, _SplitFile] = {}
-        for volume in job.volumes:
-            with job.open(volume) as opened:
-                if not _is_labeled(job, opened):
-                    continue
-                if volume.split not in files:
-                    path = folder / "annotations" / f"instances_{volume.split}.json"
-                    file = stack.enter_context(path.open("w", encoding="ascii"))
-                    files[volume.split] = _SplitFile(file, job.spec)
-                if opened.image_dtype == np.uint16 and _SIXTEEN_BITS not in job.remarks:
-                    job.remarks.append(_SIXTEEN_BITS)
-                split, name = files[volume.split], names[volume.name]
-                _write_volume(opened, split, folder / "images", name, annotator)
-        if not files:
-            raise ArgumentError(
-                "volume, split: expected a volume with labels of instances, as coco holds nothing "
-                f"else, got {quote([volume.name for volume in job.volumes])} without: name others"
-            )
-        listed = annotator.categories.list()
-        for each in files.values():
-            each.finish(listed)
+    files: dict[str, _SplitFile] = {}
+    for volume in job.volumes:
+        with job.open(volume) as opened:
+            if not _is_labeled(job, opened):
+                continue
+            if volume.split not in files:
+                path = folder / "annotations" / f"instances_{volume.split}.json"
+                files[volume.split] = _SplitFile(path, job.spec)
+            if opened.image_dtype == np.uint16 and _SIXTEEN_BITS not in job.remarks:
+                job.remarks.append(_SIXTEEN_BITS)
+            with files[volume.split].open() as split:
+                _write_volume(opened, split, folder / "images", names[volume.name], annotator)
+    if not files:
+        raise ArgumentError(
+            "volume, split: expected a volume with labels of instances, as coco holds nothing "
+            f"else, got {quote([volume.name for volume in job.volumes])} without: name others"
+        )
+    listed = annotator.categories.list()
+    for each in files.values():
+        each.finish(listed)
 
 
-def _check_properties(spec: DatasetSpec) -> None:
-    for instance in spec.instances:
+def _check_properties(job: ExportJob) -> None:
+    for instance in job.spec.instances:
         for name in instance.properties:
-            if name in _KEYS:
+            if name in _KEYS and instance.column in job.columns:
                 raise ConversionError(
                     f"{instance.column}: expected a parent of another name than the keys of COCO, "
                     f"got {quote(name)}: rename it in the description"
@@ -118,19 +117,32 @@ def _is_labeled(job: ExportJob, volume: ExportVolume) -> bool:
 class _SplitFile:
     """The file of a split, written annotation by annotation; of images, lines are kept.
 
+    It is open while a volume is written: there may be more splits than files that a process may
+    have open.
+
     Args:
-        file: Open for text.
+        path: The file, which does not exist.
         spec: The dataset.
     """
 
-    def __init__(self, file: IO[str], spec: DatasetSpec) -> None:
-        self._file = file
+    def __init__(self, path: Path, spec: DatasetSpec) -> None:
+        self._path = path
+        self._file: IO[str] = io.StringIO()
         self._license = {"license": 1} if spec.license else {}
         self._images: list[str] = []
         self._count = 0
         licenses = [{"id": 1, **_describe_license(spec)}] if spec.license else []
         info = json.dumps(_describe_dataset(spec))
-        file.write(f'{{"info": {info},\n"licenses": {json.dumps(licenses)},\n"annotations": [')
+        with self.open():
+            self._file.write(
+                f'{{"info": {info},\n"licenses": {json.dumps(licenses)},\n"annotations": ['
+            )
+
+    @contextlib.contextmanager
+    def open(self) -> "Iterator[_SplitFile]":
+        """Open it for `add`."""
+        with self._path.open("a", encoding="ascii") as self._file:
+            yield self
 
     def add_image(self, image: dict[str, Any]) -> int:
         """Add an image; returns its id."""
@@ -148,7 +160,8 @@ class _SplitFile:
         """Write images and categories."""
         images = ",\n".join(self._images)
         listed = ",\n".join(map(json.dumps, categories))
-        self._file.write(f'\n],\n"images": [\n{images}\n],\n"categories": [\n{listed}\n]}}\n')
+        with self.open():
+            self._file.write(f'\n],\n"images": [\n{images}\n],\n"categories": [\n{listed}\n]}}\n')
 
 
 def _describe_dataset(spec: DatasetSpec) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import count
 
-__all__ = ["safe_names"]
+__all__ = ["distinct_names", "safe_names"]
 
 _MAX = 200
 """Characters of a name: a file may have 255 bytes, with what formats add."""
@@ -29,11 +31,45 @@ def safe_names(names: Iterable[str], *, refused_ending: str = "") -> dict[str, s
     plain = {name: _simplify(name, refused_ending) for name in names}
     found: dict[str, str] = {}
     taken: set[str] = set()
+    numbers: Counter[str] = Counter()
     # Those that may stay as they are come first, so that none of them is renamed for another.
     for name in sorted(plain, key=lambda name: plain[name] != name):
-        found[name] = choice = _number(plain[name], taken)
+        found[name] = choice = _number(plain[name], taken, numbers)
         taken.add(choice.casefold())
     return {name: found[name] for name in plain}
+
+
+def distinct_names(names: Iterable[str]) -> dict[str, str]:
+    """A name for the files of each volume: its own, unless some systems take it for another one.
+
+    These do not tell capitals from small letters, or an accent in a letter from one after it.
+
+    Args:
+        names: Names of volumes, all different.
+
+    Returns:
+        Name of the volume -> name for its files: the same, or with a number behind it.
+
+    >>> distinct_names(["b", "B", "a", "b-2"])
+    {'b': 'b', 'B': 'B-3', 'a': 'a', 'b-2': 'b-2'}
+    """
+    names = [*names]
+    taken = {*map(_fold, names)}
+    found: dict[str, str] = {}
+    numbers: dict[str, Iterator[int]] = {}
+    for name in names:
+        key = _fold(name)
+        if key not in numbers:
+            found[name], numbers[key] = name, count(2)
+            continue
+        candidates = (f"{name}-{number}" for number in numbers[key])
+        found[name] = next(c for c in candidates if _fold(c) not in taken)
+        taken.add(_fold(found[name]))
+    return found
+
+
+def _fold(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _simplify(name: str, refused_ending: str) -> str:
@@ -47,11 +83,17 @@ def _simplify(name: str, refused_ending: str) -> str:
     return plain
 
 
-def _number(plain: str, taken: set[str]) -> str:
-    """The name, or the name with the first number from 2 that nobody has."""
-    choice, number = plain, 1
+def _number(plain: str, taken: set[str], numbers: Counter[str]) -> str:
+    """The name, or the name with the first number from 2 that nobody has.
+
+    Args:
+        plain: The name.
+        taken: Names that others have, without capitals.
+        numbers: Such a name -> the number that was tried last, here and in earlier calls.
+    """
+    choice, key = plain, plain.casefold()
     while choice.casefold() in taken:
-        number += 1
-        ending = f"-{number}"
+        numbers[key] = max(numbers[key], 1) + 1
+        ending = f"-{numbers[key]}"
         choice = plain[: _MAX - len(ending)] + ending
     return choice

@@ -10,12 +10,14 @@ which gunpowder reads, and `element_size_um` in um, of Fiji's HDF5 plugin
 (https://github.com/fiji/HDF5_Vibez). That plugin knows uint8 and uint16, and not uint32.
 """
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from _platelet_em.export.extras import import_extra
+from _platelet_em.export.file_names import distinct_names
 from _platelet_em.export.job import IMAGE, ExportJob, ExportVolume
 from _platelet_em.export.objects_table import objects_table
 from _platelet_em.export.provenance import describe_origin
@@ -44,19 +46,59 @@ def write(job: ExportJob, folder: Path) -> None:
     h5py = import_extra("h5py", extra="hdf5", major=3)
     if job.spec.voxel_size_nm is None:
         job.remarks.append("the voxel size is not known: it is left out")
+    names = job.rename(distinct_names(volume.name for volume in job.volumes))
     with objects_table(job, folder) as table:
         for volume in job.volumes:
             with job.open(volume) as opened:
-                with h5py.File(folder / f"{opened.name}.h5", "w") as file:
-                    _write_volume(file, opened, job.spec)
+                with _Output(folder / f"{names[opened.name]}.h5") as output:
+                    with h5py.File(output, "w") as file:
+                        _write_volume(file, opened, job.spec, output)
+                    output.check()
                 table.add(opened)
 
 
-def _write_volume(file: Any, volume: ExportVolume, spec: DatasetSpec) -> None:
+class _Output(io.FileIO):
+    """A file that HDF5 writes to without ever being told of an error: `check` raises it.
+
+    What HDF5 cannot write, as on a full disk, it keeps, and tries again when its file is closed
+    and when the process ends, which crashes it (HDF5 1.14 and 2.0).
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+        self._error: BaseException | None = None
+
+    def write(self, data: Any, /) -> int:
+        """Write all of the data; after an error, nothing."""
+        left = memoryview(data).cast("B")
+        size = len(left)
+        try:
+            while self._error is None and len(left):
+                left = left[super().write(left) :]
+        except BaseException as error:  # noqa: BLE001  # also Ctrl-C, in the midst of HDF5
+            self._error = error
+        return size
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Set the size, which HDF5 does when it closes the file; after an error, do nothing."""
+        try:
+            if self._error is None:
+                return super().truncate(size)
+        except BaseException as error:  # noqa: BLE001
+            self._error = error
+        return size or 0
+
+    def check(self) -> None:
+        """Raise the error of an earlier call."""
+        if self._error is not None:
+            raise self._error
+
+
+def _write_volume(file: Any, volume: ExportVolume, spec: DatasetSpec, output: _Output) -> None:
     file.attrs.update(describe_origin(spec, volume))
-    _write_dataset(file, "raw", IMAGE, volume, spec)
+    _write_dataset(file, "raw", IMAGE, volume, spec, output)
     for column in volume.columns:
-        _write_dataset(file, f"labels/{column}", column, volume, spec)
+        _write_dataset(file, f"labels/{column}", column, volume, spec, output)
         if column == SEMANTIC:
             file[f"labels/{column}"].attrs["class_names"] = list(spec.class_names)
 
@@ -67,6 +109,7 @@ def _write_dataset(
     column: str,
     volume: ExportVolume,
     spec: DatasetSpec,
+    output: _Output,
 ) -> None:
     depth, height, width = chunk_depth(volume.shape), *volume.shape[1:]
     dataset = file.create_dataset(
@@ -84,3 +127,4 @@ def _write_dataset(
         dataset.attrs["element_size_um"] = np.array(spec.voxel_size_nm, np.float64) / 1000
     for z, slab in read_slabs(volume, column, depth):
         dataset[z : z + len(slab)] = slab
+        output.check()

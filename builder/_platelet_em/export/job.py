@@ -2,8 +2,9 @@
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,14 @@ from numpy.typing import NDArray
 from _platelet_em.arrays.label_columns import BORDER
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.volume_view import VolumeView
-from _platelet_em.errors import ImageFormatError, LabelRangeError, printable
+from _platelet_em.errors import (
+    ImageFormatError,
+    LabelFormatError,
+    LabelRangeError,
+    printable,
+    quote,
+)
+from _platelet_em.hub.read import SplitReader
 from _platelet_em.hub.source import DatasetSource
 from _platelet_em.progress import progress_bar
 from _platelet_em.spec import SEMANTIC, DatasetSpec, VolumeSpec
@@ -19,6 +27,8 @@ from _platelet_em.spec import SEMANTIC, DatasetSpec, VolumeSpec
 __all__ = ["IMAGE", "ExportJob", "ExportVolume", "Objects"]
 
 IMAGE = "image"
+
+_CLASS_ID = "class_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,7 @@ class ExportVolume:
     def __init__(self, spec: VolumeSpec, view: VolumeView, columns: tuple[str, ...]) -> None:
         self._view = view
         self._objects: dict[str, Objects] = {}
+        self._property_names: dict[str, set[str]] = {}
         self.name, self.split, self.shape = spec.name, spec.split, view.shape
         has = {SEMANTIC} if view.has_semantic else set()
         self.columns = tuple(c for c in columns if c in has | {*view.kinds})
@@ -85,6 +96,7 @@ class ExportVolume:
             image in its own dtype.
 
         Raises:
+            ImageFormatError: for a slice of another kind of numbers than the first one.
             LabelRangeError: for an id that does not fit.
         """
         count, height, width = self.shape
@@ -95,7 +107,7 @@ class ExportVolume:
                 box = slice(z, min(z + depth, count)), slice(0, height), slice(0, width)
                 slab = self._view.window(column, box)
                 if slab.dtype != into:
-                    self._check_fits(column, int(slab.max(initial=0)), into)
+                    self._check_fits(column, z, slab, into)
                     slab = slab.astype(into)
                 yield z, slab
                 bar.update(len(slab))
@@ -110,16 +122,56 @@ class ExportVolume:
             return self.image_dtype
         return np.dtype(np.uint8 if column == SEMANTIC else np.uint32)
 
-    def _check_fits(self, column: str, value: int, dtype: np.dtype[np.unsignedinteger]) -> None:
-        if value > np.iinfo(dtype).max:
+    def _check_fits(
+        self, column: str, z: int, slab: NDArray[Any], dtype: np.dtype[np.unsignedinteger]
+    ) -> None:
+        """Refuse values that are others in this dtype; labels of instances are never negative."""
+        where = f"volume {printable(self.name)}, {column}"
+        if slab.dtype.kind not in ("bu" if column in (IMAGE, SEMANTIC) else "bui"):
+            raise ImageFormatError(
+                f"{where}, from slice {z} on: expected {dtype}, got {slab.dtype}: convert it, and "
+                "build the repository again"
+            )
+        if (value := int(slab.max(initial=0))) > np.iinfo(dtype).max:
             raise LabelRangeError(
-                f"volume {printable(self.name)}, {column}: expected values up to "
-                f"{np.iinfo(dtype).max}, got {value}, which {dtype} cannot hold"
+                f"{where}: expected values up to {np.iinfo(dtype).max}, got {value}, which "
+                f"{dtype} cannot hold"
             )
 
     def labels(self, column: str, z: int) -> LazyLabels:
-        """The instances of slice z, (y, x), not decoded."""
-        return self._view.labels(column, z)
+        """The instances of slice z, (y, x), not decoded.
+
+        Raises:
+            LabelFormatError: for properties that no format can hold.
+        """
+        labels = self._view.labels(column, z)
+        if len(labels.ids):
+            self._check_properties(column, z, labels.properties)
+        return labels
+
+    def _check_properties(
+        self, column: str, z: int, properties: Mapping[str, NDArray[Any]]
+    ) -> None:
+        """Refuse numbers that JSON does not know, and slices with different properties."""
+        where = f"volume {printable(self.name)}, {column}, slice {z}"
+        remedy = "the labels are damaged, see platelet-em verify"
+        names = self._property_names.setdefault(column, {*properties})
+        if names != {*properties}:
+            raise LabelFormatError(
+                f"{where}: expected the properties {quote(sorted(names))}, as in earlier slices, "
+                f"got {quote(sorted(properties))}: {remedy}"
+            )
+        for name, values in properties.items():
+            is_float = np.issubdtype(values.dtype, np.floating)
+            if is_float and not (is_finite := np.isfinite(values)).all():
+                raise LabelFormatError(
+                    f"{where}: property {quote(name)}: expected finite numbers, got "
+                    f"{values[~is_finite][0]}: {remedy}"
+                )
+            if name == _CLASS_ID and (values < 0).any():
+                raise LabelFormatError(
+                    f"{where}: expected classes from 0, got {values.min()}: {remedy}"
+                )
 
     def objects(self, column: str) -> Objects:
         """The objects of a kind, collected slice by slice, without decoding their masks."""
@@ -156,8 +208,8 @@ class ExportJob:
             volumes may lack some.
         out_name: Name of the folder that is written, which has another one until it is complete.
         remarks: What the user should know, as sentences; writers add to it.
-        renamed: Name in files of each volume whose own name the format does not take; writers add
-            to it.
+        renamed: Name in files of each volume whose own name the format does not take, see
+            `rename`.
     """
 
     source: DatasetSource
@@ -166,11 +218,22 @@ class ExportJob:
     out_name: str = ""
     remarks: list[str] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
+    _readers: dict[Any, SplitReader] = field(default_factory=dict, repr=False)
 
     @property
     def spec(self) -> DatasetSpec:
         """The dataset."""
         return self.source.spec
+
+    def rename(self, names: dict[str, str]) -> dict[str, str]:
+        """Note, and remark, which volumes have other names in files; gives the names back."""
+        renamed = {name: other for name, other in names.items() if name != other}
+        if renamed:
+            self.remarks.append(
+                f"other names in files: {len(renamed)} volumes, see `renamed` in export.json"
+            )
+        self.renamed.update(renamed)
+        return names
 
     @contextlib.contextmanager
     def open(self, volume: VolumeSpec) -> Iterator[ExportVolume]:
@@ -179,7 +242,7 @@ class ExportJob:
         Raises:
             PlateletEMError: for files that are missing or damaged.
         """
-        with self.source.open(volume) as view:
+        with self.source.open(volume, readers=self._readers) as view:
             opened = ExportVolume(volume, view, self.columns)
             if missing := [column for column in self.columns if column not in opened.columns]:
                 self.remarks.append(

@@ -17,7 +17,7 @@ from _platelet_em.facts import PUBLISHED
 __all__ = ["get_reader"]
 
 _MAX_ENTRIES = 10_000
-"""Files of a folder or zip whose names are looked at."""
+"""Files and folders of a folder, or files of a zip, whose names are looked at."""
 
 _MAX_TEXT = 2**20
 """Bytes of a .toml that are looked at."""
@@ -30,10 +30,10 @@ def get_reader(path: str | list[str]) -> Callable[[Any], Any] | None:
         path: A built repository, a zip of the publisher, its extracted folder, a folder with the
             zips, or a description of own volumes (.toml). Of several paths none is read.
     """
-    paths = [path] if isinstance(path, (str, Path)) else path
-    if len(paths) != 1 or not _is_ours(Path(paths[0])):
+    paths = path if isinstance(path, (list, tuple)) else [path]
+    if len(paths) != 1 or not isinstance(paths[0], (str, Path)) or not str(paths[0]):
         return None
-    return lambda _: _read(paths[0])
+    return (lambda _: _read(paths[0])) if _is_ours(Path(paths[0])) else None
 
 
 def _read(path: str) -> Any:
@@ -45,12 +45,14 @@ def _read(path: str) -> Any:
 
 def _is_ours(path: Path) -> bool:
     """Whether names say that it is one of ours; of a .toml, that it lists volumes."""
-    with suppress(OSError, ValueError, zipfile.BadZipFile):
-        if path.suffix.lower() == ".toml":
-            with path.open("rb") as file:
-                return b"[[volumes]]" in file.read(_MAX_TEXT)
+    with suppress(OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
         if path.is_dir():
             names = _walk(path)
+        elif not path.is_file():  # to open a pipe or a device would wait forever
+            return False
+        elif path.suffix.lower() == ".toml":
+            with path.open("rb") as file:
+                return b"[[volumes]]" in file.read(_MAX_TEXT)
         else:
             with zipfile.ZipFile(path) as archive:
                 names = iter(archive.namelist())
@@ -59,7 +61,9 @@ def _is_ours(path: Path) -> bool:
 
 
 def _walk(folder: Path) -> Iterator[str]:
+    """The paths of files, each below its folder, and an empty one for each folder."""
     for parent, _, files in os.walk(folder):
+        yield ""
         for name in files:
             yield f"{Path(parent).name}/{name}"
 

@@ -54,8 +54,8 @@ def write(job: ExportJob, folder: Path) -> None:
     labels = _name_labels(job)
     if not any(volume.split == _TRAIN for volume in job.volumes):
         raise _no_training(job)
-    names = safe_names((volume.name for volume in job.volumes), refused_ending="_seg")
-    job.renamed.update({name: case for name, case in names.items() if name != case})
+    own_names = (volume.name for volume in job.volumes)
+    names = job.rename(safe_names(own_names, refused_ending="_seg"))
     training = 0
     with objects_table(job, folder) as table:
         for volume in job.volumes:
@@ -150,10 +150,6 @@ def _remark(job: ExportJob, training: int) -> None:
         )
     if job.spec.voxel_size_nm is None:
         job.remarks.append("the voxel size is not known: nnU-Net assumes cubes")
-    if job.renamed:
-        job.remarks.append(
-            f"{len(job.renamed)} volumes have other names in files: see `renamed` in export.json"
-        )
 
 
 # --- files ------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from _platelet_em.errors import ConversionError, quote
 from _platelet_em.export.job import ExportJob, ExportVolume
 from _platelet_em.export.numbers import as_numbers
 from _platelet_em.spec import DatasetSpec
@@ -14,6 +15,9 @@ __all__ = ["OBJECTS", "ObjectsTable", "objects_table"]
 
 OBJECTS = "objects.csv"
 """Name of the file."""
+
+_COLUMNS = ("volume", "column", "id", "voxels")
+"""Columns that every dataset has."""
 
 
 class ObjectsTable:
@@ -24,6 +28,9 @@ class ObjectsTable:
     Args:
         file: Open for text, without translation of line ends.
         spec: The dataset.
+
+    Raises:
+        ConversionError: for a property that has the name of another column.
     """
 
     def __init__(self, file: Any, spec: DatasetSpec) -> None:
@@ -31,7 +38,12 @@ class ObjectsTable:
         parents = [i.parent for i in spec.instances if i.parent is not None]
         classes = ["class_name", "class_id", "purity"] if spec.classes else []
         self._properties = [*classes[1:], *dict.fromkeys(parents)]
-        fields = ["volume", "column", "id", "voxels", *classes[:1], *self._properties]
+        if taken := [name for name in parents if name in _COLUMNS]:
+            raise ConversionError(
+                f"{OBJECTS}: expected a parent of another name than its columns, got "
+                f"{quote(taken[0])}: rename it in the description"
+            )
+        fields = [*_COLUMNS, *classes[:1], *self._properties]
         self._writer = csv.DictWriter(file, fields, restval="")
         self._writer.writeheader()
 

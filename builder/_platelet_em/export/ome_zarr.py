@@ -17,6 +17,7 @@ import numpy as np
 
 from _platelet_em.export import ome_metadata
 from _platelet_em.export.extras import import_extra
+from _platelet_em.export.file_names import distinct_names
 from _platelet_em.export.job import IMAGE, ExportJob, ExportVolume
 from _platelet_em.export.objects_table import objects_table
 from _platelet_em.export.provenance import describe_origin
@@ -48,10 +49,11 @@ def write(job: ExportJob, folder: Path, *, ome: str) -> None:
     zarr = import_extra("zarr", extra="ome-zarr", major=3, python=(3, 11))
     if job.spec.voxel_size_nm is None:
         job.remarks.append("the voxel size is not known: the scale is 1, without a unit")
+    names = job.rename(distinct_names(volume.name for volume in job.volumes))
     with objects_table(job, folder) as table:
         for volume in job.volumes:
             with job.open(volume) as opened:
-                path = folder / f"{opened.name}.ome.zarr"
+                path = folder / f"{names[opened.name]}.ome.zarr"
                 _VolumeWriter(zarr, path, ome, job.spec, opened).write()
                 table.add(opened)
 

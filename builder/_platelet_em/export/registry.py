@@ -116,10 +116,11 @@ def find_format(name: str) -> ExportFormat:
     Raises:
         ArgumentError: for any other, with the reason for one that would lose voxels.
     """
-    for each in FORMATS:
-        if each.name == name:
-            return each
-    if isinstance(name, str) and (reason := LOSSY.get(name.lower())):
-        raise ArgumentError(f"to: {name} is not offered: {reason}")
+    if isinstance(name, str):  # an array would be compared item by item
+        for each in FORMATS:
+            if each.name == name:
+                return each
+        if reason := LOSSY.get(name.lower()):
+            raise ArgumentError(f"to: {name} is not offered: {reason}")
     names = ", ".join(each.name for each in FORMATS)
     raise ArgumentError(f"to: expected one of {names}, got {quote(name)}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from _platelet_em import __version__
-from _platelet_em.errors import ArgumentError, MissingMemberError, printable, quote
+from _platelet_em.errors import ArchiveError, ArgumentError, MissingMemberError, printable, quote
 from _platelet_em.export.job import ExportJob
 from _platelet_em.export.registry import FORMATS, ExportFormat, find_format
 from _platelet_em.files import new_folder, user_path
@@ -92,13 +92,19 @@ def export(
     options = _choose_options(format_, {"imagej": imagej, "counts": counts, "ome": ome})
     target = user_path(out)
     dataset = find_dataset(source, label_source)
-    job = _plan(dataset, _names(split), _names(volume), _names(kinds))
+    job = _plan(dataset, _names("split", split), _names("volume", volume), _names("kinds", kinds))
     job = replace(job, out_name=target.absolute().name)
     with new_folder(target) as folder:
         job = _fetch(job)
         if job.source.is_sample(job.volumes[0]):
             job.remarks.append("this is the synthetic sample, not the publisher's data")
+        before = job.source.stamps()
         format_.write(job, folder, options)
+        if job.source.stamps() != before:
+            raise ArchiveError(
+                f"{job.source}: was built again, or changed, while it was exported: run the same "
+                "command again"
+            )
         record = _describe(job, format_, options)
         text = json.dumps(record, indent=1, ensure_ascii=False)
         (folder / RECORD).write_text(text + "\n", encoding="utf-8")
@@ -130,8 +136,9 @@ def _choose_options(format_: ExportFormat, given: dict[str, Any]) -> dict[str, A
                 f"{name}: is an option of {', '.join(having)}, got the format {format_.name}: "
                 "leave it out"
             )
-        if value not in own[name].values:
-            values = ", ".join(map(quote, own[name].values))
+        option = own[name]
+        if not isinstance(value, type(option.default)) or value not in option.values:
+            values = ", ".join(map(quote, option.values))
             raise ArgumentError(f"{name}: expected one of {values}, got {quote(value)}")
     return {
         name: option.default if given.get(name) is None else given[name]
@@ -139,11 +146,21 @@ def _choose_options(format_: ExportFormat, given: dict[str, Any]) -> dict[str, A
     }
 
 
-def _names(value: str | Iterable[str] | None) -> list[str] | None:
-    """Names that were given alone or in a list."""
+def _names(argument: str, value: str | Iterable[str] | None) -> list[str] | None:
+    """Names that were given alone or in a list, each once.
+
+    Raises:
+        ArgumentError: for anything else.
+    """
     if value is None:
         return None
-    return [value] if isinstance(value, str) else [*value]
+    names = [value]
+    if not isinstance(value, (str, bytes)) and isinstance(value, Iterable):
+        names = list(value)
+    for name in names:
+        if not isinstance(name, str):
+            raise ArgumentError(f"{argument}: expected a name, or a list, got {quote(name)}")
+    return [*dict.fromkeys(map(str, names))]
 
 
 def _plan(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from _platelet_em.errors import LabelRangeError, TooLargeError, printable
+from _platelet_em.export.file_names import distinct_names
 from _platelet_em.export.job import IMAGE, ExportJob, ExportVolume
 from _platelet_em.export.objects_table import objects_table
 from _platelet_em.export.tiff_file import MAX_CLASSIC_BYTES, size_in_bytes, write_tif
@@ -34,11 +35,12 @@ def write(job: ExportJob, folder: Path, *, imagej: bool) -> None:
         LabelRangeError: for an id that ImageJ cannot read.
         TooLargeError: for a file that ImageJ cannot read.
     """
+    names = job.rename(distinct_names(volume.name for volume in job.volumes))
     with objects_table(job, folder) as table:
         for volume in job.volumes:
             with job.open(volume) as opened:
                 for column in (IMAGE, *opened.columns):
-                    path = folder / f"{opened.name}-{column}.tif"
+                    path = folder / f"{names[opened.name]}-{column}.tif"
                     _write_file(path, opened, column, job.spec.voxel_size_nm, imagej=imagej)
                 table.add(opened)
 

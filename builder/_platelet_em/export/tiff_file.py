@@ -1,5 +1,7 @@
 """`write_tif`: a TIF of a volume, written slice by slice."""
 
+import contextlib
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,8 @@ from typing import Any
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+
+from _platelet_em.errors import PlateletEMError
 
 __all__ = ["MAX_CLASSIC_BYTES", "size_in_bytes", "write_tif"]
 
@@ -47,11 +51,17 @@ def write_tif(
         bigtiff: Whether offsets have 64 bits.
         metadata: What ImageJ or tifffile are told besides the axes.
         tags: Further arguments of `TiffWriter.write`.
+
+    Raises:
+        OSError: if it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # tifffile takes a stack of width 1 for one page, and compresses none that comes in slices.
     is_deflated = deflate and shape[2] > 1
-    with tifffile.TiffWriter(path, imagej=imagej, bigtiff=bigtiff) as file:
+    with (
+        _name_short_write(),
+        tifffile.TiffWriter(path, imagej=imagej, bigtiff=bigtiff) as file,
+    ):
         file.write(
             pages,
             shape=shape,
@@ -61,3 +71,14 @@ def write_tif(
             metadata={"axes": "ZYX", **(metadata or {})},
             **tags,
         )
+
+
+@contextlib.contextmanager
+def _name_short_write() -> Iterator[None]:
+    """Give the number of a full disk to the error by which NumPy's `tofile` reports one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None and not isinstance(error, PlateletEMError):
+            raise OSError(errno.ENOSPC, str(error)) from error
+        raise

@@ -1,8 +1,10 @@
 """The files of a Hub repository, by their names."""
 
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from _platelet_em.errors import MissingMemberError, quote
 from _platelet_em.facts import is_published
 from _platelet_em.hub.remote import HubPath
 from _platelet_em.rows.make import CONFIG_NAMES
@@ -14,6 +16,7 @@ __all__ = [
     "DESCRIPTION",
     "LOCK",
     "STAGING",
+    "check_shards",
     "data_files",
     "has_data",
     "is_built",
@@ -52,6 +55,28 @@ def shard_name(config: str, split: str, index: int, count: int) -> str:
 def data_files(folder: _Folder, config: str, split: str = "*") -> list[_Folder]:
     """The Parquet files of a configuration in a repository, in the order of their rows."""
     return sorted((folder / config).glob(f"{split}{_NUMBERS}"))
+
+
+def check_shards(folder: Path | HubPath, config: str, split: str, files: Sequence[Any]) -> None:
+    """Refuse files of a split that are not all those of one build.
+
+    Args:
+        folder: The repository.
+        config: The configuration.
+        split: The split.
+        files: Its files, as of `data_files`.
+
+    Raises:
+        MissingMemberError: if one is missing, or another build has left some.
+    """
+    names = [shard_name(config, split, i, len(files)) for i in range(len(files))]
+    if not files or [str(folder / name) for name in names] != [*map(str, files)]:
+        found = quote([str(file).rpartition("/")[2] for file in files]) if files else "none"
+        raise MissingMemberError(
+            f"{folder}: configuration {config!r}, split {split!r}: expected all its files, such "
+            f"as {shard_name(config, split, 0, max(len(files), 1))}, found {found}: check the "
+            "names, fetch what is missing, or build it again"
+        )
 
 
 def is_data_file(name: str, spec: DatasetSpec) -> bool:

@@ -12,14 +12,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from _platelet_em.errors import ArchiveError, PlateletEMError
+from _platelet_em.errors import ArchiveError, PlateletEMError, TooLargeError
 from _platelet_em.files import check_regular
 from _platelet_em.hub.remote import HubPath
+from _platelet_em.limits import MAX_ROWS
 
 __all__ = [
     "DataFile",
+    "check_row_count",
     "count_files",
     "explain_damage",
+    "file_stamp",
     "open_parquet",
     "read_column",
     "read_group",
@@ -76,6 +79,36 @@ def _source(path: DataFile) -> Any:
         return path.open()
     check_regular(path)
     return path
+
+
+def file_stamp(path: DataFile) -> Any:
+    """A value that changes when a file is replaced.
+
+    Raises:
+        ArchiveError: if there is no such file any more.
+    """
+    if isinstance(path, HubPath):
+        return path.sha
+    with explain_damage(path):
+        found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def check_row_count(path: DataFile, count: int) -> None:
+    """Refuse files with too many rows to have a number for each in memory.
+
+    Args:
+        path: The file.
+        count: Its rows, and those of the files before it.
+
+    Raises:
+        TooLargeError: for more than `limits.MAX_ROWS`.
+    """
+    if count > MAX_ROWS:
+        raise TooLargeError(
+            f"{path}: expected at most {MAX_ROWS} rows of a split, got {count}: read it with "
+            "datasets, or build a repository of fewer volumes"
+        )
 
 
 def read_column(file: pq.ParquetFile, name: str, *, leaf: str | None = None) -> pa.ChunkedArray:

@@ -7,10 +7,12 @@ from typing import Any
 from _platelet_em.errors import ArchiveError, MissingMemberError, quote
 from _platelet_em.hf.formatter import PlateletEMFormatter
 from _platelet_em.hf.volume import Row, RowVolume
-from _platelet_em.hub.layout import data_files
+from _platelet_em.hub.layout import check_shards, data_files
 from _platelet_em.hub.parquet import (
     DataFile,
+    check_row_count,
     explain_damage,
+    file_stamp,
     open_parquet,
     read_column,
     read_group,
@@ -35,12 +37,14 @@ class SplitReader:
     Raises:
         ArchiveError: for a file that is damaged, or lacks a column.
         SchemaVersionError: for a repository of a newer schema.
+        TooLargeError: for too many rows.
     """
 
     def __init__(self, folder: Path | HubPath, split: str, columns: Sequence[str]) -> None:
-        self._folder = folder
+        self._folder, self._split = folder, split
         files: Sequence[DataFile] = data_files(folder, SLICES.name, split)
         check_readable(files)
+        self._files = files
         self._slices: dict[Any, tuple[list[int], list[Any]]] = {}
         position = 0
         for path in files:
@@ -51,6 +55,7 @@ class SplitReader:
                         f"{path}: expected the column {missing[0]!r}, got only {quote(names)}: "
                         "build it again"
                     )
+                check_row_count(path, position + file.metadata.num_rows)
                 found = [read_column(file, name).to_pylist() for name in ("volume", "z")]
             for volume, z in zip(*found, strict=True):
                 positions, zs = self._slices.setdefault(volume, ([], []))
@@ -78,6 +83,8 @@ class SplitReader:
                     "it again"
                 )
             previous = z
+        if not partial:
+            check_shards(self._folder, SLICES.name, self._split, self._files)
         first = zs.index(first_z) if first_z in zs else 0
         columns = ["image", *volume.columns]
         return RowVolume(
@@ -91,6 +98,7 @@ def open_volume(
     *,
     partial: bool = False,
     first_z: int | None = None,
+    readers: "dict[Any, SplitReader] | None" = None,
 ) -> RowVolume:
     """A volume of a built repository; one row group is in memory at a time.
 
@@ -100,14 +108,19 @@ def open_volume(
         partial: Whether slices may be missing, as in a partial download. The volume then consists
             of the slices that exist, and its `zs` are their z.
         first_z: The slice that is read now, for the shape; None is the first one.
+        readers: Readers of earlier calls for this folder, for many volumes of a split: its files
+            are looked through once. A new one is added.
 
     Raises:
-        MissingMemberError: if rows of the volume are missing.
+        MissingMemberError: if rows of the volume, or files of its split, are missing.
         ArchiveError: for a file that is damaged, or lacks a column.
         SchemaVersionError: for a repository of a newer schema.
     """
-    reader = SplitReader(folder, volume.split, volume.columns)
-    return reader.open(volume, partial=partial, first_z=first_z)
+    key = volume.split, volume.columns
+    readers = {} if readers is None else readers
+    if key not in readers:
+        readers[key] = SplitReader(folder, *key)
+    return readers[key].open(volume, partial=partial, first_z=first_z)
 
 
 def open_volumes(
@@ -122,11 +135,16 @@ def open_volumes(
 
 
 class ParquetRows(Sequence[Row]):
-    """Rows of Parquet files in the format; the last row group that was read stays in memory."""
+    """Rows of Parquet files in the format; the last row group that was read stays in memory.
+
+    Raises:
+        ArchiveError: for a damaged file; when a row is read, also for a file that was replaced.
+    """
 
     def __init__(self, files: Sequence[DataFile], columns: list[str]) -> None:
         self._columns = columns
         self._groups: list[tuple[DataFile, int, int]] = []
+        self._stamps = {path: file_stamp(path) for path in files}
         for path in files:
             with explain_damage(path):
                 metadata = read_metadata(path)
@@ -144,5 +162,9 @@ class ParquetRows(Sequence[Row]):
         if kept is None or kept[:2] != (path, group):
             with explain_damage(path), open_parquet(path) as file:
                 kept = path, group, read_group(file, group, self._columns)
+            if file_stamp(path) != self._stamps[path]:
+                raise ArchiveError(
+                    f"{path}: was replaced while the repository was read: open it again"
+                )
             self._kept = kept
         return PlateletEMFormatter().format_row(kept[2].slice(i, 1))

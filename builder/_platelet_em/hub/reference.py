@@ -87,6 +87,11 @@ class ColumnReference:
         object.__setattr__(self, "path", _resolve(self.path))
         object.__setattr__(self, "row", _parse_row(self.row))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By the arguments: a pickle of another version gets defaults, or an error here, where the
+        # state of a dataclass would leave attributes out.
+        return ColumnReference, astuple(self)
+
     @classmethod
     def of(
         cls, path: str | Path, config: str, split: str, column: str
@@ -191,7 +196,7 @@ class ColumnReference:
 
 def _check_names(reference: ColumnReference) -> None:
     """Refuse names that are not of their types or outside the accepted values."""
-    if reference.config not in _CONFIGS:
+    if not isinstance(reference.config, str) or reference.config not in _CONFIGS:
         raise ArgumentError(
             f"config: expected one of {', '.join(_CONFIGS)}, got {quote(reference.config)}"
         )

@@ -15,13 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from _platelet_em.arrays.lazy import LazyArray
-from _platelet_em.errors import ArchiveError, ArgumentError, MissingMemberError, quote
+from _platelet_em.errors import ArchiveError, ArgumentError, quote
 from _platelet_em.hf.formatter import PlateletEMFormatter
-from _platelet_em.hub.layout import data_files, shard_name
+from _platelet_em.hub.layout import check_shards, data_files
 from _platelet_em.hub.location import HubName
 from _platelet_em.hub.parquet import (
     DataFile,
+    check_row_count,
     explain_damage,
+    file_stamp,
     open_parquet,
     read_column,
     read_group,
@@ -79,9 +81,12 @@ def find_rows(path: str, config: str, split: str, column: str) -> tuple[str, lis
     folder = open_location(path)
     rows: list[FoundRow] = []
     first = 0
-    for file, _ in _find_files(folder, config, split):
+    files = _find_files(folder, config, split)
+    check_readable(file for file, _ in files)
+    for file, _ in files:
         with explain_damage(file), open_parquet(file) as opened:
             _check_column(file, opened, column)
+            check_row_count(file, first + opened.metadata.num_rows)
             digest = _digest(opened.metadata)
             volumes = read_column(opened, _VOLUME).to_pylist()
             is_null = read_column(opened, column, leaf=_smallest_leaf(opened, column)).is_null()
@@ -181,29 +186,14 @@ _Files = tuple[tuple[DataFile, Any], ...]
 def _find_files(folder: Path | HubPath, config: str, split: str) -> _Files:
     """The files of a split as they are now."""
     files: Sequence[DataFile] = data_files(folder, config, split)
-    names = [shard_name(config, split, i, max(len(files), 1)) for i in range(len(files))]
-    if not files or [str(folder / name) for name in names] != [*map(str, files)]:
-        found = quote([str(file).rpartition("/")[2] for file in files]) if files else "none"
-        raise MissingMemberError(
-            f"{folder}: configuration {config!r}, split {split!r}: expected all its files, such "
-            f"as {shard_name(config, split, 0, max(len(files), 1))}, found {found}: check the "
-            "names, fetch what is missing, or build it again"
-        )
-    return tuple((file, _stamp(file)) for file in files)
+    check_shards(folder, config, split, files)
+    return tuple((file, file_stamp(file)) for file in files)
 
 
 @functools.lru_cache(maxsize=_KEPT_SPLITS)
 def _open_on_hub(process: int, path: str) -> Any:  # noqa: ARG001  # connections are not inherited
     """A dataset on the Hub, which is asked once for the commit that a name stands for."""
     return open_location(path)
-
-
-def _stamp(file: DataFile) -> Any:
-    if isinstance(file, HubPath):
-        return file.sha
-    with explain_damage(file):
-        found = file.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 # --- row groups -------------------------------------------------------------------------------
@@ -318,8 +308,11 @@ def _check_column(file: DataFile, opened: pq.ParquetFile, column: str) -> None:
             f"{file}: column {column!r}: expected images or labels, {' or '.join(lazy)}, found "
             f"{found}: read single values with datasets, or any reader of Parquet"
         )
-    if _VOLUME not in names:
-        raise ArchiveError(f"{file}: expected the column {_VOLUME!r}, found none: build it again")
+    for name in (column, _VOLUME):
+        if (count := names.count(name)) != 1:
+            raise ArchiveError(
+                f"{file}: expected one column {name!r}, found {count or 'none'}: build it again"
+            )
 
 
 def _smallest_leaf(opened: pq.ParquetFile, column: str) -> str:

@@ -4,14 +4,17 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from _platelet_em.arrays.volume_view import VolumeView
 from _platelet_em.description.parse import read_description
 from _platelet_em.errors import ArgumentError, MissingMemberError, printable, quote
 from _platelet_em.facts import LABEL_SOURCES, PUBLISHED
-from _platelet_em.hub.layout import data_files, has_data
+from _platelet_em.files import user_path
+from _platelet_em.hub.layout import DESCRIPTION, data_files, has_data
 from _platelet_em.hub.location import is_description
-from _platelet_em.hub.read import open_volume
+from _platelet_em.hub.parquet import file_stamp
+from _platelet_em.hub.read import SplitReader, open_volume
 from _platelet_em.hub.record import SYNTHETIC, first_record, read_record
 from _platelet_em.hub.remote import HubPath, open_location
 from _platelet_em.hub.stored_spec import stored_spec
@@ -81,7 +84,12 @@ class DatasetSource:
 
     @contextlib.contextmanager
     def open(
-        self, volume: VolumeSpec, *, partial: bool = False, first_z: int | None = None
+        self,
+        volume: VolumeSpec,
+        *,
+        partial: bool = False,
+        first_z: int | None = None,
+        readers: dict[Any, SplitReader] | None = None,
     ) -> Iterator[VolumeView]:
         """Open a volume.
 
@@ -89,6 +97,7 @@ class DatasetSource:
             volume: Which.
             partial: Whether slices may be missing in a repository, see `open_volume`.
             first_z: The slice of a repository that is read now, for the shape.
+            readers: Readers of a repository, see `open_volume`.
 
         Raises:
             ArgumentError: for labels that a repository was not built from.
@@ -100,7 +109,12 @@ class DatasetSource:
                 yield own
         elif files := data_files(self.location, SLICES.name, volume.split):
             self._check_labels(read_record(files[0]) or {})
-            yield open_volume(self.location, volume, partial=partial, first_z=first_z)
+            opened = open_volume(
+                self.location, volume, partial=partial, first_z=first_z, readers=readers
+            )
+            if not partial:
+                self._check_shape(volume, opened.shape)
+            yield opened
         elif isinstance(self.location, HubPath) or has_data(self.location):
             raise MissingMemberError(
                 f"{self}: expected a built repository with volume {printable(volume.name)}, found "
@@ -111,6 +125,27 @@ class DatasetSource:
             archives = self._find_archives(volume)
             with ArchiveVolume(archives, volume, label_source, self.spec) as view:
                 yield view
+
+    def _check_shape(self, volume: VolumeSpec, found: tuple[int, int, int]) -> None:
+        """Refuse rows of another shape than that of the repository's description.
+
+        Of published volumes, a repository may have a sample of another shape.
+        """
+        if volume.shape not in (None, found) and not volume.archives:
+            raise MissingMemberError(
+                f"{self}: volume {printable(volume.name)}: expected rows of the shape "
+                f"{volume.shape}, as in {DESCRIPTION}, found {found}: fetch the repository again, "
+                "or build it again"
+            )
+
+    def stamps(self) -> list[tuple[str, Any]]:
+        """What changes when a file of a repository is replaced; nothing for another source.
+
+        Raises:
+            ArchiveError: for a file that vanishes.
+        """
+        files = [] if self.location is None else data_files(self.location, SLICES.name)
+        return [(str(path), file_stamp(path)) for path in files]
 
     def _find_archives(self, volume: VolumeSpec) -> Source:
         """The archive of a volume at a location that is no repository."""
@@ -149,9 +184,14 @@ def find_dataset(source: str | Path, label_source: str | None = None) -> Dataset
         label_source: See `DatasetSource`.
 
     Raises:
+        ArgumentError: for what is no path, and for an unknown label source.
         PlateletEMError: for what does not exist or cannot be read.
     """
-    if is_description(source):
+    if label_source not in (None, *LABEL_SOURCES):
+        raise ArgumentError(
+            f"label_source: expected one of {', '.join(LABEL_SOURCES)}, got {quote(label_source)}"
+        )
+    if is_description(user_path(source)):
         return DatasetSource(None, read_description(source), label_source)
     return DatasetSource.at(open_location(source), PUBLISHED, label_source)
 
