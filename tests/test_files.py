@@ -208,6 +208,15 @@ def test_a_folder_gets_its_name_at_the_end(exists, tmp_path):
     assert [path.name for path in target.parent.iterdir()] == ["out"]
 
 
+def test_the_files_of_a_folder_are_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    synced = []
+    target = tmp_path / "out"
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append((os.fstat(file), target.exists())))
+    fill(target)
+    inode = (target / "deep" / "a.bin").stat().st_ino
+    assert [(found.st_ino, exists) for found, exists in synced] == [(inode, False)]
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
 @pytest.mark.parametrize("exists", [False, True])
 def test_an_error_leaves_no_folder(error, exists, tmp_path):

@@ -294,6 +294,7 @@ def new_folder(target: Path) -> Iterator[Path]:
     try:
         with needs_room(target):
             yield folder
+            _write_back(folder)
         _refuse_filled(target)
         try:
             folder.replace(target)
@@ -303,6 +304,14 @@ def new_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         lock_path.unlink(missing_ok=True)
         lock.close()
+
+
+def _write_back(folder: Path) -> None:
+    """Wait until the files of a folder are on the disk: it must not lose them with its power."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("r+b") as file:
+                os.fsync(file.fileno())
 
 
 def _refuse_filled(target: Path) -> None:
