@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -238,22 +239,36 @@ def test_a_damaged_source_leaves_nothing(repository, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["copied"]
 
 
-def test_a_repository_that_is_built_again_meanwhile_is_not_mixed(
-    repository, tmp_path, monkeypatch
-):
+@pytest.fixture(params=["repository", "zip", "folder", "own files"])
+def source_and_file(request, repository, archives, tmp_path):
+    """A source, and a file of its last volume."""
     copied = tmp_path / "copied"
-    shutil.copytree(repository / "slices", copied / "slices")
+    if request.param == "repository":
+        shutil.copytree(repository / "slices", copied / "slices")
+        return copied, next((copied / "slices").glob("validation-*"))
+    if request.param == "own files":
+        own = write_own(copied, "stack")
+        return own.description, copied / "unlabeled.tif"
+    if request.param == "zip":
+        shutil.copytree(archives, copied)
+        return copied, copied / "images_and_labels_json.zip"
+    with zipfile.ZipFile(archives / "images_and_labels_json.zip") as archive:
+        archive.extractall(copied)
+    return copied, next(copied.rglob("24-images.tif"))
+
+
+def test_a_source_that_changes_meanwhile_is_not_mixed(source_and_file, tmp_path, monkeypatch):
+    source, file = source_and_file
     add = ObjectsTable.add
 
-    def replace_shard(table, volume):
+    def replace_file(table, volume):
         add(table, volume)
-        shard = next((copied / "slices").glob("validation-*"))
-        shutil.copy(shard, tmp_path / "new")
-        (tmp_path / "new").replace(shard)
+        shutil.copy(file, tmp_path / "new")
+        (tmp_path / "new").replace(file)
 
-    monkeypatch.setattr(ObjectsTable, "add", replace_shard)
+    monkeypatch.setattr(ObjectsTable, "add", replace_file)
     with pytest.raises(platelet_em.ArchiveError, match="copied: was built again, or changed, whi"):
-        platelet_em.export(copied, tmp_path / "out", to="tiff")
+        platelet_em.export(source, tmp_path / "out", to="tiff")
     assert [path.name for path in tmp_path.iterdir()] == ["copied"]
 
 

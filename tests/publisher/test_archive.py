@@ -488,9 +488,9 @@ def test_a_source_that_changes_while_it_is_read_has_no_identity(publication, tmp
     source = find_source(zip_of(publication, tmp_path / "first"), "json")
 
     class Meddler(archive.Source):
-        def _stamps(self, names):
+        def stamps(self, names):
             os.utime(self.path)
-            return super()._stamps(names)
+            return super().stamps(names)
 
     meddled = Meddler(source.path, PUBLISHED)
     with pytest.raises(ArchiveError, match="changed while it was read"):

@@ -98,9 +98,9 @@ def export(
         job = _fetch(job)
         if job.source.is_sample(job.volumes[0]):
             job.remarks.append("this is the synthetic sample, not the publisher's data")
-        before = job.source.stamps()
+        before = job.source.stamps(job.volumes)
         format_.write(job, folder, options)
-        if job.source.stamps() != before:
+        if job.source.stamps(job.volumes) != before:
             raise ArchiveError(
                 f"{job.source}: was built again, or changed, while it was exported: run the same "
                 "command again"

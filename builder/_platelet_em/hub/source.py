@@ -1,7 +1,7 @@
 """`DatasetSource`: the volumes of a dataset, in whatever form the user names it."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from _platelet_em.publisher.archive import Source, find_source
 from _platelet_em.publisher.volume import ArchiveVolume
 from _platelet_em.rows.make import SLICES
 from _platelet_em.sources.opening import check_label_source, find_files, is_sample
+from _platelet_em.sources.own_volume import own_files
 from _platelet_em.spec import DatasetSpec, VolumeSpec
 
 __all__ = ["DatasetSource", "find_dataset", "list_names"]
@@ -138,14 +139,21 @@ class DatasetSource:
                 "or build it again"
             )
 
-    def stamps(self) -> list[tuple[str, Any]]:
-        """What changes when a file of a repository is replaced; nothing for another source.
+    def stamps(self, volumes: Sequence[VolumeSpec]) -> list[Any]:
+        """What changes when a file of these volumes is replaced.
 
         Raises:
             ArchiveError: for a file that vanishes.
         """
-        files = [] if self.location is None else data_files(self.location, SLICES.name)
-        return [(str(path), file_stamp(path)) for path in files]
+        if self.location is None:
+            own = [file for volume in volumes for file in own_files(volume, self.spec)]
+            return [(path, file_stamp(path)) for path in own]
+        if files := data_files(self.location, SLICES.name):
+            return [(str(path), file_stamp(path)) for path in files]
+        label_source = self.label_source or LABEL_SOURCES[0]
+        return [
+            self._find_archives(volume).stamps(volume.members(label_source)) for volume in volumes
+        ]
 
     def _find_archives(self, volume: VolumeSpec) -> Source:
         """The archive of a volume at a location that is no repository."""

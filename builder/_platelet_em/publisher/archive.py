@@ -234,7 +234,7 @@ class Source:
             ArchiveError: if a file cannot be read, or changes while it is read.
         """
         names = sorted(names)
-        before = self._stamps(names)
+        before = self.stamps(names)
         if self.is_zip:
             with self.path.open("rb") as file:
                 md5 = file_md5(file)
@@ -244,7 +244,7 @@ class Source:
                 with self.open(name) as file:
                     digest.update(f"{name} {file_md5(file)}\n".encode())
             md5 = digest.hexdigest()
-        if self._stamps(names) != before:
+        if self.stamps(names) != before:
             raise ArchiveError(
                 f"{self.path}: changed while it was read: load it again when it is complete"
             )
@@ -259,7 +259,7 @@ class Source:
             ArchiveError: if it holds something else.
         """
         names = sorted(names)
-        if expected.stamps and self._stamps(names) == expected.stamps:
+        if expected.stamps and self.stamps(names) == expected.stamps:
             return expected
         found = self.identity(names)
         if found.md5 != expected.md5:
@@ -269,7 +269,12 @@ class Source:
             )
         return found
 
-    def _stamps(self, names: list[str]) -> tuple[tuple[int, ...], ...]:
+    def stamps(self, names: Iterable[str]) -> tuple[tuple[int, ...], ...]:
+        """What changes when one of the named files, or the zip of them, is replaced.
+
+        Raises:
+            ArchiveError: if it is gone.
+        """
         paths = [self.path] if self.is_zip else [self.path / self._member(n) for n in names]
         try:
             found = [path.stat() for path in paths]
