@@ -16,7 +16,7 @@ from dask.distributed import Client
 
 import platelet_em
 
-LOCAL = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+LOCAL = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
 """The cluster of this machine that is started if no other one is named."""
 
 RADIUS = (1, 4, 4)

@@ -1,7 +1,9 @@
 """The examples for clusters: tasks get names, not arrays; results are those of one process."""
 
+import contextlib
 import importlib.util
 import pickletools
+import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +24,8 @@ from platelet_em import ColumnReference
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PAGE = (Path(__file__).parents[1] / "docs" / "cluster.md").read_text("utf-8")
+DASHBOARD = 8787
+"""The port that dask takes by default."""
 COLUMNS = ("cells", "organelles")
 KINDS = {"cells": "cell", "organelles": "organelle"}
 
@@ -48,9 +52,13 @@ def scheduler(statistics):
     """Address of a cluster of two processes."""
     from dask.distributed import LocalCluster
 
-    with LocalCluster(**statistics.LOCAL) as cluster:
-        cluster.wait_for_workers(2)
-        yield cluster.scheduler_address
+    with socket.socket() as taken:
+        with contextlib.suppress(OSError):  # another cluster of this machine has it
+            taken.bind(("127.0.0.1", DASHBOARD))
+            taken.listen()
+        with LocalCluster(**statistics.LOCAL) as cluster:
+            cluster.wait_for_workers(2)
+            yield cluster.scheduler_address
 
 
 def run(module, monkeypatch, capsys, *arguments):
