@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -51,6 +52,13 @@ def test_an_archive_of_colors_alone_is_read(archives, publication, tmp_path):
 def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(platelet_em.MissingMemberError, match=r"50-images\.tif"):
         read_layers(str(tmp_path))
+
+
+def test_of_a_repository_without_a_shard_it_is_said_what_is_missing(repository, tmp_path):
+    copied = shutil.copytree(repository, tmp_path / "copied")
+    (copied / "slices" / "train-00003-of-00008.parquet").unlink()
+    with pytest.raises(platelet_em.MissingMemberError, match="volume 50: expected rows of all"):
+        read_layers(str(copied))
 
 
 def test_only_image_and_classes_of_the_first_volume_are_visible(repository):

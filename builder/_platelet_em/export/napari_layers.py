@@ -3,7 +3,8 @@
 import logging
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from _platelet_em.arrays.colors import ID_COLORS
 from _platelet_em.arrays.labels import LazyLabels
 from _platelet_em.arrays.volume_view import VolumeView
-from _platelet_em.errors import MissingMemberError
+from _platelet_em.errors import MissingMemberError, PlateletEMError
 from _platelet_em.export.volume_array import VolumeArray
 from _platelet_em.facts import LABEL_SOURCES
 from _platelet_em.hub.source import DatasetSource, find_dataset
@@ -99,15 +100,11 @@ def _open(
         opened = dataset.open(volume)
         return opened, opened.__enter__()
     except MissingMemberError:
-        if dataset.label_source is not None or not dataset.spec.archives:
-            raise
-        # There may be only the other archive.
-        other = DatasetSource(dataset.location, dataset.spec, LABEL_SOURCES[1])
-        try:
-            opened = other.open(volume)
-            return opened, opened.__enter__()
-        except MissingMemberError:
-            pass
+        if dataset.label_source is None and dataset.spec.archives:
+            other = replace(dataset, label_source=LABEL_SOURCES[1])
+            with suppress(PlateletEMError):  # there may be only the other archive
+                opened = other.open(volume)
+                return opened, opened.__enter__()
         raise
 
 
