@@ -82,12 +82,13 @@ test-pythons:
 	  if $$python --version > /dev/null 2>&1; then \
 	    $$python -m venv $(VENV)/$$python && \
 	    $(VENV)/$$python/bin/python -m pip install --quiet --disable-pip-version-check \
-	      . $(FAST_TESTS) && \
+	      '.[hdf5,ome-zarr]' pycocotools $(FAST_TESTS) && \
 	    $(VENV)/$$python/bin/platelet-em build $(VENV)/$$python/demo --sample --force && \
 	    $(VENV)/$$python/bin/python -I examples/demo.py $(VENV)/$$python/demo && \
 	    $(VENV)/$$python/bin/pytest -n auto -m "not long" \
 	      --deselect tests/arrays/test_labels.py::test_workers_send_strings_and_not_voxels \
-	      tests/arrays tests/publisher tests/rows tests/verify tests/commands || exit 1; \
+	      tests/arrays tests/publisher tests/rows tests/verify tests/commands tests/export \
+	      || exit 1; \
 	  fi; \
 	done
 
