@@ -12,14 +12,17 @@ from contextlib import suppress
 from functools import cache
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from markdown_it import MarkdownIt
 from PIL import EpsImagePlugin, Image
 from support import publisher, verified
 
+import platelet_em
 from _platelet_em.arrays.page import read_palette
 from _platelet_em.commands.cli import main
+from _platelet_em.commands.show import show
 from _platelet_em.errors import ImageFormatError
 from _platelet_em.facts import PUBLISHED
 from _platelet_em.hub.build import build
@@ -336,3 +339,40 @@ def test_a_record_that_is_not_text_is_shown_cut(tidy_repository, tmp_path, capsy
     assert pq.read_schema(folder / SHARD).metadata
     assert main(["info", str(folder)]) == 0
     assert max(map(len, capsys.readouterr().out.splitlines())) < 1000
+
+
+# --- images in other files --------------------------------------------------------------------
+
+
+@pytest.fixture(params=["slices", "volumes"])
+def pointing(request, tidy_repository, tmp_path):
+    """A repository whose images are a picture of this machine, and its configuration."""
+    folder = shutil.copytree(tidy_repository, tmp_path / "repo")
+    secret = tmp_path / "secret.png"
+    for path in (folder / request.param).glob("train-*"):
+        table = pq.read_table(path)
+        index = table.column_names.index("image")
+        page = {"bytes": None, "path": str(secret)}
+        column = table["image"].to_pylist()
+        if not secret.exists():
+            first = column[0] if request.param == "slices" else column[0][0]
+            with Image.open(io.BytesIO(first["bytes"])) as picture:
+                picture.save(secret)
+        column = [page if request.param == "slices" else [page] * len(value) for value in column]
+        field = table.schema.field("image")
+        table = table.set_column(index, field, pa.array(column, field.type))
+        pq.write_table(table, path)
+    return folder, request.param
+
+
+def test_pictures_of_this_machine_are_no_images_of_a_repository(pointing, tmp_path):
+    folder, config = pointing
+    message = r"train-.*\.parquet: column 'image': expected images in the file itself, found the p"
+    (reference, *_) = platelet_em.ColumnReference.of(folder, config, "train", "image")
+    with pytest.raises(platelet_em.ArchiveError, match=message):
+        reference.open()
+    if config == "slices":
+        with pytest.raises(platelet_em.ArchiveError, match=message):
+            platelet_em.export(folder, tmp_path / "out", to="tiff")
+        with pytest.raises(platelet_em.ArchiveError, match=message):
+            list(show(folder, tmp_path / "pictures", volume="50", slices=[0]))

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from _platelet_em.errors import ArchiveError, PlateletEMError, TooLargeError
+from _platelet_em.errors import ArchiveError, PlateletEMError, TooLargeError, quote
 from _platelet_em.files import check_regular
 from _platelet_em.hub.remote import HubPath
 from _platelet_em.limits import MAX_ROWS
 
 __all__ = [
     "DataFile",
+    "check_embedded",
     "check_row_count",
     "count_files",
     "explain_damage",
@@ -119,6 +121,38 @@ def read_column(file: pq.ParquetFile, name: str, *, leaf: str | None = None) -> 
 def read_group(file: pq.ParquetFile, group: int, columns: list[str]) -> pa.Table:
     """Columns of a row group."""
     return file.read_row_group(group, columns=columns, use_threads=False)
+
+
+def check_embedded(path: DataFile, table: pa.Table) -> None:
+    """Refuse rows whose images are in other files: a stranger may name any file of this machine.
+
+    Args:
+        path: The file that the rows are from.
+        table: Some of its rows.
+
+    Raises:
+        ArchiveError: for an image without its bytes.
+    """
+    for name in table.column_names:
+        for chunk in table[name].chunks:
+            if (other := _find_other_file(chunk)) is not None:
+                raise ArchiveError(
+                    f"{path}: column {name!r}: expected images in the file itself, found the path "
+                    f"of another one, {quote(other)}: build the repository again"
+                )
+
+
+def _find_other_file(array: pa.Array) -> str | None:
+    """The path of an image that has no bytes, in an array of images or of lists of them."""
+    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+        array = array.flatten()
+    if not pa.types.is_struct(array.type):
+        return None
+    if not {"bytes", "path"} <= {field.name for field in array.type}:
+        return None
+    is_other = pc.and_(pc.is_null(array.field("bytes")), pc.is_valid(array))
+    paths = array.field("path").filter(is_other)
+    return str(paths[0].as_py()) if len(paths) else None
 
 
 def read_schema(path: DataFile) -> pa.Schema:

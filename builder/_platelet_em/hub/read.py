@@ -10,6 +10,7 @@ from _platelet_em.hf.volume import Row, RowVolume
 from _platelet_em.hub.layout import check_shards, data_files
 from _platelet_em.hub.parquet import (
     DataFile,
+    check_embedded,
     check_row_count,
     explain_damage,
     file_stamp,
@@ -162,6 +163,7 @@ class ParquetRows(Sequence[Row]):
         if kept is None or kept[:2] != (path, group):
             with explain_damage(path), open_parquet(path) as file:
                 kept = path, group, read_group(file, group, self._columns)
+            check_embedded(path, kept[2])
             if file_stamp(path) != self._stamps[path]:
                 raise ArchiveError(
                     f"{path}: was replaced while the repository was read: open it again"

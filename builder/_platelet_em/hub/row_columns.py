@@ -21,6 +21,7 @@ from _platelet_em.hub.layout import check_shards, data_files
 from _platelet_em.hub.location import HubName
 from _platelet_em.hub.parquet import (
     DataFile,
+    check_embedded,
     check_row_count,
     explain_damage,
     file_stamp,
@@ -283,7 +284,9 @@ class _ColumnGroup:
             if (digest := _digest(opened.metadata)) != self._group.digest:
                 raise _replaced(str(file), self._group.digest, digest)
             _check_column(file, opened, self._column)
-            return read_group(opened, self._group.number, [_VOLUME, self._column])
+            table = read_group(opened, self._group.number, [_VOLUME, self._column])
+        check_embedded(file, table)
+        return table
 
 
 @functools.lru_cache(maxsize=_KEPT_GROUPS)
