@@ -68,15 +68,21 @@ def test_each_file_is_in_one_job(shapes, num_proc):
 def test_processes_share_few_volumes():
     shapes = {f"v{i}": (20, 512, 512) for i in range(64)}
     (plan,) = plans_of(shapes)
-    jobs = divide_jobs([plan], 4)
-    objects, *stretches = (volumes_of(plan, job) for job in jobs)
-    assert len(objects) == 64, "all objects are in one file"
-    assert len(stretches) == 4
-    opened = Counter(volume for volumes in stretches for volume in volumes)
-    assert opened.keys() == shapes.keys()
-    assert sum(opened.values()) <= 64 + 2 * 3, (
-        "only those at the ends of a stretch are opened twice"
+    objects, *others = divide_jobs([plan], 4)
+    assert len(volumes_of(plan, objects)) == 64, "all objects are in one file"
+    assert 4 < len(others) < 40
+    opened = Counter(
+        volume
+        for config in ("slices", "volumes", "preview")
+        for job in others
+        if job.files[config]
+        for volume in volumes_of(plan, job)
     )
+    assert opened.keys() == shapes.keys()
+    jobs = [job for job in others if job.files["preview"]]
+    assert all(job.files["volumes"] for job in jobs), "made of the same volumes"
+    previewed = Counter(volume for job in jobs for volume in volumes_of(plan, job))
+    assert sum(previewed.values()) < 64 + 2 * len(jobs), "only those at its ends are in two jobs"
 
 
 @pytest.fixture

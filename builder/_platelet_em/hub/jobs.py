@@ -1,6 +1,7 @@
 """Jobs of a build: which data files a process writes together, so that it opens few volumes."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,9 @@ from _platelet_em.rows.shards import Segment, plan_shards
 from _platelet_em.spec import VolumeSpec
 
 __all__ = ["Job", "SplitPlan", "divide_jobs", "plan_split", "whole_split"]
+
+_STRETCHES = 4
+"""Stretches of the volumes per process, at most: more are opened more often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +72,14 @@ def whole_split(plan: SplitPlan) -> Job:
 def divide_jobs(plans: Sequence[SplitPlan], num_proc: int) -> list[Job]:
     """Divide the files of a build among processes; those that take longest come first.
 
-    The voxels of all volumes, one volume after the other, are cut into as many equal stretches as
-    there are processes. Files that begin in one stretch are one job, so that most volumes are
-    opened by one process. A file that is longer than a stretch, such as that of all objects of
-    many volumes, is a job of its own.
+    The voxels of all volumes, one volume after the other, are cut into 1, 2, 4, ... equal
+    stretches. Files that begin in the same stretch, one that is as long as they are, are one job,
+    so that a volume is opened by few. There are up to `_STRETCHES` stretches per process, which
+    then end at about the same time.
+
+    Example: of 8 equal volumes, the file of all objects has a stretch of its own, the whole; two
+    files of previews have half of it each, together with two of `volumes`; eight of `slices` have
+    an eighth each.
 
     Args:
         plans: The files of each split.
@@ -81,8 +89,9 @@ def divide_jobs(plans: Sequence[SplitPlan], num_proc: int) -> list[Job]:
         The jobs; each file is in one of them.
     """
     total = sum(math.prod(plan.shapes[v.name]) for plan in plans for v in plan.volumes)
-    long: list[tuple[int, Job]] = []
-    short: dict[tuple[int, int], list[tuple[str, int]]] = {}
+    most = _power_of_two(_STRETCHES * num_proc)
+    found: dict[tuple[str | int, ...], list[tuple[str, int]]] = {}
+    voxels: Counter[tuple[str | int, ...]] = Counter()
     start = 0
     for number, plan in enumerate(plans):
         offsets = {}
@@ -93,16 +102,18 @@ def divide_jobs(plans: Sequence[SplitPlan], num_proc: int) -> list[Job]:
             for index, shard in enumerate(plan.shards[config.name]):
                 begin = offsets[shard[0].volume] + _voxels_before(config, plan, shard[0], "start")
                 end = offsets[shard[-1].volume] + _voxels_before(config, plan, shard[-1], "stop")
-                if (end - begin) * num_proc > total:
-                    long.append((end - begin, _make_job(plan, [(config.name, index)])))
-                else:
-                    stretch = begin * num_proc // total
-                    short.setdefault((number, stretch), []).append((config.name, index))
-    long.sort(key=lambda item: -item[0])
-    return [
-        *(job for _, job in long),
-        *(_make_job(plans[number], files) for (number, _), files in sorted(short.items())),
-    ]
+                count = min(most, _power_of_two(total // (end - begin)))
+                # A single volume stays open from job to job.
+                alone = config.name if len(plan.volumes) == 1 else ""
+                key = (number, count, begin * count // total, alone)
+                found.setdefault(key, []).append((config.name, index))
+                voxels[key] += end - begin
+    return [_make_job(plans[int(key[0])], found[key]) for key, _ in voxels.most_common()]
+
+
+def _power_of_two(most: int) -> int:
+    """The largest power of two that is at most that number, at least 1."""
+    return 1 << (most.bit_length() - 1)
 
 
 def _voxels_before(config: Config, plan: SplitPlan, segment: Segment, edge: str) -> int:
