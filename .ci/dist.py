@@ -54,11 +54,16 @@ def check_sdist(sdist: Path, wheel: Path, build: list[object], temporary: Path) 
 
 
 def check_wheel(wheel: Path) -> None:
-    """The wheel has every module, the type markers and the template of the card."""
-    modules = {path.relative_to(ROOT / "builder") for path in (ROOT / "builder").rglob("*.py")}
+    """The wheel has every module and its data, the type markers and the template of the card."""
+    files = (ROOT / "builder").rglob("*")
+    of_package = {
+        path.relative_to(ROOT / "builder").as_posix()
+        for path in files
+        if path.suffix in (".py", ".json", ".toml", ".yaml")
+    }
     others = {"_platelet_em/py.typed", "_platelet_em/dataset_card.md"}
     face = {"platelet_em/__init__.py", "platelet_em/py.typed"}
-    expected = {*(path.as_posix() for path in modules), *others, *face}
+    expected = of_package | others | face
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     if names != expected:
