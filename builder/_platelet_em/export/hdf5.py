@@ -58,7 +58,7 @@ def write(job: ExportJob, folder: Path) -> None:
 
 
 class _Output(io.FileIO):
-    """A file that HDF5 writes to without ever being told of an error: `check` raises it.
+    """A file that hides errors from HDF5, which writes to it: `check` raises them.
 
     What HDF5 cannot write, as on a full disk, it keeps, and tries again when its file is closed
     and when the process ends, which crashes it (HDF5 1.14 and 2.0).

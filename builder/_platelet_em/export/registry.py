@@ -100,7 +100,7 @@ FORMATS = (
 """All formats; a new one is one module and one entry here."""
 
 LOSSY = {
-    "yolo": "an object is one polygon there: holes, further pieces and thin parts would be lost; "
+    "yolo": "an object is one polygon there: holes, separate pieces and thin parts would be lost; "
     "export to coco, whose masks are exact",
     "png": "one picture per slice holds 16 bits, and no ids above 65535; export to tiff",
     "panoptic": "one picture per slice holds one label per pixel, but an organelle is inside a "

@@ -3,7 +3,7 @@
 A file has the axes (z, y, x). ImageJ takes the size of a pixel from the tags XResolution and
 YResolution, and `spacing` and `unit` from its own lines in ImageDescription; it knows uint8,
 uint16 and float32, and files up to 4 GB. Labels are deflated, which ImageJ and tifffile read
-without further packages; images hardly shrink, and stay as they are, so that they can be mapped.
+without other packages; images hardly shrink, and stay as they are, so that they can be mapped.
 """
 
 from pathlib import Path

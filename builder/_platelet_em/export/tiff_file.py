@@ -49,8 +49,8 @@ def write_tif(
         deflate: Whether to compress it, as is worth it for labels.
         imagej: Whether it is a file of ImageJ.
         bigtiff: Whether offsets have 64 bits.
-        metadata: What ImageJ or tifffile are told besides the axes.
-        tags: Further arguments of `TiffWriter.write`.
+        metadata: Entries for ImageJ or tifffile besides the axes.
+        tags: Other arguments of `TiffWriter.write`.
 
     Raises:
         OSError: if it cannot be written.
