@@ -121,7 +121,7 @@ def test_few_training_volumes_and_the_name_of_the_folder_are_remarked(
     exported, archives, tmp_path
 ):
     folds = (
-        "nnU-Net splits its training volumes into 5 folds and there are 1: train with the fold "
+        "nnU-Net divides training volumes into 5 folds, and this export has 1: train with the fold "
         "`all`, or with a splits_final.json of your own"
     )
     assert remarks_of(exported) == [folds]

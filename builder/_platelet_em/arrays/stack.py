@@ -1,6 +1,6 @@
 """`LazyStack`: encoded pages that behave like an array (z, y, x) and decode what is read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from _platelet_em.arrays.memory import check_room
 from _platelet_em.arrays.page import decode_page, view_page
 from _platelet_em.errors import ImageFormatError
 
-__all__ = ["LazyStack"]
+__all__ = ["LazyStack", "read_pages"]
 
 
 class LazyStack(LazyArray):
@@ -100,12 +100,28 @@ class LazyStack(LazyArray):
         return type(self), (pages,)
 
     def _read(self, picked: tuple[range, ...]) -> NDArray[Any]:
-        pages, rows, columns = picked
-        check_room(list(map(len, picked)), self._dtype.itemsize)
-        out = np.empty([len(indices) for indices in picked], self._dtype)
-        if not out.size:
-            return out
+        return read_pages(self._page, picked, self._dtype)
+
+
+def read_pages(
+    page: Callable[[int], NDArray[Any]], picked: tuple[range, ...], dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """A window of pages, of which only those are asked for that it touches.
+
+    Args:
+        page: Gives page z, (y, x).
+        picked: Indices along z, y and x, all of them inside the stack.
+        dtype: Of the result.
+
+    >>> window = range(2, 0, -1), range(1), range(2)
+    >>> read_pages(lambda z: np.full((4, 5), z), window, np.dtype(int)).tolist()
+    [[[2, 2]], [[1, 1]]]
+    """
+    pages, rows, columns = picked
+    check_room(list(map(len, picked)), dtype.itemsize)
+    out = np.empty([len(indices) for indices in picked], dtype)
+    if out.size:
         window = as_slice(rows), as_slice(columns)
         for i, z in enumerate(pages):
-            out[i] = self._page(z)[window]
-        return out
+            out[i] = page(z)[window]
+    return out

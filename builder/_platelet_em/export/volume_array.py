@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from _platelet_em.arrays.lazy import LazyArray, as_slice
-from _platelet_em.arrays.memory import check_room
+from _platelet_em.arrays.lazy import LazyArray
+from _platelet_em.arrays.stack import read_pages
 
 __all__ = ["VolumeArray"]
 
@@ -82,11 +82,4 @@ class VolumeArray(LazyArray):
             return self._kept[z]
 
     def _read(self, picked: tuple[range, ...]) -> NDArray[Any]:
-        pages, rows, columns = picked
-        check_room(list(map(len, picked)), self._dtype.itemsize)
-        out = np.empty([len(indices) for indices in picked], self._dtype)
-        if out.size:
-            window = as_slice(rows), as_slice(columns)
-            for i, z in enumerate(pages):
-                out[i] = self._page(z)[window]
-        return out
+        return read_pages(self._page, picked, self._dtype)
