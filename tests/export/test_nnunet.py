@@ -121,8 +121,8 @@ def test_few_training_volumes_and_the_name_of_the_folder_are_remarked(
     exported, archives, tmp_path
 ):
     folds = (
-        "nnU-Net divides training volumes into 5 folds, and this export has 1: train with the fold "
-        "`all`, or with a splits_final.json of your own"
+        "nnU-Net divides training volumes into 5 folds, and this export has 1: train with the "
+        "fold `all`, or with a splits_final.json of your own"
     )
     assert remarks_of(exported) == [folds]
     out = platelet_em.export(archives, tmp_path / "raw", to="nnunet", kinds="semantic")

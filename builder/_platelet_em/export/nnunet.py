@@ -145,8 +145,8 @@ def _remark(job: ExportJob, training: int) -> None:
         )
     if training < _FOLDS:
         job.remarks.append(
-            f"nnU-Net divides training volumes into {_FOLDS} folds, and this export has {training}: "
-            "train with the fold `all`, or with a splits_final.json of your own"
+            f"nnU-Net divides training volumes into {_FOLDS} folds, and this export has "
+            f"{training}: train with the fold `all`, or with a splits_final.json of your own"
         )
     if job.spec.voxel_size_nm is None:
         job.remarks.append("the voxel size is not known: nnU-Net assumes cubes")
